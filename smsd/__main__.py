@@ -1,0 +1,5 @@
+"""`python -m smsd` is the `smsd` command."""
+
+from smsd.cli import main
+
+main()

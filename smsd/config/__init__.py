@@ -1,0 +1,11 @@
+"""Settings. Rule: whatever is wrong is said before the start, all of it, and no secret with it.
+
+`settings.py` has every key with its default and bounds, `sources.py` where values come from and
+which wins, `faults.py` the words for what is wrong.
+"""
+
+from smsd.config.faults import ConfigError, explain
+from smsd.config.settings import Settings, is_loopback
+from smsd.config.sources import load
+
+__all__ = ["ConfigError", "Settings", "explain", "is_loopback", "load"]

@@ -1,0 +1,149 @@
+"""What is wrong, in words. Rule: one line a fault: where it stands, the key, expected, got.
+
+A value is shown only where the model is known and says that it is no secret.
+"""
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+ENV_PREFIX = "SMSD_"
+LONGEST_SHOWN = 60  # characters of a value in a fault
+
+Loc = tuple[int | str, ...]
+
+# pydantic's words for a type are Python's; these are TOML's.
+_TYPES = {
+    "string_type": "a string",
+    "path_type": "a string",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "finite_number": "a finite number",
+}
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; `faults` has a line for each reason."""
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(self.faults))
+
+
+def explain(
+    error: ValidationError, model: type[BaseModel], path: Path, table: tuple[str, ...] = ()
+) -> ConfigError:
+    """`error` of `model`, read from `table` (`("provider", "twilio")`) of the file `path`."""
+    return ConfigError(_line(detail, model, path, table) for detail in error.errors())
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A suggestion for a name that is none of `known`, or all of them where none is near."""
+    names = list(known)
+    if near := difflib.get_close_matches(name, names, n=1):
+        return f"did you mean {near[0]}?"
+    return f"known: {', '.join(names) or 'none'}"
+
+
+def _line(detail: ErrorDetails, model: type[BaseModel], path: Path, table: tuple[str, ...]) -> str:
+    context: dict[str, Any] = detail.get("ctx") or {}
+    loc = context.get("at", detail["loc"])  # a check across tables says which key it means
+    place = (*table, *loc)
+    line = f"{_source(place, path)}: {_key(place, len(table) or 1)}: {_fault(detail, model, loc)}"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def _source(place: Loc, path: Path) -> str:
+    """The highest source that sets `place`: the same order as `sources.load`."""
+    names = [part for part in place if isinstance(part, str)]
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    for length in range(len(names), 0, -1):
+        variable = ENV_PREFIX + "__".join(names[:length]).upper()
+        if variable in os.environ:
+            return variable
+        if credentials and (file := Path(credentials, ".".join(names[:length]))).is_file():
+            return str(file)
+    return str(path)
+
+
+def _key(place: Loc, depth: int) -> str:
+    """`("audiences", "demo", 0)` as `[audiences] demo[0]`."""
+    table = ".".join(map(str, place[:depth]))
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place[depth:])
+    return f"[{table}] {key.removeprefix('.')}".rstrip()
+
+
+def _fault(detail: ErrorDetails, model: type[BaseModel], loc: Loc) -> str:
+    names = [
+        part for part in loc if isinstance(part, str)
+    ]  # an item of a list has its field's type
+    kind, field = detail["type"], _field(model, names)
+    if kind == "extra_forbidden" or (kind == "dict_type" and field is None):
+        return f"unknown key; {nearest(names[-1], _names(model, names[:-1]))}"
+    if kind == "missing":
+        return "is required, and not set"
+    if kind == "unknown_audience":
+        return detail["msg"]
+    got = _shown(detail["input"]) if field and "Secret" not in repr(field.annotation) else ""
+    return _expected(detail) + (f", got {got}" if got else "")
+
+
+def _expected(detail: ErrorDetails) -> str:
+    if words := _TYPES.get(detail["type"]):
+        return f"expected {words}"
+    words = detail["msg"].removeprefix("Value error, ")
+    # "Input should be greater than 0", "String should have at least 1 character"
+    return re.sub(r"^\w+ should (?:be|have) ", "expected ", words)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str | int | float):
+        shown = json.dumps(value, ensure_ascii=False)
+        return shown if len(shown) <= LONGEST_SHOWN else shown[:LONGEST_SHOWN] + "…"
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
+    return f"a {type(value).__name__}"
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def _field(model: type[BaseModel], names: list[str]) -> FieldInfo | None:
+    """The field that `names` lead to, or into; None where the model does not know it."""
+    field = _fields(model).get(names[0]) if names else None
+    inner = field and _model(field)
+    return _field(inner, names[1:]) if inner and len(names) > 1 else field
+
+
+def _names(model: type[BaseModel], names: list[str]) -> Iterable[str]:
+    if not names:
+        return _fields(model)
+    field = _field(model, names)
+    inner = field and _model(field)
+    return _fields(inner) if inner else ()
+
+
+def _model(field: FieldInfo) -> type[BaseModel] | None:
+    """The model a field holds, as one, or as a list of them, or perhaps."""
+    for kind in (field.annotation, *get_args(field.annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None

@@ -1,0 +1,238 @@
+"""Every key, its default and its bounds. Rule: a value that passes here cannot stop a part later.
+
+The one place defaults are written in code; `config.toml` shows them, and a test compares the two.
+Types are strict: what TOML says is taken as said, `port = "8080"` is a fault.
+"""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Secret,
+    SecretStr,
+    Strict,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from smsd.core import message, number
+from smsd.core.outcome import InDoubtPolicy, RetryPolicy
+
+SHORTEST_TOKEN = 16  # characters: what cannot be guessed over a network
+LONGEST_PREFIX = 64  # characters: it stands in the name of every key
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`. A name other than localhost might be anywhere."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _is_visible(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
+
+
+def _token(token: SecretStr) -> SecretStr:
+    # Anything but visible ASCII could never arrive in an Authorization header.
+    if len(token) < SHORTEST_TOKEN or not _is_visible(token.get_secret_value()):
+        raise ValueError(f"expected at least {SHORTEST_TOKEN} visible ASCII characters")
+    return token
+
+
+def _sender(sender: str) -> str:
+    if sender:
+        message.parse({"message": "-", "from": sender}, message.Limits(), 0)
+    return sender
+
+
+# TOML and JSON have lists, a frozen model has tuples; hence the one exception from strictness.
+Token = Annotated[SecretStr, AfterValidator(_token)]
+Tokens = Annotated[tuple[Token, ...], Strict(strict=False)]
+Number = Annotated[str, AfterValidator(number.parse)]
+Numbers = Annotated[tuple[Number, ...], Strict(strict=False)]
+Directory = Annotated[Path, Strict(strict=False)]
+
+
+class Table(BaseModel):
+    """One table of config.toml."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
+
+
+class Http(Table):
+    """`[http]`: where intake listens, and what it takes."""
+
+    host: str = Field("127.0.0.1", min_length=1)
+    port: int = Field(8080, ge=0, le=65_535)  # 0: any free port
+    tokens: Tokens = Field((), validate_default=True)
+    max_body: int = Field(1_048_576, ge=1)  # bytes
+    max_recipients: int = Field(1000, ge=1)  # numbers in one request
+    body_timeout: float = Field(10.0, gt=0)  # seconds
+
+    @field_validator("tokens")
+    @classmethod
+    def _guarded(cls, tokens: Tokens, info: ValidationInfo) -> Tokens:
+        host = info.data.get("host", "localhost")  # absent: its own fault is reported already
+        if not tokens and not is_loopback(host):
+            raise ValueError(f"expected at least one token, since host {host} is not loopback")
+        return tokens
+
+
+class Redis(Table):
+    """`[redis]`: where the durable state lives."""
+
+    url: SecretStr = SecretStr("embedded")  # may hold a password
+    prefix: str = "smsd:"
+    data_dir: Directory = Path("var")  # of the embedded server
+    lease: float = Field(10.0, ge=1)  # seconds
+
+    @field_validator("url")
+    @classmethod
+    def _reachable(cls, url: SecretStr) -> SecretStr:
+        value = url.get_secret_value()
+        if value != "embedded" and not value.startswith(REDIS_SCHEMES):
+            raise ValueError(f'expected "embedded", or a URL with {", ".join(REDIS_SCHEMES)}')
+        return url
+
+    @field_validator("prefix")
+    @classmethod
+    def _nameable(cls, prefix: str) -> str:
+        if not 0 < len(prefix) <= LONGEST_PREFIX or not _is_visible(prefix):
+            raise ValueError(f"expected 1 to {LONGEST_PREFIX} visible ASCII characters")
+        return prefix
+
+
+class Queue(Table):
+    """`[queue]`: how much is kept, and how long."""
+
+    max_length: int = Field(5_000_000, ge=1)  # texts waiting; above it intake answers 429
+    max_events: int = Field(100_000, ge=1)  # entries of the event stream
+    keep_status: int = Field(86_400, ge=1)  # seconds a finished text can be looked up
+    keep_idempotency: int = Field(86_400, ge=1)  # seconds an Idempotency-Key is remembered
+
+
+class Rate(Table):
+    """`[rate]`: what was bought."""
+
+    segments_per_second: float = Field(45.0, gt=0, le=100_000)
+    ceiling: Literal["segment", "message"] = "segment"
+
+
+class Provider(Table):
+    """`[provider]`: who takes the texts. Each provider's own table is its own to judge."""
+
+    model_config = ConfigDict(extra="allow")
+    # Secret as a whole: which of a plugin's keys are secrets only the plugin knows.
+    __pydantic_extra__: dict[str, Secret[dict[str, Any]]]
+
+    name: str = Field("sandbox", min_length=1)
+    timeout: float = Field(10.0, gt=0)  # seconds, from the slot to the whole answer
+    max_in_flight: int = Field(256, ge=1, le=10_000)  # requests
+
+    def options(self, name: str) -> dict[str, Any]:
+        """The table `[provider.<name>]`, unchecked; empty when there is none."""
+        table = self.__pydantic_extra__.get(name)
+        return {} if table is None else table.get_secret_value()
+
+
+class Retry(Table):
+    """`[retry]`: what happens to a text that was not taken."""
+
+    max_attempts: int = Field(6, ge=1)
+    initial_delay: float = Field(1.0, gt=0)  # seconds
+    max_delay: float = Field(900.0, gt=0)  # seconds
+    in_doubt: InDoubtPolicy = "dead-letter"
+
+    @field_validator("max_delay")
+    @classmethod
+    def _ordered(cls, max_delay: float, info: ValidationInfo) -> float:
+        if max_delay < (initial := info.data.get("initial_delay", 0)):
+            raise ValueError(f"expected at least initial_delay ({initial:g})")
+        return max_delay
+
+    @property
+    def policy(self) -> RetryPolicy:
+        """The same, in the core's own words."""
+        return RetryPolicy(self.max_attempts, self.initial_delay, self.max_delay, self.in_doubt)
+
+
+class Message(Table):
+    """`[message]`: what a text may be."""
+
+    max_segments: int = Field(10, ge=1, le=255)  # 255: the parts a join header can number
+    default_from: Annotated[str, AfterValidator(_sender)] = ""  # "": the provider's own
+
+
+class Campaign(Table):
+    """`[campaign]`: many recipients."""
+
+    default_audience: str = "demo"  # "": a text without `to` is refused
+
+
+class Log(Table):
+    """`[log]`: what stands on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "text", "json"] = "auto"  # auto: text
+    full_numbers: bool = False
+
+
+class Settings(BaseSettings):
+    """The whole of config.toml. Built by `load`; `Settings()` is the defaults and nothing else."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        hide_input_in_errors=True,
+        case_sensitive=True,
+        env_prefix="SMSD_",
+        env_nested_delimiter="__",
+    )
+
+    http: Http = Http()
+    redis: Redis = Redis()
+    queue: Queue = Queue()
+    rate: Rate = Rate()
+    provider: Provider = Provider()
+    retry: Retry = Retry()
+    message: Message = Message()
+    campaign: Campaign = Campaign()
+    audiences: dict[str, Numbers] = {"demo": ("+12025550101", "+12025550102")}
+    log: Log = Log()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """No source unless `load` names it: the environment must not leak into `Settings()`."""
+        return (init_settings,)
+
+    @model_validator(mode="after")
+    def _audience_exists(self) -> Self:
+        name = self.campaign.default_audience
+        if name and name not in self.audiences:
+            known = ", ".join(sorted(self.audiences)) or "none"
+            raise PydanticCustomError(
+                "unknown_audience",
+                'expected "" or a name under [audiences] (there: {known}), got "{name}"',
+                {"known": known, "name": name, "at": ("campaign", "default_audience")},
+            )
+        return self

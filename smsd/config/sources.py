@@ -1,0 +1,104 @@
+"""Where values come from. Rule: defaults < config.toml < systemd credentials < environment.
+
+Nothing that looks like one of ours is passed over: a misspelt variable or credential is a fault
+like a misspelt key, since a rate that silently stays at its default is found out too late.
+"""
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import EnvSettingsSource, InitSettingsSource
+
+from smsd.config.faults import ENV_PREFIX, ConfigError, explain, nearest
+from smsd.config.settings import Settings
+
+_CREDENTIAL = re.compile(r"http\.tokens|redis\.url|provider(\.[^.]+){2,}")
+
+
+class _Environment(EnvSettingsSource):
+    """`SMSD_RATE__SEGMENTS_PER_SECOND=45`; lists and tables as JSON."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """Leave what is no JSON to the model, whose fault names the variable."""
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
+
+
+def load(path: Path) -> Settings:
+    """Read `path` and what overrides it. Raises `ConfigError` with every fault there is."""
+    table = _read(path)
+    credentials, faults = _credentials()
+    faults += _unknown_variables()
+    sources = (
+        _Environment(Settings, case_sensitive=False),
+        InitSettingsSource(Settings, credentials),
+        InitSettingsSource(Settings, table),
+    )
+    try:
+        settings = Settings(_build_sources=(sources, {}))
+    except ValidationError as error:
+        faults += explain(error, Settings, path).faults
+    else:
+        if not faults:
+            return settings
+    raise ConfigError(faults)  # outside `except`: a traceback must not bring the values along
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError as error:
+        reason = f"expected UTF-8, got byte 0x{error.object[error.start]:02x} at {error.start}"
+    except tomllib.TOMLDecodeError as error:
+        reason = f"expected TOML: {error}"
+    raise ConfigError([f"{path}: {reason}"])
+
+
+def _credentials() -> tuple[dict[str, Any], list[str]]:
+    """Tables and faults from the files of $CREDENTIALS_DIRECTORY, each named like its key."""
+    tables: dict[str, Any] = {}
+    faults = []
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    for file in sorted(Path(directory).glob("*")) if directory else ():
+        if not _CREDENTIAL.fullmatch(file.name):
+            known = "http.tokens, redis.url, provider.<name>.<key>"
+            faults.append(f"{file}: unknown credential; known: {known}")
+            continue
+        try:
+            text = file.read_text("utf-8").strip("\r\n")
+        except OSError as error:
+            faults.append(f"{file}: cannot be read: {error.strerror}")
+        except UnicodeDecodeError:
+            faults.append(f"{file}: expected UTF-8 text")
+        else:
+            _place(tables, file.name, text)
+    return tables, faults
+
+
+def _place(tables: dict[str, Any], name: str, text: str) -> None:
+    if not text:  # smsd.service gives empty ones in place of files that are not there
+        return
+    *path, key = name.split(".")
+    for part in path:
+        tables = tables.setdefault(part, {})
+    tables[key] = [*filter(None, text.split("\n"))] if name == "http.tokens" else text
+
+
+def _unknown_variables() -> list[str]:
+    """Faults for variables whose table there is not; pydantic-settings never looks at them."""
+    faults = []
+    for variable in sorted(os.environ):
+        table = variable.removeprefix(ENV_PREFIX).split("__")[0].lower()
+        if variable.startswith(ENV_PREFIX) and table not in Settings.model_fields:
+            hint = nearest(table, Settings.model_fields)
+            faults.append(f"{variable}: expected {ENV_PREFIX}<TABLE>__<KEY>, got [{table}]; {hint}")
+    return faults

@@ -1,0 +1,221 @@
+"""Fields to messages. Rule: one parser for both intakes, so both accept and refuse the same things.
+
+The fields of a `POST /send` body and of a stream entry are the same words; `parse` reads
+everything but the recipients, `parse_recipient` reads one number. Nothing is ever stripped,
+normalised or replaced: the text that is counted and sent is the text that came in.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from smsd.core import number, segment
+from smsd.core.segment import Segments
+
+Priority = Literal["high", "normal"]
+
+FIELDS = frozenset(
+    {"to", "message", "from", "priority", "send_at", "expires_at", "campaign", "ref"}
+)
+LONGEST_LABEL = 128  # characters of `campaign` and `ref`
+FURTHEST_MS = 366 * 86_400_000  # how far ahead `send_at` may lie
+
+# RFC 3339 §5.6; a zone is required, since a text at the wrong hour cannot be taken back.
+_RFC3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
+    r"([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+# A sender is an E.164 number, a short code, or up to 11 characters of the GSM alphabet's safe
+# part with a letter among them (3GPP TS 23.040 §9.1.2.5: 11 septets of address).
+_SENDER = re.compile(r"\+[1-9][0-9]{6,14}|[0-9]{3,8}|(?=.*[A-Za-z])[A-Za-z0-9 &._+-]{1,11}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class FieldError(ValueError):
+    """`field` cannot be accepted; the message says what was expected and is safe to show."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an intake refuses, and the sender it fills in."""
+
+    max_segments: int = 10
+    default_from: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A text without its recipient: what one `POST /send` says to everybody in `to`."""
+
+    text: str
+    segments: Segments
+    sender: str
+    priority: Priority | None  # None: that of the stream it came through
+    send_at: int | None  # Unix ms
+    expires_at: int | None  # Unix ms
+    campaign: str
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One text to one recipient."""
+
+    id: str
+    recipient: str  # E.164
+    content: Content
+    attempts: int = 0  # submissions already spent on it
+
+    @property
+    def masked(self) -> str:
+        """The recipient as it may stand in a log."""
+        return number.mask(self.recipient)
+
+
+def parse(fields: Mapping[str, object], limits: Limits, now_ms: int) -> Content:
+    """Read everything but `to`. Raises `FieldError`; an unknown field is one too."""
+    for name in fields:
+        if name not in FIELDS:
+            raise FieldError(name, f"unknown field; known are {', '.join(sorted(FIELDS))}")
+    text, segments = _text(fields.get("message"), limits.max_segments)
+    send_at = _instant("send_at", fields.get("send_at"))
+    expires_at = _instant("expires_at", fields.get("expires_at"))
+    if send_at is not None and send_at > now_ms + FURTHEST_MS:
+        raise FieldError("send_at", "must lie within a year from now")
+    if expires_at is not None and send_at is not None and expires_at <= send_at:
+        raise FieldError("expires_at", "must be later than send_at")
+    return Content(
+        text=text,
+        segments=segments,
+        sender=_sender(fields.get("from")) or limits.default_from,
+        priority=_priority(fields.get("priority")),
+        send_at=send_at,
+        expires_at=expires_at,
+        campaign=_label("campaign", fields.get("campaign")),
+        ref=_label("ref", fields.get("ref")),
+    )
+
+
+def parse_recipient(raw: object, field: str = "to") -> str:
+    """One E.164 number. Raises `FieldError`."""
+    if raw is None:
+        raise FieldError(field, "is missing")
+    if not isinstance(raw, str):
+        raise FieldError(field, 'must be a phone number in quotes, like "+12025550123"')
+    try:
+        return number.parse(raw)
+    except ValueError as error:
+        raise FieldError(field, str(error)) from None
+
+
+def _text(raw: object, max_segments: int) -> tuple[str, Segments]:
+    if raw is None:
+        raise FieldError("message", "is missing")
+    if not isinstance(raw, str):
+        raise FieldError("message", "must be a string")
+    if not raw.strip():
+        raise FieldError("message", "is empty")
+    if "\0" in raw or "\x1b" in raw:
+        raise FieldError("message", "must not hold NUL or ESC characters")
+    if (cut := _SURROGATE.search(raw)) is not None:
+        raise FieldError("message", f"holds half a surrogate pair at character {cut.start() + 1}")
+    try:
+        segments = segment.count(raw)
+    except ValueError as error:  # more segments than can be numbered
+        raise FieldError("message", str(error)) from None
+    if segments.segments > max_segments:
+        raise FieldError(
+            "message", f"is {segments.segments} segments long; at most {max_segments} are allowed"
+        )
+    return raw, segments
+
+
+def _sender(raw: object) -> str:
+    if raw is None:
+        return ""
+    if not isinstance(raw, str) or not _SENDER.fullmatch(raw):
+        raise FieldError(
+            "from", "must be a +number, a short code, or 1 to 11 letters, digits and spaces"
+        )
+    return raw
+
+
+def _priority(raw: object) -> Priority | None:
+    if raw is None:
+        return None
+    if raw not in ("high", "normal"):
+        raise FieldError("priority", 'must be "high" or "normal"')
+    return raw
+
+
+def _instant(field: str, raw: object) -> int | None:
+    if raw is None:
+        return None
+    if isinstance(raw, str) and _RFC3339.fullmatch(raw):
+        try:
+            # In UTC at once: a year 0 or 10000 there could not be written to the queue again.
+            moment = datetime.fromisoformat(raw.upper()).astimezone(UTC)
+            return (moment - _EPOCH) // _MILLISECOND
+        except (ValueError, OverflowError):
+            pass
+    raise FieldError(field, 'must be an RFC 3339 time with a zone, like "2026-12-24T18:00:00Z"')
+
+
+def _label(field: str, raw: object) -> str:
+    if raw is None:
+        return ""
+    if not isinstance(raw, str) or not 0 < len(raw) <= LONGEST_LABEL or not raw.isprintable():
+        raise FieldError(field, f"must be 1 to {LONGEST_LABEL} printable characters")
+    return raw
+
+
+# A stream entry's own fields beside those of the parser: what an earlier life left in it.
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def to_fields(content: Content, *, with_priority: bool = False) -> list[str]:
+    """The flat stream fields of `content`, always in one order: equal orders are stored once."""
+    fields = ["message", content.text]
+    for name, value in (
+        ("from", content.sender),
+        ("priority", content.priority if with_priority else None),
+        ("expires_at", None if content.expires_at is None else _rfc3339(content.expires_at)),
+        ("campaign", content.campaign),
+        ("ref", content.ref),
+    ):
+        if value:
+            fields += (name, value)
+    return fields
+
+
+def from_fields(raw: Sequence[bytes], default_id: str, limits: Limits, now_ms: int) -> Message:
+    """A stream entry's flat fields as a message. Raises `FieldError`."""
+    fields: dict[str, object] = {}
+    for name_octets, value in zip(raw[::2], raw[1::2], strict=True):
+        name = name_octets.decode("utf-8", "backslashreplace")
+        if name in fields:
+            raise FieldError(name, "is given twice")
+        try:
+            fields[name] = value.decode()
+        except UnicodeDecodeError:
+            raise FieldError(name, "is not valid UTF-8") from None
+    message_id = str(fields.pop("id", default_id))
+    if not _ID.fullmatch(message_id):
+        raise FieldError("id", "must be 1 to 64 letters, digits, - or _")
+    attempts = str(fields.pop("attempts", "0"))
+    if not re.fullmatch("[0-9]{1,9}", attempts):
+        raise FieldError("attempts", "must be a whole number")
+    recipient = parse_recipient(fields.pop("to", None))
+    return Message(message_id, recipient, parse(fields, limits, now_ms), int(attempts))
+
+
+def _rfc3339(unix_ms: int) -> str:
+    return (_EPOCH + unix_ms * _MILLISECOND).isoformat(timespec="milliseconds")

@@ -1,0 +1,159 @@
+"""What a provider's answer means. Rule: unasked, only what was surely not taken is sent again.
+
+A provider reports an `Outcome` (what happened); `decide` turns it into a `Verdict` (what the
+queue does next). Both are closed unions: a new member must be given a case, or mypy fails.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+Scope = Literal["message", "recipient", "sender", "account"]
+InDoubtPolicy = Literal["dead-letter", "resend"]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider took the message."""
+
+    provider_id: str = ""
+    segments: int | None = None  # the provider's own count, where it tells one
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Surely not taken, and never will be."""
+
+    code: str
+    reason: str
+    scope: Scope = "message"
+    opted_out: bool = False
+    known: bool = True  # False: no map knows the code; many such in a row hold dispatch
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """Surely not taken: too fast for the provider."""
+
+    retry_after: float | None = None  # seconds, the provider's own word
+    reason: str = "throttled"
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """Surely not taken: no connection, or the provider says it is down."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class InDoubt:
+    """May have been taken: the request was written and no clear answer came."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """Nothing will be taken until a person acts: bad credentials, no funds, suspended sender."""
+
+    code: str
+    reason: str
+    scope: Scope = "account"
+
+
+Outcome = Accepted | Rejected | Throttled | Unavailable | InDoubt | Halted
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Done: forget the entry, keep the status."""
+
+    provider_id: str
+    segments: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Defer:
+    """Try again at `until` (Unix ms). `spent`: the attempt counts against `max_attempts`."""
+
+    until: int
+    reason: str
+    spent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """Set aside as a dead letter, for a person to read."""
+
+    reason: str
+    code: str = ""
+    detail: str = ""
+    suppress: bool = False  # the recipient opted out: never text this number again
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Put the message back unharmed and stop dispatch until the provider takes one again."""
+
+    reason: str
+
+
+Verdict = Ack | Defer | Bury | Hold
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """`[retry]` of the configuration; delays in seconds."""
+
+    max_attempts: int = 6
+    initial_delay: float = 1.0
+    max_delay: float = 900.0
+    in_doubt: InDoubtPolicy = "dead-letter"
+
+    def backoff(self, attempt: int, chance: float) -> float:
+        """Seconds before attempt `attempt + 1`: exponential, full jitter. `chance` in [0, 1)."""
+        ceiling = min(self.max_delay, self.initial_delay * 2.0 ** min(attempt - 1, 62))
+        return chance * ceiling
+
+
+def decide(  # noqa: C901, PLR0911, PLR0912 - one case per outcome: it reads as a table
+    outcome: Outcome,
+    *,
+    attempt: int,
+    now_ms: int,
+    policy: RetryPolicy,
+    provider_down: bool,
+    chance: float,
+) -> Verdict:
+    """The verdict on `outcome` of attempt number `attempt` (from 1)."""
+    match outcome:
+        case Accepted(provider_id, segments):
+            return Ack(provider_id, segments)
+        case Rejected(code, reason, opted_out=opted_out):
+            return Bury("rejected", code, reason, suppress=opted_out)
+        case Throttled(retry_after, reason):
+            # Our speed is not the message's fault: throttling alone never exhausts it.
+            wait = policy.backoff(attempt, chance) if retry_after is None else retry_after
+            wait = min(max(0.0, wait), policy.max_delay)  # in this order NaN is 0 too
+            return Defer(now_ms + round(1000 * wait), reason, spent=False)
+        case Unavailable(reason):
+            if provider_down:
+                return Hold(reason)
+            return _again("exhausted", reason, attempt, policy, now_ms=now_ms, chance=chance)
+        case InDoubt(reason):
+            if policy.in_doubt == "dead-letter":
+                return Bury("in_doubt", "", reason)
+            return _again("in_doubt", reason, attempt, policy, now_ms=now_ms, chance=chance)
+        case Halted(code, reason):
+            return Hold(f"{code}: {reason}" if code else reason)
+        case _:
+            assert_never(outcome)
+
+
+def _again(
+    buried_as: str, reason: str, attempt: int, policy: RetryPolicy, *, now_ms: int, chance: float
+) -> Verdict:
+    if attempt >= policy.max_attempts:
+        return Bury(buried_as, "", reason)
+    delay_ms = round(1000 * policy.backoff(attempt, chance))
+    return Defer(now_ms + delay_ms, reason, spent=True)

@@ -1,0 +1,77 @@
+"""The leaky bucket. Rule: departures lie on an absolute schedule, and no second exceeds the rate.
+
+Pure arithmetic over instants in integer nanoseconds that the caller reads from one monotonic
+clock: floats would lose the ceiling to rounding.
+
+*Schedule.* Each message moves the schedule by `segments / rate`. Being late once is not added to
+the next departure, so throughput does not drift; idle or stalled time earns one slot of credit
+at most, so nothing bursts.
+
+*Ceiling.* A message of n segments that starts at t occupies the instants t, t + 1/rate, …,
+t + (n-1)/rate. No half-open window of one second holds more than `rate` of them (rounded up for
+a fractional rate). With `ceiling="message"` all n count at t instead: a stricter carrier, paid
+for in throughput with long texts.
+"""
+
+from collections import deque
+from fractions import Fraction
+from typing import Literal
+
+Ceiling = Literal["segment", "message"]
+SECOND = 1_000_000_000  # ns
+
+
+class Pacer:
+    """When the next message may start. `due` asks, `depart` records what happened."""
+
+    def __init__(self, segments_per_second: float, *, ceiling: Ceiling) -> None:
+        self._ceiling = ceiling
+        self._per_second, self._step, self.capacity = _measures(segments_per_second)
+        self._next = 0  # the schedule, in ns times `_per_second`: exact for any rational rate
+        self._instants: deque[int] = deque(maxlen=self.capacity)
+
+    def fill(self, until: int) -> None:
+        """Start full: somebody else may have used the whole rate up to the instant `until`."""
+        self._instants.extend([until] * self.capacity)
+
+    def set_rate(self, segments_per_second: float) -> None:
+        """Change the rate; what already departed still counts."""
+        slot = self._next // self._per_second
+        self._per_second, self._step, self.capacity = _measures(segments_per_second)
+        self._next = slot * self._per_second
+        self._instants = deque(self._instants, maxlen=self.capacity)
+
+    def gap(self, segments: int = 1) -> int:
+        """Nanoseconds that `segments` take on the schedule."""
+        return segments * self._step // self._per_second
+
+    def due(self, segments: int, now: int) -> int:
+        """The earliest instant, not before `now`, at which `segments` may start."""
+        start = max(now, -(-self._next // self._per_second))
+        instants = self._instants
+        if instants and self._ceiling == "segment":
+            start = max(start, instants[-1])  # instants are kept in order
+        # The k-th new instant must lie a second after the one `capacity` places before it.
+        spare = self.capacity - len(instants)
+        for k in range(spare, min(segments, self.capacity)):
+            start = max(start, instants[k - spare] + SECOND - self._offset(k))
+        return start
+
+    def depart(self, segments: int, at: int) -> None:
+        """Record that a message of `segments` started at `at`."""
+        slot = max(self._next, at * self._per_second - self._step)
+        self._next = slot + segments * self._step
+        self._instants.extend(at + self._offset(k) for k in range(segments))
+
+    def pause(self, until: int) -> None:
+        """Let nothing start before `until`: the provider asked for it."""
+        self._next = max(self._next, until * self._per_second)
+
+    def _offset(self, k: int) -> int:
+        return self.gap(k) if self._ceiling == "segment" else 0
+
+
+def _measures(segments_per_second: float) -> tuple[int, int, int]:
+    """A rate p/q as p, q seconds in ns, and the most instants that a second may hold."""
+    rate = Fraction(segments_per_second).limit_denominator(1000)
+    return rate.numerator, SECOND * rate.denominator, -(-rate.numerator // rate.denominator)

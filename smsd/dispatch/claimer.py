@@ -1,0 +1,92 @@
+"""From the streams into the window. Rule: nothing an entry holds stops it or delays the next."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from smsd.core.message import FieldError, Limits, Message, from_fields
+from smsd.dispatch.window import Held, Window
+from smsd.store.arrivals import Arrivals
+from smsd.store.connection import is_away
+from smsd.store.queue import LARGEST_ENTRY, Entry, Queue
+
+log = logging.getLogger("smsd.claim")
+PAUSE_S = 0.5  # before Redis is asked again after it was away
+
+
+class Claimer:
+    """Claims entries as there is room, parses them, and buries what cannot be parsed."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        arrivals: Arrivals,
+        window: Window,
+        *,
+        limits: Limits,
+        clock: Callable[[], int],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._queue = queue
+        self._arrivals = arrivals
+        self._window = window
+        self._limits = limits
+        self._clock = clock
+        self._now_ms = now_ms
+        self.alive_at = clock()
+        self.missed = asyncio.Event()  # a reply broke off: it may have claimed entries unseen
+
+    async def run(self) -> None:
+        """Claim until cancelled."""
+        while True:
+            self.alive_at = self._clock()
+            try:
+                await self._claim()
+            except Exception as error:
+                if not is_away(error):
+                    raise
+                self.missed.set()
+                await asyncio.sleep(PAUSE_S)
+
+    async def _claim(self) -> None:
+        high_room, normal_room = self._window.room
+        entries = await self._queue.claim(high_room, normal_room)
+        if entries:
+            await self.admit(entries)
+        elif high_room:
+            await self._arrivals.wait(normal_too=normal_room > 0)
+        else:
+            await asyncio.sleep(PAUSE_S)
+
+    async def admit(self, entries: Sequence[Entry]) -> None:
+        """Put entries into the window, or where they belong instead."""
+        settlements = [
+            settlement
+            for entry in entries
+            if not self._window.knows(entry.name) and (settlement := self._admit(entry)) is not None
+        ]
+        await asyncio.gather(*settlements)
+
+    def _admit(self, entry: Entry) -> Awaitable[bool] | None:
+        now_ms = self._now_ms()
+        try:
+            message = parse_entry(entry, self._limits, now_ms)
+        except FieldError as error:
+            log.warning("buried", extra={"id": entry.first_message_id, "field": error.field})
+            return self._queue.bury(
+                entry, None, None, reason="invalid", code=error.field, detail=str(error)
+            )
+        send_at = message.content.send_at
+        if send_at is not None and send_at > now_ms:
+            return self._queue.defer(
+                entry, None, message, until=send_at, attempts=0, why="scheduled"
+            )
+        self._window.put(Held(entry, message))
+        return None
+
+
+def parse_entry(entry: Entry, limits: Limits, now_ms: int) -> Message:
+    """The message in an entry. Raises `FieldError`."""
+    if entry.fields is None:
+        raise FieldError("entry", f"of {entry.octets} octets; at most {LARGEST_ENTRY} are read")
+    return from_fields(entry.fields, entry.first_message_id, limits, now_ms)

@@ -1,0 +1,36 @@
+"""Moves due texts back into the queue. Rule: sleep until the next is due, or look again."""
+
+import asyncio
+from collections.abc import Callable
+
+from smsd.store.connection import is_away
+from smsd.store.queue import Queue
+
+LONGEST_SLEEP_S = 0.5  # a text deferred meanwhile may be due earlier than the one waited for
+
+
+class Promoter:
+    """The other half of `defer`."""
+
+    def __init__(self, queue: Queue, *, now_ms: Callable[[], int]) -> None:
+        self._queue = queue
+        self._now_ms = now_ms
+
+    async def run(self) -> None:
+        """Promote until cancelled."""
+        while True:
+            try:
+                await asyncio.sleep(await self._promote())
+            except Exception as error:
+                if not is_away(error):
+                    raise
+                await asyncio.sleep(LONGEST_SLEEP_S)
+
+    async def _promote(self) -> float:
+        """Promote what is due; seconds until there may be more."""
+        if await self._queue.promote():
+            return 0.0
+        due = await self._queue.next_due()
+        if due is None:
+            return LONGEST_SLEEP_S
+        return min(max(due - self._now_ms(), 1) / 1000, LONGEST_SLEEP_S)

@@ -1,0 +1,63 @@
+"""The time in which we dispatch. Rule: recover first, send while the lease is held, drain.
+
+A tenure begins when the lease is taken and ends when it is lost, or the daemon stops. Each has a
+pacer of its own that starts full: what a predecessor sent in the last second still counts.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from smsd.dispatch.claimer import Claimer
+from smsd.dispatch.dispatcher import Dispatcher
+from smsd.dispatch.pace import Pace
+from smsd.dispatch.promoter import Promoter
+from smsd.dispatch.recovery import Recovery
+from smsd.dispatch.window import Window
+
+log = logging.getLogger("smsd.tenure")
+WATCH_S = 0.05  # how soon a lost lease is noticed; sending stops at once by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Tenure:
+    """The parts of one tenure."""
+
+    window: Window
+    pace: Pace
+    claimer: Claimer
+    recovery: Recovery
+    dispatcher: Dispatcher
+    promoter: Promoter
+
+    async def run(self, may_go_on: Callable[[], bool], *, drain_s: float) -> None:
+        """Dispatch while `may_go_on`; returns when what was under way is settled."""
+        parts = asyncio.create_task(self._work())
+        while may_go_on() and not parts.done():
+            await asyncio.wait([parts], timeout=WATCH_S)
+        parts.cancel()
+        drained = await self.dispatcher.drain(drain_s)
+        log.info("dispatch stopped", extra={"drained": drained, "left": len(self.window)})
+        try:
+            await parts
+        except asyncio.CancelledError:
+            if (me := asyncio.current_task()) is not None and me.cancelling():
+                raise
+
+    def alive(self, now: int, patience: int) -> bool:
+        """Whether work goes on: texts are claimed, and they depart unless something holds them."""
+        if now - self.claimer.alive_at > patience:
+            return False
+        return self.dispatcher.idle or now - self.pace.left_at < patience
+
+    def set_rate(self, segments_per_second: float) -> None:
+        """Go on at another rate."""
+        self.window.set_rate(segments_per_second)
+        self.pace.set_rate(segments_per_second)
+
+    async def _work(self) -> None:
+        await self.recovery.recover()
+        async with asyncio.TaskGroup() as group:
+            for part in (self.claimer, self.dispatcher, self.promoter, self.recovery):
+                group.create_task(part.run(), name=type(part).__name__)

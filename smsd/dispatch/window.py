@@ -1,0 +1,77 @@
+"""The look-ahead. Rule: what is claimed and not settled is known here, and there is a bound to it.
+
+A window on a queue of any length: about two seconds of work, so that the next message is always
+parsed and at hand, and so that a high-priority one overtakes all but what is at its slot.
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from smsd.core.message import Message
+from smsd.store.queue import Entry
+
+LOOK_AHEAD_S = 2.0
+SMALLEST = 32  # texts a lane, at the slowest rates
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A message and the entry that holds it."""
+
+    entry: Entry
+    message: Message
+
+
+class Window:
+    """Claimed messages, waiting or under way."""
+
+    def __init__(self, rate: float) -> None:
+        """`rate` in segments per second."""
+        self.set_rate(rate)
+        self._high: deque[Held] = deque()
+        self._normal: deque[Held] = deque()
+        self._known: set[str] = set()
+        self._arrived = asyncio.Event()
+
+    def set_rate(self, rate: float) -> None:
+        """Look as far ahead as this rate needs."""
+        self._room = max(SMALLEST, round(rate * LOOK_AHEAD_S))
+
+    @property
+    def room(self) -> tuple[int, int]:
+        """How many more may be claimed: high priority, normal."""
+        return max(0, self._room - len(self._high)), max(0, self._room - len(self._normal))
+
+    def __len__(self) -> int:
+        return len(self._high) + len(self._normal)
+
+    def knows(self, name: str) -> bool:
+        """Whether this entry waits here or is under way."""
+        return name in self._known
+
+    def put(self, held: Held) -> None:
+        """Add at the end of its lane."""
+        self._known.add(held.entry.name)
+        self._lane(held).append(held)
+        self._arrived.set()
+
+    def put_back(self, held: Held) -> None:
+        """It was taken and not sent: it is first again."""
+        self._known.add(held.entry.name)
+        self._lane(held).appendleft(held)
+        self._arrived.set()
+
+    async def take(self) -> Held:
+        """The next message, high priority first. It stays known until `forget`."""
+        while not (self._high or self._normal):
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._high.popleft() if self._high else self._normal.popleft()
+
+    def forget(self, name: str) -> None:
+        """The entry is settled."""
+        self._known.discard(name)
+
+    def _lane(self, held: Held) -> deque[Held]:
+        return self._high if held.entry.lane == "h" else self._normal

@@ -1,0 +1,68 @@
+"""What every provider is. Rule: one `submit` is one request, written in its slot or not at all."""
+
+from types import TracebackType
+from typing import Any, ClassVar, Protocol, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from smsd.core.message import Message
+from smsd.core.outcome import Outcome
+
+
+class NotNow(Exception):  # noqa: N818 - not an error: the slot was withdrawn before anything was written
+    """The slot was refused (lease lost, drain): nothing was written, nothing may be."""
+
+
+class Slot(Protocol):
+    """The instant at which a message may leave.
+
+    `async with slot:` returns inside the block at the departure instant and holds back every
+    later departure until the block ends, so write the request in it and nothing else. Everything
+    that can be done before (encoding, look-ups, the connection) is done before. May raise
+    `NotNow`, which `submit` lets pass. It is entered at most once, perhaps by another task than
+    the one that called `submit` (that task is then cancelled along with the submission), and
+    never after `submit` has ended.
+    """
+
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class ProviderSettings(BaseModel):
+    """A table `[provider.<name>]`; unknown keys are refused."""
+
+    # Hidden: pydantic would otherwise print the input, secrets included, beside what is wrong.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Provider(Protocol):
+    """A carrier or gateway. Built by the daemon from its own `Settings`."""
+
+    Settings: ClassVar[type[ProviderSettings]]
+
+    @classmethod
+    def build(cls, settings: Any, *, timeout_s: float, max_in_flight: int) -> Self:
+        """A provider ready to `start`, from an instance of its own `Settings`.
+
+        `timeout_s` bounds the way to the slot's door (the connection) and, anew, the way from
+        the written request to the whole answer; the wait for the slot itself is unbounded.
+        """
+        ...
+
+    async def start(self) -> None:
+        """Open what can be opened before the first message."""
+        ...
+
+    async def submit(self, message: Message, slot: Slot) -> Outcome:
+        """Hand one message over. Returns every answer; raises only `NotNow`, and for bugs."""
+        ...
+
+    async def close(self) -> None:
+        """Close connections; no submission is under way any more."""
+        ...

@@ -1,0 +1,128 @@
+"""Messages to request fields. Rule: a value is encoded by the body it goes into, never spliced.
+
+A template is text with `{placeholders}` of the message and `${SECRETS}`; `{{` and `}}` are braces.
+Secrets go in when it is read, as they are; what they contain is not read again.
+"""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from urllib.parse import urlencode
+
+from smsd.core.message import Message
+
+PLACEHOLDERS: Mapping[str, Callable[[Message], str]] = {
+    "to": lambda message: message.recipient,
+    "to_no_plus": lambda message: message.recipient.removeprefix("+"),
+    "from": lambda message: message.content.sender,
+    "text": lambda message: message.content.text,
+    "id": lambda message: message.id,
+    "ref": lambda message: message.content.ref,
+    "segments": lambda message: str(message.content.segments.segments),
+    "encoding": lambda message: message.content.segments.encoding,
+}
+
+_TOKEN = re.compile(r"\$\{(?P<secret>\w+)\}|\{(?P<name>\w+)\}|(?P<brace>\{\{|\}\})|(?P<stray>[{}])")
+
+Scalar = str | int | float | bool | None
+Filled = Scalar | list["Filled"] | dict[str, "Filled"]
+
+
+class Template:
+    """One text, read."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(
+        self, text: str, secrets: Mapping[str, str], allowed: Collection[str] = PLACEHOLDERS.keys()
+    ) -> None:
+        """Raise `ValueError` for what is not known; `secrets` are keyed in lower case."""
+        self._parts: list[str | Callable[[Message], str]] = []
+        at = 0
+        for token in _TOKEN.finditer(text):
+            self._parts += [text[at : token.start()], _part(token, secrets, allowed)]
+            at = token.end()
+        self._parts.append(text[at:])
+
+    def fill(self, message: Message) -> str:
+        """The text for one message."""
+        return "".join(part if isinstance(part, str) else part(message) for part in self._parts)
+
+    def fixed(self) -> str:
+        """The text, where no placeholder is allowed."""
+        return "".join(part for part in self._parts if isinstance(part, str))
+
+
+def _part(
+    token: re.Match[str], secrets: Mapping[str, str], allowed: Collection[str]
+) -> str | Callable[[Message], str]:
+    if (secret := token["secret"]) is not None:
+        if secret.lower() not in secrets:
+            raise ValueError(f"${{{secret}}} is not among the secrets")
+        return secrets[secret.lower()]
+    if (name := token["name"]) is not None:
+        if name not in allowed:
+            known = ", ".join(f"{{{each}}}" for each in allowed) or "none"
+            raise ValueError(f"{{{name}}} is no placeholder; known here: {known}")
+        return PLACEHOLDERS[name]
+    if token["stray"]:
+        raise ValueError("holds a single brace; write {{ or }} for one")
+    return token["brace"][0]
+
+
+Tree = Template | Scalar | list["Tree"] | dict[str, "Tree"]
+
+
+def read(value: object, secrets: Mapping[str, str]) -> Tree:
+    """A configured value with every text in it read. Raises `ValueError`."""
+    match value:
+        case str():
+            return Template(value, secrets)
+        case None | bool() | int() | float():
+            return value
+        case list():
+            return [read(each, secrets) for each in value]
+        case dict():
+            return {str(key): read(each, secrets) for key, each in value.items()}
+        case _:
+            raise ValueError(f"holds a {type(value).__name__}; write it as text")
+
+
+def fill(tree: Tree, message: Message) -> Filled:
+    """The values for one message."""
+    match tree:
+        case Template():
+            return tree.fill(message)
+        case list():
+            return [fill(each, message) for each in tree]
+        case dict():
+            return {key: fill(each, message) for key, each in tree.items()}
+        case _:
+            return tree
+
+
+def is_flat(value: object) -> bool:
+    """Whether a form or a query can hold `value`: one value, or a list of them."""
+    return not any(
+        isinstance(each, list | dict) for each in (value if isinstance(value, list) else [value])
+    )
+
+
+def urlencoded(filled: Mapping[str, Filled]) -> str:
+    """Flat values as a form or a query; a list repeats its key."""
+    return urlencode(
+        [
+            (key, _plain(each))
+            for key, value in filled.items()
+            for each in (value if isinstance(value, list) else [value])
+        ]
+    )
+
+
+def _plain(value: Filled) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case _:
+            return str(value)

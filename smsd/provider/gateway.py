@@ -1,0 +1,65 @@
+"""HTTP providers. Rule: each words a request and reads an answer; the rest is done here, once."""
+
+from abc import ABC, abstractmethod
+from base64 import b64encode
+from typing import Annotated
+
+from pydantic import AfterValidator, FilePath, SecretStr
+from yarl import URL
+
+from smsd.core.message import Message
+from smsd.core.outcome import Outcome
+from smsd.provider.base import ProviderSettings, Slot
+from smsd.provider.transport import Answer, Link, Request
+
+
+def http_url(text: str) -> str:
+    """`text`, if it can be a provider's address. Raises `ValueError`."""
+    url = URL(text)
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError("must be an address like https://gateway.example/send")
+    if url.user or url.password or url.fragment:
+        raise ValueError("must hold neither a user, nor a password, nor a #fragment")
+    return text
+
+
+def basic(user: str, password: SecretStr) -> str:
+    """An `Authorization` header (RFC 7617; aiohttp's own two ways are old or new, not both)."""
+    return "Basic " + b64encode(f"{user}:{password.get_secret_value()}".encode()).decode()
+
+
+HttpUrl = Annotated[str, AfterValidator(http_url)]
+
+
+class HttpSettings(ProviderSettings):
+    """What every provider spoken to by HTTP takes."""
+
+    ca_file: FilePath | None = None  # PEM; then only these authorities are trusted
+
+
+class Gateway(ABC):
+    """A provider that takes a message in one HTTP request."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def start(self) -> None:
+        """Make the link ready."""
+        await self._link.open()
+
+    async def submit(self, message: Message, slot: Slot) -> Outcome:
+        """Hand one message over in its slot."""
+        answer = await self._link.exchange(self.request(message), slot)
+        return self.judge(answer, message) if isinstance(answer, Answer) else answer
+
+    async def close(self) -> None:
+        """Close the link."""
+        await self._link.close()
+
+    @abstractmethod
+    def request(self, message: Message) -> Request:
+        """How the provider is asked."""
+
+    @abstractmethod
+    def judge(self, answer: Answer, message: Message) -> Outcome:
+        """What its answer means."""

@@ -1,0 +1,215 @@
+"""Any gateway, by configuration. Rule: the rules judge an answer; failing them, its status.
+
+    [provider.http]
+    url     = "https://gateway.example/send"
+    body    = "form"      # or "json", "query", "raw" (the text alone; the fields go in the query)
+    fields  = {to = "{to_no_plus}", from = "{from}", text = "{text}", ref = "{id}"}
+    headers = {Authorization = "Bearer ${TOKEN}"}         # from [provider.http.secrets]
+    id      = "json:messages.0.id"                        # or "re:id=([0-9]+)", "header:X-Id"
+    rules   = [                                           # the first that matches decides
+        {body = "re:^BUSY", outcome = "throttled"},
+        {json = "code", in = [1007], outcome = "halted"},
+        {status = 200, body = "re:^OK", outcome = "accepted"},
+    ]
+
+Where no rule matches, a 2xx is a success, unless some rule says what a success looks like or the
+`id` is not where it should be: then it is in doubt. Other answers go by their status.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Literal, Self
+from urllib.parse import quote
+
+import orjson
+from pydantic import Field, SecretStr, model_validator
+from yarl import URL
+
+from smsd.core.message import Message
+from smsd.core.outcome import Accepted, InDoubt, Outcome
+from smsd.provider import codes, fields
+from smsd.provider.base import ProviderSettings
+from smsd.provider.fields import Template, Tree
+from smsd.provider.gateway import Gateway, HttpSettings, basic, http_url
+from smsd.provider.rules import Extract, ExtractField, Rule
+from smsd.provider.transport import Answer, Link, Request
+
+Body = Literal["form", "json", "query", "raw"]
+
+LONGEST_ID = 128  # characters of a provider's id for a message
+
+_TYPES: dict[Body, str] = {
+    "form": "application/x-www-form-urlencoded",
+    "json": "application/json",
+    "raw": "text/plain; charset=utf-8",
+}
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class GenericSettings(HttpSettings):
+    """`[provider.http]`."""
+
+    base_url: str = ""  # what stands before `url`, for all that share a file but not a host
+    url: str
+    method: Literal["POST", "GET", "PUT"] = "POST"
+    body: Body | None = None  # None: "query" for GET, else "form"
+    headers: dict[str, str] = Field(default_factory=dict)
+    fields: dict[str, Any]
+    secrets: dict[str, SecretStr] = Field(default_factory=dict)  # in any case, like environments
+    user: str = ""  # for Basic authentication
+    password: SecretStr = SecretStr("")
+    id: ExtractField | None = None
+    segments: ExtractField | None = None
+    reason: ExtractField | None = None  # a refusal's words; without it only codes are kept
+    rules: tuple[Rule, ...] = ()
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        Form(self)
+        return self
+
+
+class Form:
+    """The settings, read once: what a message is filled into. Raises `ValueError`."""
+
+    def __init__(self, settings: GenericSettings) -> None:
+        secrets = {name.lower(): s.get_secret_value() for name, s in settings.secrets.items()}
+        self._method = settings.method
+        self._body: Body = settings.body or ("query" if settings.method == "GET" else "form")
+        if settings.method == "GET" and self._body != "query":
+            raise ValueError('body: a GET has none; it must be "query"')
+        self._url = _url(settings.base_url + settings.url, secrets)
+        self._headers = _headers(settings, _TYPES.get(self._body), secrets)
+        self._fields = {
+            name: _field(name, value, secrets, nested=self._body == "json")
+            for name, value in settings.fields.items()
+        }
+
+    def fill(self, message: Message) -> Request:
+        """The request for one message."""
+        filled = {name: fields.fill(tree, message) for name, tree in self._fields.items()}
+        url, body = self._url, b""
+        match self._body:
+            case "form":
+                body = fields.urlencoded(filled).encode()
+            case "json":
+                body = orjson.dumps(filled)
+            case "query":
+                url = _with_query(url, filled)
+            case "raw":
+                url, body = _with_query(url, filled), message.content.text.encode()
+        headers = {name: value.fill(message) for name, value in self._headers.items()}
+        return Request(self._method, URL(url, encoded=True), headers, body)
+
+
+@contextmanager
+def _at(place: str) -> Iterator[None]:
+    """Say where a fault of the configuration is."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+
+
+def _url(text: str, secrets: dict[str, str]) -> str:
+    quoted = {name: quote(secret, safe="") for name, secret in secrets.items()}
+    with _at("url"):
+        return str(URL(http_url(Template(text, quoted, allowed=()).fixed())))
+
+
+def _with_query(url: str, filled: dict[str, fields.Filled]) -> str:
+    query = fields.urlencoded(filled)
+    return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
+
+
+def _headers(
+    settings: GenericSettings, content_type: str | None, secrets: dict[str, str]
+) -> dict[str, Template]:
+    written = {name.lower(): value for name, value in settings.headers.items()}
+    if content_type is not None:
+        written.setdefault("content-type", content_type)
+    if settings.user:
+        written["authorization"] = basic(settings.user, settings.password)
+    return {name: _header(name, value, secrets) for name, value in written.items()}
+
+
+def _header(name: str, value: str, secrets: dict[str, str]) -> Template:
+    with _at(f"headers.{name}"):
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError("is no name for a header")
+        template = Template(value, secrets, allowed=("id",))
+        if _CONTROL.search(template.fixed()):
+            raise ValueError("holds a control character, perhaps a line end after a secret")
+        return template
+
+
+def _field(name: str, value: object, secrets: dict[str, str], *, nested: bool) -> Tree:
+    with _at(f"fields.{name}"):
+        if not nested and not fields.is_flat(value):
+            raise ValueError("only a JSON body holds tables")
+        return fields.read(value, secrets)
+
+
+class Http(Gateway):
+    """A gateway that `[provider.http]` describes."""
+
+    Settings: ClassVar[type[ProviderSettings]] = GenericSettings
+
+    def __init__(self, settings: GenericSettings, link: Link) -> None:
+        super().__init__(link)
+        self._settings = settings
+        self._form = Form(settings)
+        self._success_is_ruled = any(rule.outcome.kind == "accepted" for rule in settings.rules)
+        self._secrets = [
+            secret.get_secret_value() for secret in (*settings.secrets.values(), settings.password)
+        ]
+
+    @classmethod
+    def build(cls, settings: GenericSettings, *, timeout_s: float, max_in_flight: int) -> Self:
+        """A provider ready to `start`."""
+        return cls(
+            settings,
+            Link(timeout_s=timeout_s, max_in_flight=max_in_flight, ca_file=settings.ca_file),
+        )
+
+    def request(self, message: Message) -> Request:
+        """How the gateway is asked."""
+        return self._form.fill(message)
+
+    def judge(self, answer: Answer, message: Message) -> Outcome:
+        """What its answer means."""
+        for rule in self._settings.rules:
+            code = rule.match(answer)
+            if code is None:
+                continue
+            if rule.outcome.kind == "accepted":
+                return self._accepted(answer)
+            reason = self._reason(answer, code, message)
+            return codes.apply(rule.outcome, answer, code or str(answer.status), reason)
+        if answer.good:
+            return self._unruled_success(answer)
+        return codes.by_status(answer, str(answer.status), self._reason(answer, "", message))
+
+    def _unruled_success(self, answer: Answer) -> Outcome:
+        if self._success_is_ruled:
+            return InDoubt(f"HTTP {answer.status}, but no rule knows this answer")
+        accepted = self._accepted(answer)
+        if self._settings.id is not None and not accepted.provider_id:
+            return InDoubt(f"HTTP {answer.status}, but no id where one should be")
+        return accepted
+
+    def _accepted(self, answer: Answer) -> Accepted:
+        provider_id = _picked(self._settings.id, answer)[:LONGEST_ID]
+        return Accepted(provider_id, codes.segment_count(_picked(self._settings.segments, answer)))
+
+    def _reason(self, answer: Answer, code: str, message: Message) -> str:
+        hidden = (message.content.text, message.recipient, *self._secrets)
+        return codes.reason(
+            answer.status, code, codes.words(_picked(self._settings.reason, answer), hidden)
+        )
+
+
+def _picked(pick: Extract | None, answer: Answer) -> str:
+    return (pick(answer) if pick is not None else None) or ""

@@ -1,0 +1,126 @@
+"""A carrier in a box. Rule: nothing leaves the process, and a rate above the bought one is refused.
+
+The provider to begin with: every text is accepted after `latency`, but for these fictional
+numbers, which can stand in for what a real carrier does:
+
+    +12025550190  rejected       +12025550194  in doubt
+    +12025550191  opted out      +12025550195  halted: no funds
+    +12025550192  throttled      +12025550196  accepted, but after 5 s
+    +12025550193  unavailable
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from itertools import count
+from typing import ClassVar, Self
+
+from pydantic import Field
+
+from smsd.core.message import Message
+from smsd.core.outcome import (
+    Accepted,
+    Halted,
+    InDoubt,
+    Outcome,
+    Rejected,
+    Throttled,
+    Unavailable,
+)
+from smsd.provider.base import ProviderSettings, Slot
+
+log = logging.getLogger(__name__)
+
+ANSWERS: Mapping[str, Outcome] = {
+    "+12025550190": Rejected("invalid", "not a valid number", "recipient"),
+    "+12025550191": Rejected("opted_out", "replied STOP", "recipient", opted_out=True),
+    "+12025550192": Throttled(1.0, "too many requests"),
+    "+12025550193": Unavailable("down for maintenance"),
+    "+12025550194": InDoubt("the answer was lost"),
+    "+12025550195": Halted("no_funds", "the balance is used up"),
+}
+SLOW = "+12025550196"
+SLOW_S = 5.0
+
+# A carrier's clock reads an arrival a moment after ours reads the departure, and never the same
+# moment: it has to allow for that, or 45 of ours would now and then look like 46.
+TOLERANCE_S = 0.005
+
+
+class SandboxSettings(ProviderSettings):
+    """`[provider.sandbox]`."""
+
+    latency: float = Field(0.15, ge=0, le=60)  # seconds to the answer
+    rate: int = Field(45, ge=1)  # segments taken in any one second
+
+
+class Meter:
+    """Counts segments in the last second, as a carrier does."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._taken: deque[float] = deque(maxlen=rate)
+
+    def take(self, segments: int, now: float) -> bool:
+        """Take a message if it keeps to the rate. Its segments follow each other at the rate."""
+        taken = self._taken.copy()
+        for n in range(segments):
+            at = now + n / self._rate
+            if len(taken) == self._rate and at - taken[0] < 1 - TOLERANCE_S:
+                return False
+            taken.append(at)
+        self._taken = taken
+        return True
+
+
+class Sandbox:
+    """The carrier. `accepted` and `violations` count messages."""
+
+    Settings: ClassVar[type[ProviderSettings]] = SandboxSettings
+
+    def __init__(
+        self, settings: SandboxSettings, timeout_s: float, clock: Callable[[], float] | None = None
+    ) -> None:
+        self._latency = settings.latency
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._rate = settings.rate
+        self._meter = Meter(settings.rate)
+        self._ids = count(1)
+        self.accepted = 0
+        self.violations = 0
+
+    @classmethod
+    def build(cls, settings: SandboxSettings, *, timeout_s: float, max_in_flight: int) -> Self:
+        """A provider ready to `start`; it takes any number in flight."""
+        return cls(settings, timeout_s)
+
+    async def start(self) -> None:
+        """Nothing to open."""
+
+    async def submit(self, message: Message, slot: Slot) -> Outcome:
+        """Take one message in its slot and answer after the latency."""
+        clock = self._clock or asyncio.get_running_loop().time
+        async with slot:
+            on_time = self._meter.take(message.content.segments.segments, clock())
+        delay = SLOW_S if message.recipient == SLOW else self._latency
+        await asyncio.sleep(min(delay, self._timeout_s))
+        if delay > self._timeout_s:
+            return InDoubt(f"no answer within {self._timeout_s:g} s")
+        return self._answer(message) if on_time else self._refuse()
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    def _answer(self, message: Message) -> Outcome:
+        outcome = ANSWERS.get(message.recipient)
+        if outcome is not None:
+            return outcome
+        self.accepted += 1
+        return Accepted(f"sandbox-{next(self._ids)}", message.content.segments.segments)
+
+    def _refuse(self) -> Throttled:
+        self.violations += 1
+        log.warning("more than %d segments arrived within a second", self._rate)
+        return Throttled(1.0, f"more than {self._rate} segments in a second")

@@ -1,0 +1,162 @@
+"""Twilio. Rule: its code decides, and else its status; configuration goes before both.
+
+    [provider.twilio]
+    account_sid = "AC…"
+    auth_token  = "…"                      # or api_key and api_secret; best as a credential
+    from        = "+12025550100"           # or messaging_service_sid = "MG…"
+    codes       = {"30034" = "rejected:sender"}
+
+One submission is one `POST …/Messages.json`. Twilio has no idempotency key for it, and warns that
+a 5xx may have been sent all the same.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Self
+from urllib.parse import urlencode
+
+from pydantic import Field, SecretStr, model_validator
+from yarl import URL
+
+from smsd.core.message import Message
+from smsd.core.outcome import Accepted, InDoubt, Outcome
+from smsd.provider import codes
+from smsd.provider.base import ProviderSettings
+from smsd.provider.codes import RulingField, ruling
+from smsd.provider.gateway import Gateway, HttpSettings, HttpUrl, basic
+from smsd.provider.transport import Answer, Link, Request
+
+# What Twilio may answer a submission. Not here: codes of delivery receipts, like 30003 to 30008,
+# and 20500, an internal error, which goes by its status.
+CODES: Mapping[str, str] = {
+    # The account: nothing will be taken.
+    "10001": "halted:account",  # account not active
+    "20003": "halted:account",  # permission denied: wrong credentials, or account suspended
+    "20005": "halted:account",  # account not active
+    "20006": "halted:account",  # access denied
+    "20403": "halted:account",  # forbidden
+    "20404": "halted:account",  # no such resource: the path holds nothing but the account's SID
+    "30002": "halted:account",  # account suspended
+    # The sender: nothing will be taken from it.
+    "21212": "halted:sender",  # From is invalid
+    "21267": "halted:sender",  # alphanumeric sender on a trial account
+    "21601": "halted:sender",  # From is not a number of this account that can send texts
+    "21603": "halted:sender",  # From or MessagingServiceSid is missing
+    "21606": "halted:sender",  # From cannot send texts, at least not to this destination
+    "21659": "halted:sender",  # From is not a Twilio number
+    "21660": "halted:sender",  # From belongs to another account
+    "21661": "halted:sender",  # From cannot send texts
+    "21701": "halted:sender",  # no such Messaging Service
+    "21703": "halted:sender",  # the Messaging Service has no sender that fits
+    "21704": "halted:sender",  # the Messaging Service has no senders
+    "21705": "halted:sender",  # MessagingServiceSid is malformed
+    "30032": "halted:sender",  # toll-free number not verified
+    "30034": "halted:sender",  # US long code not registered (A2P 10DLC)
+    # The pace: not taken, later it will be.
+    "20429": "throttled",  # too many concurrent requests
+    "21611": "throttled",  # the sender's queue at Twilio is full
+    # The recipient.
+    "21211": "rejected:recipient",  # To is invalid
+    "21217": "rejected:recipient",  # To is not a phone number
+    "21265": "rejected:recipient",  # To is a short code
+    "21266": "rejected:recipient",  # To and From are the same
+    "21268": "rejected:recipient",  # To is a premium-rate or information number
+    "21408": "rejected:recipient",  # its country is not enabled: no reason to stop the others
+    "21608": "rejected:recipient",  # To is not verified, which a trial account asks for
+    "21610": "rejected:recipient:opted_out",  # replied STOP
+    "21612": "rejected:recipient",  # cannot be reached from this sender
+    "21614": "rejected:recipient",  # To is no mobile number
+    "21635": "rejected:recipient",  # To is a landline
+    # The message.
+    "21602": "rejected:message",  # Body is missing
+    "21617": "rejected:message",  # Body is longer than 1600 characters
+    "21619": "rejected:message",  # neither Body nor MediaUrl
+}
+
+
+class TwilioSettings(HttpSettings):
+    """`[provider.twilio]`."""
+
+    base_url: HttpUrl = "https://api.twilio.com"
+    account_sid: Annotated[str, Field(pattern=r"^AC[0-9a-fA-F]{32}$")]
+    auth_token: SecretStr = SecretStr("")
+    api_key: str = ""
+    api_secret: SecretStr = SecretStr("")
+    sender: str = Field("", alias="from")
+    messaging_service_sid: Annotated[str, Field(pattern=r"^(MG[0-9a-fA-F]{32})?$")] = ""
+    codes: dict[str, RulingField] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if bool(self.sender) == bool(self.messaging_service_sid):
+            raise ValueError("needs either from or messaging_service_sid")
+        if bool(self.api_key) != bool(self.api_secret):
+            raise ValueError("api_key and api_secret go together")
+        if bool(self.api_key) == bool(self.auth_token):
+            raise ValueError("needs either auth_token or api_key and api_secret")
+        return self
+
+    def authorization(self) -> str:
+        """The `Authorization` header."""
+        user = self.api_key or self.account_sid
+        secret = self.api_secret if self.api_key else self.auth_token
+        return basic(user, secret)
+
+
+class Twilio(Gateway):
+    """The Messages resource of one Twilio account."""
+
+    Settings: ClassVar[type[ProviderSettings]] = TwilioSettings
+
+    def __init__(self, settings: TwilioSettings, link: Link) -> None:
+        super().__init__(link)
+        self._url = URL(settings.base_url) / "2010-04-01/Accounts" / settings.account_sid
+        self._url /= "Messages.json"
+        self._headers = {
+            "Authorization": settings.authorization(),
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        self._sender = (
+            {"From": settings.sender}
+            if settings.sender
+            else {"MessagingServiceSid": settings.messaging_service_sid}
+        )
+        self._codes = {code: ruling(text) for code, text in CODES.items()} | settings.codes
+
+    @classmethod
+    def build(cls, settings: TwilioSettings, *, timeout_s: float, max_in_flight: int) -> Self:
+        """A provider ready to `start`."""
+        return cls(
+            settings,
+            Link(timeout_s=timeout_s, max_in_flight=max_in_flight, ca_file=settings.ca_file),
+        )
+
+    def request(self, message: Message) -> Request:
+        """How Twilio is asked. A message's own sender goes before the configured one."""
+        content = message.content
+        sender = {"From": content.sender} if content.sender else self._sender
+        form = urlencode({"To": message.recipient, **sender, "Body": content.text})
+        return Request("POST", self._url, self._headers, form.encode())
+
+    def judge(self, answer: Answer, message: Message) -> Outcome:
+        """What its answer means."""
+        said = answer.json()
+        if not isinstance(said, dict):
+            said = {}
+        if answer.good:
+            return _taken(answer, said)
+        code = str(said.get("code") or "")
+        hidden = (message.content.text, message.recipient)
+        reason = codes.reason(
+            answer.status, code, codes.words(str(said.get("message") or ""), hidden)
+        )
+        if (found := self._codes.get(code)) is not None:
+            return codes.apply(found, answer, code, reason)
+        return codes.by_status(answer, code or str(answer.status), reason)
+
+
+def _taken(answer: Answer, said: dict[str, object]) -> Outcome:
+    sid = said.get("sid")
+    if not isinstance(sid, str) or not sid:
+        return InDoubt(f"HTTP {answer.status}, but no sid in the answer")
+    # "0" with a Messaging Service: the sender, hence the count, is not chosen yet.
+    return Accepted(sid, codes.segment_count(said.get("num_segments")))

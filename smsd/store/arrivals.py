@@ -1,0 +1,37 @@
+"""Waiting for entries. Rule: a waiting read claims nothing, so its reply may be lost."""
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+from redis.typing import KeyT, StreamIdT
+
+from smsd.store.keys import GROUP
+from smsd.store.server import Server, text
+
+PATIENCE_MS = 500  # a blocking read is never cancelled, so it is short
+
+
+class Arrivals:
+    """Rings when somebody has added an entry that nobody has claimed."""
+
+    def __init__(self, server: Server, reader: Redis) -> None:
+        """`reader` needs a connection of its own: a blocking read occupies it."""
+        self._server = server
+        self._reader = reader
+
+    async def wait(self, *, normal_too: bool) -> None:
+        """Return when there is something to claim, or after `PATIENCE_MS`."""
+        keys = self._server.keys
+        streams = [keys.high, keys.queue] if normal_too else [keys.high]
+        after: dict[KeyT, StreamIdT] = {
+            stream: await self._last_claimed(stream) for stream in streams
+        }
+        await self._server.read(lambda _: self._reader.xread(after, count=1, block=PATIENCE_MS))
+
+    async def _last_claimed(self, stream: str) -> str:
+        async def ask(client: Redis) -> str:
+            for group in await client.xinfo_groups(stream):
+                if text(group["name"]) == GROUP:
+                    return text(group["last-delivered-id"])
+            raise ResponseError("NOGROUP")
+
+        return await self._server.with_groups(ask)

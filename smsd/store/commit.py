@@ -1,0 +1,70 @@
+"""Group commit. Rule: calls of the same moment share one round trip, and so one fsync.
+
+The first call leaves at once; those that come while it is under way leave together when it
+returns. So nobody waits for a timer, and the busier it is the cheaper each call gets.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Request = TypeVar("Request")
+Reply = TypeVar("Reply")
+
+
+class Full(Exception):  # noqa: N818 - a state, named as users see it
+    """More calls are waiting than may."""
+
+
+class GroupCommit(Generic[Request, Reply]):
+    """Collects requests and hands them to `execute`, which answers each or raises for all."""
+
+    def __init__(
+        self,
+        execute: Callable[[Sequence[Request]], Awaitable[Sequence[Reply | Exception]]],
+        *,
+        most_together: int,
+        most_waiting: int,
+    ) -> None:
+        self._execute = execute
+        self._most_together = most_together
+        self._most_waiting = most_waiting
+        self._waiting: deque[tuple[Request, asyncio.Future[Reply]]] = deque()
+        self._working: asyncio.Task[None] | None = None
+
+    async def __call__(self, request: Request) -> Reply:
+        """The reply to `request`. Raises `Full`, the request's own error, or that of its group."""
+        if len(self._waiting) >= self._most_waiting:
+            raise Full
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiting.append((request, answer))
+        if self._working is None:
+            self._working = asyncio.create_task(self._work())
+        return await answer
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                size = min(len(self._waiting), self._most_together)
+                await self._commit([self._waiting.popleft() for _ in range(size)])
+        finally:
+            self._working = None
+
+    async def _commit(self, group: list[tuple[Request, asyncio.Future[Reply]]]) -> None:
+        replies: Sequence[Reply | Exception]
+        try:
+            replies = await self._execute([request for request, _ in group])
+        except Exception as error:  # noqa: BLE001 - it is theirs: each caller gets it
+            replies = [error] * len(group)
+        except asyncio.CancelledError:
+            for _, answer in group:
+                answer.cancel()
+            raise
+        for (_, answer), reply in zip(group, replies, strict=True):
+            if answer.done():
+                continue  # its caller has gone
+            if isinstance(reply, Exception):
+                answer.set_exception(reply)
+            else:
+                answer.set_result(reply)

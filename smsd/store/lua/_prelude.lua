@@ -1,0 +1,83 @@
+-- Shared by every script. Rule: an entry's presence in its stream is the truth; whoever deletes it settles it.
+--
+-- A script may run twice (its reply was lost), and two daemons may run it at once (one had been
+-- stopped past its lease). So a transition acts only if the entry is still there, and a mark is
+-- undone only by whoever set it. Where a script must work while Redis is full, its first write is
+-- one that frees memory: once a script has written, Redis lets it finish.
+local QUEUE, HIGH, DEFERRED, MESSAGES, INFLIGHT, DEAD, EVENTS, COUNTERS, OPTOUTS, LEASE = unpack(KEYS, 1, 10)
+local STATUS = KEYS[11] -- of the message in hand, if there is one; promote has one a message
+local GROUP, CONSUMER = 'smsd', 'smsd'
+
+local at = 0
+local function take() at = at + 1; return ARGV[at] end
+local function take_list()
+  local list = {}
+  for i = 1, tonumber(take()) do list[i] = take() end
+  return list
+end
+local OWNER, NOW, KEEP_STATUS, MOST_EVENTS = take(), take(), take(), take()
+
+-- Lua can pass about 8,000 values to one call; a hostile entry may have more fields than that.
+local MOST_VALUES = 1000
+
+-- An entry's name is its lane ('h' high priority, 'n' normal) and its id; ids alone may repeat across streams.
+local function stream_of(name) return string.sub(name, 1, 1) == 'h' and HIGH or QUEUE, string.sub(name, 2) end
+
+local function entry_of(stream, id)
+  local found = redis.call('XRANGE', stream, id, id)
+  return found[1] and found[1][2]
+end
+
+local function field_of(fields, name)
+  for i = 1, #fields, 2 do
+    if fields[i] == name then return fields[i + 1] end
+  end
+end
+
+-- Fields without those named in `dropped`, bounded.
+local function without(fields, dropped)
+  local kept = {}
+  for i = 1, #fields, 2 do
+    if not dropped[fields[i]] and #kept < MOST_VALUES then
+      kept[#kept + 1] = fields[i]
+      kept[#kept + 1] = fields[i + 1]
+    end
+  end
+  return kept
+end
+
+local function append_all(list, more)
+  for _, value in ipairs(more) do list[#list + 1] = value end
+  return list
+end
+
+-- An entry as the daemon wants it: {id, fields, octets}, without the fields when it is too large to read.
+local function clip(entry, most_octets)
+  local octets = 0
+  for _, value in ipairs(entry[2]) do octets = octets + #value end
+  local fits = octets <= most_octets and #entry[2] <= MOST_VALUES
+  return {entry[1], fits and entry[2] or false, octets}
+end
+
+-- Record a change of state, for look-ups (`history` holds one line a change) and for listeners.
+local function tell(status, id, state, line, detail, facts)
+  local past = redis.call('HGET', status, 'history')
+  redis.call('HSET', status, 'state', state, 'history', past and (past .. '\n' .. line) or line, unpack(facts or {}))
+  redis.call('PERSIST', status)
+  redis.call('XADD', EVENTS, 'MAXLEN', '~', MOST_EVENTS, '*', 'id', id, 'state', state, 'detail', detail or '')
+end
+
+-- Take an entry out of its stream. Returns its fields, or nil and why not:
+-- 'gone' (settled before) or 'marked' (another daemon's attempt is under way).
+-- `fact`: the provider took it; that holds whoever set the mark.
+local function settle(name, mark, fact)
+  local stream, id = stream_of(name)
+  local found = redis.call('HGET', INFLIGHT, name)
+  if found and found ~= mark and not fact then return nil, 'marked' end
+  redis.call('XACK', stream, GROUP, id)
+  if found == mark then redis.call('HDEL', INFLIGHT, name) end
+  local fields = entry_of(stream, id)
+  if not fields then return nil, 'gone' end
+  redis.call('XDEL', stream, id)
+  return fields
+end

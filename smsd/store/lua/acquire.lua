@@ -1,0 +1,8 @@
+-- acquire: take or renew the lease, unless another daemon holds it; returns its holder.
+-- `dead` names a holder that is known to have died: its lease need not run out first.
+local life_ms, dead = take(), take()
+local holder = redis.call('GET', LEASE)
+if holder and holder ~= OWNER and holder ~= dead then return holder end
+redis.call('HDEL', INFLIGHT, '') -- a first write that Redis allows while it is full
+redis.call('SET', LEASE, OWNER, 'PX', life_ms)
+return OWNER

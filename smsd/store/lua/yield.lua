@@ -1,0 +1,3 @@
+-- yield: give the lease up, so that a standby takes over at once.
+if redis.call('GET', LEASE) == OWNER then redis.call('DEL', LEASE) end
+return 'yielded'

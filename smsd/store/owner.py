@@ -1,0 +1,47 @@
+"""Names for daemons. Rule: a name tells where its process ran, so its death shows.
+
+A daemon that was killed leaves its lease behind. Its successor on the same machine need not wait
+for the lease to run out: if the name says "this boot, this process namespace, that pid, started
+then" and there is no such process any more, its holder is dead.
+"""
+
+import os
+import secrets
+import socket
+from pathlib import Path
+
+
+def name() -> str:
+    """A name for this process; no other process, past or present, has the same."""
+    pid = os.getpid()
+    parts = (_place(), str(pid), _started(pid) or "0", secrets.token_hex(4))
+    return f"{socket.gethostname()}:{':'.join(parts)}"
+
+
+def is_dead(owner: str) -> bool:
+    """Whether the process called `owner` ran here and is gone. False when that cannot be known."""
+    try:
+        _host, place, pid, started, _chance = owner.rsplit(":", 4)
+    except ValueError:
+        return False
+    if started == "0" or place != _place():
+        return False
+    return _started(int(pid)) != started
+
+
+def _place() -> str:
+    """This boot and process namespace, or a word that equals no other."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot[:13]}.{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return secrets.token_hex(8)
+
+
+def _started(pid: int) -> str | None:
+    """Start time of a process in clock ticks since boot (proc(5), stat field 22)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return stat.rpartition(")")[2].split()[19]

@@ -1,0 +1,407 @@
+"""The durable queue. Rule: a text is in exactly one of queue, deferred, dead or over.
+
+Every transition stands here, in the order of a life: append, claim, begin; then ack, expire,
+suppress, defer, bury, or release; promote brings a deferred text back, cancel, replay and drop
+are what a person may ask for, and the rest is what recovery reads. Each is one Lua script of the
+same name (`lua/`), safe to repeat when its reply was lost.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from redis.asyncio import Redis
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
+
+from smsd.core.message import Content, Message, to_fields
+from smsd.store.commit import GroupCommit
+from smsd.store.connection import is_away
+from smsd.store.keys import GROUP
+from smsd.store.scripts import Call
+from smsd.store.server import Server, counted, text
+
+Lane = Literal["h", "n"]  # the stream an entry is in: high priority or normal
+Begun = Literal["begun", "fenced", "marked", "gone", "suppressed"]
+LARGEST_ENTRY = 65_536  # octets of an entry that is read at all
+APPEND_PATIENCE_S = 3.0  # what an append may spend on an absent Redis before its caller is told
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """The texts of one request, queued all or none."""
+
+    content: Content
+    recipients: Sequence[str]
+    scheduled_ids: Sequence[str] = ()  # one a recipient when `content.send_at` lies ahead
+    idempotency_key: str = ""  # digest of the caller's key; "" for none
+    fingerprint: str = ""  # digest of the request's body
+    answer: bytes = b""  # what to answer a repetition, but for the ids
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The texts are durable. `answer` is set when an earlier request had queued them."""
+
+    ids: list[str]
+    answer: bytes | None = None
+
+
+class QueueFull(Exception):  # noqa: N818 - a state, named as users see it
+    """More texts are waiting than may."""
+
+
+class KeyConflict(Exception):  # noqa: N818 - a state, named as users see it
+    """The Idempotency-Key was used with another body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A stream record that was claimed. Its id is not the message's."""
+
+    name: str  # lane and entry id: unique over both streams
+    fields: Sequence[bytes] | None  # None: too large to read
+    octets: int
+
+    @property
+    def lane(self) -> Lane:
+        """The stream it is in."""
+        return "h" if self.name[0] == "h" else "n"
+
+    @property
+    def first_message_id(self) -> str:
+        """The id of its message, if no earlier entry held it."""
+        return self.name if self.lane == "h" else self.name[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One submission under way: what `begin` marks, and what settles it must name."""
+
+    number: int  # from 1
+    started_ms: int
+    owner: str
+
+    @property
+    def mark(self) -> str:
+        """The journal's words for it."""
+        return f"{self.number} {self.started_ms} {self.owner}"
+
+    @classmethod
+    def read(cls, mark: str) -> "Attempt":
+        """The attempt that a journal entry speaks of."""
+        number, started_ms, owner = mark.split(" ", 2)
+        return cls(int(number), int(started_ms), owner)
+
+
+class Queue:
+    """All transitions of texts."""
+
+    def __init__(self, server: Server, *, max_length: int, keep_idempotency_ms: int) -> None:
+        self._server = server
+        self._max_length = max_length
+        self._keep_idempotency_ms = keep_idempotency_ms
+        self._groups = itertools.count(1)
+        self._appends = GroupCommit(self._append_group, most_together=64, most_waiting=4096)
+        self._begins = GroupCommit(server.insist_all, most_together=64, most_waiting=100_000)
+        self._settlements = GroupCommit(server.insist_all, most_together=64, most_waiting=100_000)
+
+    # -- intake ---------------------------------------------------------------------------------
+
+    async def append(self, request: Append) -> Appended:
+        """Queue texts; they are durable when this returns.
+
+        Raises `QueueFull`, `KeyConflict`, `commit.Full`, or Redis's error: if that is a broken
+        connection (`is_away`), the texts may be queued or not.
+        """
+        reply = cast("list[bytes]", await self._appends(request))
+        match reply:
+            case [b"queued", ids]:
+                return Appended(text(ids).split(","))
+            case [b"repeated", ids, answer]:
+                return Appended(text(ids).split(","), answer)
+            case [b"conflict"]:
+                raise KeyConflict
+            case _:
+                raise QueueFull
+
+    async def _append_group(self, requests: Sequence[Append]) -> list[object]:
+        group = next(self._groups)
+        calls = [self._append_call(group, place, one) for place, one in enumerate(requests)]
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception(is_away),
+            stop=stop_after_delay(APPEND_PATIENCE_S),
+            wait=wait_exponential_jitter(initial=0.05, max=0.5, jitter=0.05),
+            reraise=True,
+        ):
+            with attempt:
+                return await self._server.ask_all(calls)
+        raise AssertionError("unreachable: AsyncRetrying returns or raises")
+
+    def _append_call(self, group: int, place: int, one: Append) -> Call:
+        keys, content, scheduled = self._server.keys, one.content, bool(one.scheduled_ids)
+        intake = keys.intake(self._server.owner)
+        return self._server.call(
+            "append",
+            group,
+            place,
+            self._keep_idempotency_ms if one.idempotency_key else 0,
+            one.fingerprint,
+            one.answer,
+            "h" if content.priority == "high" else "n",
+            (content.send_at or "") if scheduled else "",
+            self._max_length,
+            *counted(to_fields(content, with_priority=scheduled)),
+            *counted(one.recipients),
+            *counted(one.scheduled_ids),
+            keys=(
+                intake,
+                keys.idempotency(one.idempotency_key) if one.idempotency_key else intake,
+                *map(keys.message, one.scheduled_ids),
+            ),
+        )
+
+    async def first_answer(self, idempotency_key: str) -> tuple[str, Appended] | None:
+        """Fingerprint and result of the request that first used this key, if one did."""
+        key = self._server.keys.idempotency(idempotency_key)
+        found = await self._server.read(
+            lambda client: client.hmget(key, ["fingerprint", "ids", "answer"])
+        )
+        fingerprint, ids, answer = cast("list[bytes | None]", found)
+        if fingerprint is None or ids is None or answer is None:
+            return None
+        return text(fingerprint), Appended(text(ids).split(","), answer)
+
+    # -- claim ----------------------------------------------------------------------------------
+
+    async def claim(self, high_room: int, normal_room: int) -> list[Entry]:
+        """Entries nobody has read, high priority first; an empty list at once if there are none."""
+        call = self._server.call("claim", LARGEST_ENTRY, high_room, normal_room)
+
+        async def claim(_: Redis) -> object:
+            return await self._server.ask(call)
+
+        reply = await self._server.with_groups(claim)
+        high, normal = cast("list[list[list[object]]]", reply)
+        return [_entry("h", raw) for raw in high] + [_entry("n", raw) for raw in normal]
+
+    # -- begin, and its undoing -----------------------------------------------------------------
+
+    async def begin(self, entry: Entry, attempt: Attempt, recipient: str) -> Begun:
+        """Mark an entry in flight if it may be sent; on any answer but `begun`, do not send."""
+        call = self._server.call("begin", entry.name, attempt.mark, recipient)
+        return cast("Begun", text(await self._begins(call)))
+
+    async def release(self, name: str, attempt: Attempt) -> None:
+        """Undo a mark: nothing was sent, or there is no such entry."""
+        await self._settlements(self._server.call("release", name, attempt.mark))
+
+    # -- settlements: each is False if the entry had been settled before --------------------------
+
+    async def ack(self, entry: Entry, attempt: Attempt, message: Message, provider_id: str) -> bool:
+        """The provider took it: a fact, whoever holds the lease by now."""
+        facts = ["provider_id", provider_id, "attempts", str(attempt.number)]
+        return await self._finish(entry, attempt, message, "sent", facts)
+
+    async def expire(self, entry: Entry, attempt: Attempt | None, message: Message) -> bool:
+        """`expires_at` has passed before it could be sent."""
+        return await self._finish(entry, attempt, message, "expired", [])
+
+    async def suppress(self, entry: Entry, message: Message) -> bool:
+        """The recipient has opted out."""
+        return await self._finish(entry, None, message, "suppressed", [])
+
+    async def _finish(
+        self,
+        entry: Entry,
+        attempt: Attempt | None,
+        message: Message,
+        state: Literal["sent", "expired", "suppressed"],
+        facts: list[str],
+    ) -> bool:
+        return await self._settle(
+            self._server.call(
+                "finish",
+                entry.name,
+                attempt.mark if attempt else "",
+                int(state == "sent"),
+                message.id,
+                state,
+                self._line(attempt if state == "sent" else None, state),
+                "",
+                *counted(_about(message) + facts),
+                keys=(self._server.keys.message(message.id),),
+            )
+        )
+
+    async def defer(
+        self,
+        entry: Entry,
+        attempt: Attempt | None,
+        message: Message,
+        *,
+        until: int,
+        attempts: int,
+        why: str,
+    ) -> bool:
+        """Out of the stream until `until` (Unix ms), with `attempts` spent.
+
+        Without an `attempt` it has never been in line: its `send_at` lies ahead.
+        """
+        priority = message.content.priority or ("high" if entry.lane == "h" else "normal")
+        return await self._settle(
+            self._server.call(
+                "defer",
+                entry.name,
+                attempt.mark if attempt else "",
+                message.id,
+                self._line(attempt, "deferred", why),
+                why,
+                until,
+                attempts if attempt else "",
+                priority,
+                *counted(_about(message)),
+                keys=(self._server.keys.message(message.id),),
+            )
+        )
+
+    async def bury(
+        self,
+        entry: Entry,
+        attempt: Attempt | None,
+        message: Message | None,
+        *,
+        reason: str,
+        code: str = "",
+        detail: str = "",
+        suppress: bool = False,
+    ) -> bool:
+        """Set aside as a dead letter. `message` is None for an entry that cannot be parsed."""
+        message_id = message.id if message else entry.first_message_id
+        return await self._settle(
+            self._server.call(
+                "bury",
+                entry.name,
+                attempt.mark if attempt else "",
+                message_id,
+                self._line(attempt, "dead", reason, code, detail),
+                reason,
+                code,
+                detail,
+                attempt.number if attempt else 0,
+                message.recipient if message and suppress else "",
+                *counted(_about(message) if message else []),
+                keys=(self._server.keys.message(message_id),),
+            )
+        )
+
+    async def _settle(self, call: Call) -> bool:
+        return await self._settlements(call) == b"settled"
+
+    def _line(self, attempt: Attempt | None, state: str, *details: str) -> str:
+        """A line of history; the start of the attempt, if there was one, is told before it."""
+        words = [str(self._server.now_ms()), state, *filter(None, details)]
+        line = " ".join(" ".join(words).split())
+        return f"{attempt.started_ms} sending {attempt.number}\n{line}" if attempt else line
+
+    # -- deferred texts -------------------------------------------------------------------------
+
+    async def next_due(self) -> int | None:
+        """When the first deferred text is due, Unix ms."""
+        deferred = self._server.keys.deferred
+        first = await self._server.read(
+            lambda client: client.zrange(deferred, 0, 0, withscores=True)
+        )
+        return int(first[0][1]) if first else None
+
+    async def promote(self, most: int = 200) -> int:
+        """Put up to `most` due texts back into the queue; how many."""
+        keys, now_ms = self._server.keys, self._server.now_ms()
+        due = await self._server.read(
+            lambda client: client.zrangebyscore(keys.deferred, "-inf", now_ms, start=0, num=most)
+        )
+        if not due:
+            return 0
+        ids = [text(raw) for raw in due]
+        call = self._server.call("promote", *counted(ids), keys=[keys.message(id_) for id_ in ids])
+        return cast("int", await self._server.insist(call))
+
+    # -- what a person may ask for --------------------------------------------------------------
+
+    async def cancel(self, message_id: str) -> str:
+        """Take a waiting text back: `cancelled`, `sending`, `unknown`, or how it ended."""
+        status = self._server.keys.message(message_id)
+        return text(await self._server.ask(self._server.call("cancel", message_id, keys=[status])))
+
+    async def replay(self, letter: str, message_id: str) -> bool:
+        """Put a dead letter back into the queue. False: it is gone."""
+        return await self._letter("replay", letter, message_id)
+
+    async def drop(self, letter: str, message_id: str) -> bool:
+        """Throw a dead letter away. False: it is gone."""
+        return await self._letter("drop", letter, message_id)
+
+    async def _letter(self, script: str, letter: str, message_id: str) -> bool:
+        status = self._server.keys.message(message_id)
+        return await self._server.ask(self._server.call(script, letter, keys=[status])) == b"done"
+
+    # -- what recovery reads --------------------------------------------------------------------
+
+    async def pending(self) -> list[str]:
+        """Names of all entries that are claimed and not settled, oldest first, high lane first."""
+        names: list[str] = []
+        for lane, stream in (("h", self._server.keys.high), ("n", self._server.keys.queue)):
+            start = "-"
+            while True:
+                page = await self._pending_page(stream, start)
+                names += [lane + id_ for id_ in page]
+                if len(page) < PAGE:
+                    break
+                start = "(" + page[-1]
+        return names
+
+    async def _pending_page(self, stream: str, start: str) -> list[str]:
+        rows = await self._server.with_groups(
+            lambda client: client.xpending_range(stream, GROUP, min=start, max="+", count=PAGE)
+        )
+        return [text(row["message_id"]) for row in rows]
+
+    async def reclaim(self, names: Sequence[str]) -> list[Entry]:
+        """Claimed entries again, in the order given; those deleted meanwhile are left out."""
+        entries: list[Entry] = []
+        for at in range(0, len(names), PAGE):
+            call = self._server.call("reclaim", LARGEST_ENTRY, *counted(names[at : at + PAGE]))
+            reply = cast("list[tuple[bytes, list[object]]]", await self._server.insist(call))
+            entries += [_entry("h" if text(name)[0] == "h" else "n", raw) for name, raw in reply]
+        return entries
+
+    async def journal(self) -> dict[str, Attempt]:
+        """Every send that has been begun and not settled, by entry name."""
+        inflight = self._server.keys.inflight
+        found = await self._server.read(lambda client: client.hgetall(inflight))
+        return {text(name): Attempt.read(text(mark)) for name, mark in found.items()}
+
+
+PAGE = 100  # entries that recovery reads at a time
+
+
+def _entry(lane: Lane, raw: list[object]) -> Entry:
+    entry_id, fields, octets = raw
+    return Entry(lane + text(entry_id), cast("list[bytes] | None", fields), cast("int", octets))
+
+
+def _about(message: Message) -> list[str]:
+    """What a look-up shows beside the state."""
+    content = message.content
+    facts = [
+        "to",
+        message.recipient,
+        "segments",
+        str(content.segments.segments),
+        "encoding",
+        content.segments.encoding,
+    ]
+    for name, value in (("campaign", content.campaign), ("ref", content.ref)):
+        if value:
+            facts += (name, value)
+    return facts

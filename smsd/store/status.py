@@ -1,0 +1,140 @@
+"""Looking things up. Rule: reading changes nothing; a queued text costs its entry alone.
+
+What happened to a text is kept in a hash that is first written when something does happen; until
+then its id leads to its entry, which was named after it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from smsd.store.server import Server, text
+
+_ENTRY = re.compile(r"[hn][0-9]+-[0-9]+")
+_ENTRY_ID = re.compile(r"h?([0-9]+)-[0-9]+")
+_NUMBERS = ("attempts", "segments", "due")
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """Where every text is, counted in one instant."""
+
+    queued: int  # in flight included
+    inflight: int
+    deferred: int
+    dead: int
+    accepted: int
+    ended: Mapping[str, int]  # sent, expired, suppressed, cancelled, dropped
+
+    @property
+    def waiting(self) -> int:
+        """Texts that are accepted and not over."""
+        return self.queued + self.deferred
+
+    @property
+    def difference(self) -> int:
+        """Accepted texts that are in no known place; 0, or Redis was changed by other hands."""
+        return self.accepted - self.waiting - self.dead - sum(self.ended.values())
+
+
+class Status:
+    """Look-ups over the queue."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def message(self, message_id: str) -> dict[str, object] | None:
+        """One text: state, facts and history (`state`, `at` in Unix ms, `detail`), or None."""
+        key = self._server.keys.message(message_id)
+        found = await self._server.read(lambda client: client.hgetall(key))
+        facts = _texts(found)
+        if facts and facts["state"] != "queued":
+            return _told(message_id, facts)
+        name = facts.get("entry") or _first_entry(message_id)
+        entry = await self._entry(name) if _ENTRY.fullmatch(name) else None
+        if entry is None or entry.get("id", message_id) != message_id:
+            # Between the two reads it may have been settled; what is known says so next time.
+            return _told(message_id, facts) if facts else None
+        facts.setdefault("history", f"{name[1:].split('-')[0]} queued")
+        facts.update(await self._sending(name))
+        return _told(message_id, entry | {"state": "queued"} | facts)
+
+    async def _entry(self, name: str) -> dict[str, str] | None:
+        keys = self._server.keys
+        stream = keys.high if name[0] == "h" else keys.queue
+        found = await self._server.read(
+            lambda client: client.xrange(stream, min=name[1:], max=name[1:])
+        )
+        return _texts(found[0][1]) if found else None
+
+    async def _sending(self, name: str) -> dict[str, str]:
+        inflight = self._server.keys.inflight
+        mark = await self._server.read(lambda client: client.hget(inflight, name))
+        return {"state": "sending", "attempts": text(mark).split(" ")[0]} if mark else {}
+
+    async def dead_letters(self, after: str, count: int) -> list[tuple[str, dict[str, str]]]:
+        """Up to `count` dead letters behind the one with id `after` ("" for the first)."""
+        start, dead = f"({after}" if after else "-", self._server.keys.dead
+        found = await self._server.read(
+            lambda client: client.xrange(dead, min=start, max="+", count=count)
+        )
+        return [(text(letter), _texts(fields)) for letter, fields in found or []]
+
+    async def census(self) -> Census:
+        """Count every text."""
+        reply = cast("list[object]", await self._server.ask(self._server.call("census")))
+        names, values = map(text, reply[::2]), (int(text(value)) for value in reply[1::2])
+        count = dict(zip(names, values, strict=True))
+        moved = count.get("promoted", 0) + count.get("replayed", 0)
+        return Census(
+            queued=count["queued"],
+            inflight=count["inflight"],
+            deferred=count["deferred"],
+            dead=count["dead"],
+            accepted=count["added"] + count.get("scheduled", 0) - moved,
+            ended={
+                state: count.get(state, 0)
+                for state in ("sent", "expired", "suppressed", "cancelled", "dropped")
+            },
+        )
+
+    async def holder(self) -> str | None:
+        """The daemon that holds the lease."""
+        found = await self._server.read(lambda client: client.get(self._server.keys.lease))
+        return text(found) if found else None
+
+
+def _texts(fields: Mapping[bytes | str, bytes | str] | None) -> dict[str, str]:
+    return {text(name): text(value) for name, value in (fields or {}).items()}
+
+
+def _first_entry(message_id: str) -> str:
+    return message_id if message_id.startswith("h") else f"n{message_id}"
+
+
+def _told(message_id: str, facts: dict[str, str]) -> dict[str, object]:
+    told: dict[str, object] = {"id": message_id, "state": facts["state"]}
+    shown = ("to", "from", "segments", "encoding", "attempts", "provider_id", "due", "reason",
+             "code", "detail", "campaign", "ref", "expires_at")  # fmt: skip
+    for name in shown:
+        if facts.get(name):
+            told[name] = int(facts[name]) if name in _NUMBERS else facts[name]
+    told["history"] = _history(message_id, facts["history"])
+    return told
+
+
+def _history(message_id: str, lines: str) -> list[dict[str, object]]:
+    changes = [_change(line) for line in lines.split("\n")]
+    if (first := _ENTRY_ID.fullmatch(message_id)) and changes[0]["at"] != int(first[1]):
+        # Named after its first entry, whose id is the time at which it was queued.
+        changes.insert(0, {"state": "queued", "at": int(first[1])})
+    return changes
+
+
+def _change(line: str) -> dict[str, object]:
+    at, state, *detail = line.split(" ", 2)
+    change: dict[str, object] = {"state": state, "at": int(at)}
+    if detail:
+        change["detail"] = detail[0]
+    return change

@@ -1,0 +1,32 @@
+"""The HTTP application. Rule: which call goes where stands here, and nothing else does."""
+
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from smsd.web.auth import require_token
+from smsd.web.errors import errors_as_json
+from smsd.web.messages import Messages
+from smsd.web.operations import Operations
+from smsd.web.send import Send
+
+
+def build(
+    send: Send,
+    messages: Messages,
+    operations: Operations,
+    *,
+    tokens: Sequence[str],
+    max_body: int,
+) -> web.Application:
+    """Everything that smsd answers by HTTP."""
+    app = web.Application(
+        middlewares=[errors_as_json, require_token(tokens)], client_max_size=max_body
+    )
+    app.router.add_post("/send", send)
+    app.router.add_get("/messages/{id}", messages.show)
+    app.router.add_delete("/messages/{id}", messages.cancel)
+    app.router.add_get("/healthz", operations.healthz)
+    app.router.add_get("/readyz", operations.readyz)
+    app.router.add_get("/metrics", operations.metrics)
+    return app

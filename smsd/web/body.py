@@ -1,0 +1,64 @@
+"""Reading request bodies. Rule: bounded in size and time, and nothing in it is guessed at."""
+
+import asyncio
+import json
+from typing import NoReturn
+
+from aiohttp import web
+
+from smsd.web.errors import ApiError
+
+
+async def read_body(request: web.Request, *, most_octets: int, timeout_s: float) -> bytes:
+    """The body of a JSON request. Raises `ApiError` 408, 413 or 415."""
+    kind = request.content_type
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise ApiError(415, "unsupported_media_type", "send Content-Type: application/json")
+    if (request.content_length or 0) > most_octets:
+        raise _too_large(most_octets)
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await request.read()  # bounded by the application's client_max_size
+    except TimeoutError:
+        message = f"the body did not arrive within {timeout_s:g} s"
+        raise ApiError(408, "body_timeout", message, headers={"Connection": "close"}) from None
+    except web.HTTPRequestEntityTooLarge:
+        raise _too_large(most_octets) from None
+
+
+def read_object(body: bytes) -> dict[str, object]:
+    """A JSON object without double keys, whose meaning RFC 8259 §4 leaves to chance."""
+    try:
+        value = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except ApiError:
+        raise
+    except RecursionError:
+        raise ApiError(400, "invalid_json", "the body is nested too deeply") from None
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError among them
+        raise ApiError(400, "invalid_json", f"the body is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ApiError(400, "invalid_json", 'the body must be an object like {"message": "Hi"}')
+    return value
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields: dict[str, object] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise ApiError(400, "duplicate_field", f"{name} is given twice", field=name)
+        fields[name] = value
+    return fields
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _too_large(most_octets: int) -> ApiError:
+    # The rest of the body is not worth reading.
+    return ApiError(
+        413,
+        "body_too_large",
+        f"the body is larger than {most_octets} octets",
+        headers={"Connection": "close"},
+    )

@@ -1,0 +1,95 @@
+"""Errors as callers see them. Rule: what is no success says its code, why, and which field."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+import orjson
+from aiohttp import web
+
+from smsd.core.message import FieldError
+from smsd.store.commit import Full
+from smsd.store.connection import is_away, is_out_of_memory
+
+log = logging.getLogger("smsd.web")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+RETRY_AFTER_S = "2"
+
+
+class ApiError(Exception):
+    """An answer that is no success. The message is safe to show to the caller."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        field: str | None = None,
+        more: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.field = field
+        self.more = more or {}
+        self.headers = headers or {}
+
+
+def unavailable(code: str, message: str, *, status: int = 503) -> ApiError:
+    """Nothing is wrong with the request; it may work in a moment."""
+    return ApiError(status, code, message, headers={"Retry-After": RETRY_AFTER_S})
+
+
+def json_response(
+    content: object, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """A JSON answer."""
+    return web.Response(
+        body=orjson.dumps(content) + b"\n",
+        status=status,
+        headers=headers,
+        content_type="application/json",
+    )
+
+
+@web.middleware
+async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn whatever a handler raises into an answer of one shape."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < web.HTTPBadRequest.status_code:
+            raise
+        reason = error.reason.lower()
+        return _answer(
+            ApiError(error.status, reason.replace(" ", "_"), reason, headers=_allow(error))
+        )
+    except Exception as error:  # noqa: BLE001 - the border: nothing escapes it unanswered
+        return _answer(_understood(error))
+
+
+def _understood(error: Exception) -> ApiError:
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, FieldError):
+        return ApiError(400, "invalid_field", f"{error.field} {error}", field=error.field)
+    if isinstance(error, Full):
+        return unavailable("busy", "too many requests are waiting for Redis")
+    if is_out_of_memory(error):
+        return unavailable("redis_full", "Redis is out of memory and takes no more texts")
+    if is_away(error):
+        return unavailable("redis_away", "Redis does not answer")
+    log.error("handler broke", exc_info=error)
+    return ApiError(500, "internal", "a bug in smsd; its log has the details")
+
+
+def _answer(error: ApiError) -> web.Response:
+    content: dict[str, object] = {"code": error.code, "message": str(error), **error.more}
+    if error.field is not None:
+        content["field"] = error.field
+    return json_response({"error": content}, status=error.status, headers=error.headers)
+
+
+def _allow(error: web.HTTPException) -> dict[str, str]:
+    return {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}

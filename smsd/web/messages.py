@@ -1,0 +1,35 @@
+"""`/messages/{id}`. Rule: what was accepted can be looked up, and taken back while it waits."""
+
+from aiohttp import web
+
+from smsd.store.queue import Queue
+from smsd.store.status import Status
+from smsd.web.errors import ApiError, json_response
+
+NOT_FOUND = "no text of this id is known; finished ones are forgotten after [queue] keep_status"
+
+
+class Messages:
+    """The handlers."""
+
+    def __init__(self, queue: Queue, status: Status) -> None:
+        self._queue = queue
+        self._status = status
+
+    async def show(self, request: web.Request) -> web.Response:
+        """`GET`: state, facts and history of one text."""
+        found = await self._status.message(request.match_info["id"])
+        if found is None:
+            raise ApiError(404, "not_found", NOT_FOUND)
+        return json_response(found)
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        """`DELETE`: cancel it while it is queued or deferred."""
+        message_id = request.match_info["id"]
+        state = await self._queue.cancel(message_id)
+        if state == "unknown":
+            raise ApiError(404, "not_found", NOT_FOUND)
+        if state != "cancelled":
+            said = "is being sent" if state == "sending" else f"is {state} already"
+            raise ApiError(409, "not_cancellable", f"the text {said}")
+        return json_response({"status": state, "id": message_id})

@@ -1,0 +1,200 @@
+"""`POST /send`. Rule: 200 means durable; all else means not queued, or says it is unknown."""
+
+import hashlib
+import logging
+import re
+import secrets
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+from aiohttp import web
+
+from smsd.core import segment
+from smsd.core.message import Content, FieldError, Limits, parse, parse_recipient
+from smsd.metrics import Metrics
+from smsd.store.connection import Availability, is_away
+from smsd.store.queue import Append, Appended, KeyConflict, Queue, QueueFull
+from smsd.web.body import read_body, read_object
+from smsd.web.errors import ApiError, unavailable
+
+log = logging.getLogger("smsd.send")
+MOST_FAULTS = 20  # bad numbers told in one answer
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@dataclass(frozen=True, slots=True)
+class SendLimits:
+    """What one request may ask for."""
+
+    text: Limits
+    max_body: int
+    max_recipients: int
+    body_timeout_s: float
+
+
+class Send:
+    """The handler."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        availability: Availability,
+        *,
+        limits: SendLimits,
+        default_audience: Sequence[str],
+        now_ms: Callable[[], int],
+        metrics: Metrics,
+    ) -> None:
+        """`default_audience`: where a text without `to` goes; empty refuses it."""
+        self._queue = queue
+        self._availability = availability
+        self._limits = limits
+        self._default_audience = default_audience
+        self._now_ms = now_ms
+        self._metrics = metrics
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        """Queue the texts of one request."""
+        body = await read_body(
+            request, most_octets=self._limits.max_body, timeout_s=self._limits.body_timeout_s
+        )
+        if not self._availability.up:
+            raise unavailable("redis_away", "Redis does not answer; nothing was queued")
+        key, fingerprint = _idempotency(request.headers.get("Idempotency-Key"), body)
+        if key and (answer := await self._answer_again(key, fingerprint)):
+            return answer
+
+        now_ms = self._now_ms()
+        fields = read_object(body)
+        recipients, duplicates = self._recipients(fields.pop("to", None))
+        content = parse(fields, self._limits.text, now_ms)
+        if content.expires_at is not None and content.expires_at <= now_ms:
+            raise FieldError("expires_at", "has passed already")
+        later = content.send_at is not None and content.send_at > now_ms
+        about = _about(content, len(recipients), duplicates)
+        appended = await self._append(
+            Append(
+                content,
+                recipients,
+                scheduled_ids=[f"s{secrets.token_hex(12)}" for _ in recipients] if later else (),
+                idempotency_key=key,
+                fingerprint=fingerprint,
+                answer=orjson.dumps(about) if key else b"",
+            )
+        )
+        self._metrics.accepted.inc(len(recipients))
+        log.debug("queued", extra={"id": appended.ids[0], "texts": len(recipients)})
+        return _answer(appended, about)
+
+    async def _answer_again(self, key: str, fingerprint: str) -> web.Response | None:
+        """The first answer to this key, before the body is judged by today's clock and limits."""
+        first = await self._queue.first_answer(key)
+        if first is None:
+            return None
+        if first[0] != fingerprint:
+            raise _conflict()
+        return _answer(first[1], {})
+
+    async def _append(self, request: Append) -> Appended:
+        try:
+            return await self._queue.append(request)
+        except KeyConflict:
+            raise _conflict() from None
+        except QueueFull:
+            raise unavailable("queue_full", "the queue is full", status=429) from None
+        except Exception as error:
+            if not is_away(error):
+                raise
+            raise unavailable(
+                "outcome_unknown",
+                "Redis went away while the texts were being queued: they may be queued or not."
+                " A repetition with the same Idempotency-Key queues them once.",
+            ) from error
+
+    def _recipients(self, raw: object) -> tuple[Sequence[str], int]:
+        """Who gets it, each once; and how many were named twice."""
+        if raw is None:
+            if not self._default_audience:
+                raise FieldError("to", "is missing")
+            return self._default_audience, 0
+        if not isinstance(raw, list):
+            return [parse_recipient(raw)], 0
+        most = self._limits.max_recipients
+        if not 0 < len(raw) <= most:
+            raise FieldError("to", f"must name 1 to {most} numbers, not {len(raw)}")
+        numbers: dict[str, None] = {}
+        faults: list[FieldError] = []
+        for place, one in enumerate(raw):
+            try:
+                numbers[parse_recipient(one, f"to[{place}]")] = None
+            except FieldError as fault:
+                faults.append(fault)
+        if faults:
+            raise _faults(faults)
+        return list(numbers), len(raw) - len(numbers)
+
+
+def _idempotency(key: str | None, body: bytes) -> tuple[str, str]:
+    """Digests of the key and of the body it was sent with; two empty words without a key."""
+    if key is None:
+        return "", ""
+    if not _KEY.fullmatch(key):
+        raise FieldError("Idempotency-Key", "must be 1 to 255 visible ASCII characters")
+    return hashlib.sha256(key.encode()).hexdigest(), hashlib.sha256(body).hexdigest()
+
+
+def _about(content: Content, messages: int, duplicates: int) -> dict[str, object]:
+    counted = content.segments
+    about: dict[str, object] = {
+        "status": "queued",
+        "messages": messages,
+        "segments": counted.segments * messages,
+        "segments_per_message": counted.segments,
+        "encoding": counted.encoding,
+    }
+    if duplicates:
+        about["duplicates"] = duplicates
+    if culprit := segment.culprit(content.text):
+        place, character = culprit
+        about["ucs2_because"] = {
+            "character": character,
+            "name": unicodedata.name(character, f"U+{ord(character):04X}"),
+            "position": place + 1,
+        }
+    return about
+
+
+def _answer(appended: Appended, about: Mapping[str, object]) -> web.Response:
+    """One shape for the first answer and its repetitions: both are built from the same octets."""
+    again = appended.answer is not None
+    content = orjson.loads(appended.answer) if appended.answer is not None else dict(about)
+    ids = appended.ids
+    content |= {"id": ids[0]} if len(ids) == 1 else {"ids": ids}
+    return web.Response(
+        body=orjson.dumps(content) + b"\n",
+        content_type="application/json",
+        headers={"Idempotent-Replayed": "true"} if again else None,
+    )
+
+
+def _conflict() -> ApiError:
+    return ApiError(
+        409,
+        "idempotency_conflict",
+        "this Idempotency-Key was used with another body",
+        field="Idempotency-Key",
+    )
+
+
+def _faults(faults: list[FieldError]) -> ApiError:
+    first = faults[0]
+    told = [{"field": fault.field, "message": str(fault)} for fault in faults[:MOST_FAULTS]]
+    return ApiError(
+        400,
+        "invalid_field",
+        f"{first.field} {first}",
+        field=first.field,
+        more={"faults": told, "fault_count": len(faults)},
+    )

@@ -1,0 +1,1 @@
+"""What tests run against: real processes, on loopback, each ended by whoever started it."""

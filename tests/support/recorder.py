@@ -1,0 +1,140 @@
+"""A recording gateway: a real HTTP server in a process of its own that says what arrived, and when.
+
+The time of an arrival is the kernel's (SO_TIMESTAMPING), so a busy recorder does not blur it. One
+JSON line an arrival goes to a file: at (ns), to, id, segments, reply. Replies follow `--plan`, a
+JSON object of reply kind to weight, drawn from `--seed`; every request is answered after
+`--latency` seconds. Kinds: ok 429 503 500 400 garbage half reset drop (takes it, then closes without
+an answer) hang.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import signal
+import socket
+import struct
+import time
+from pathlib import Path
+
+SO_TIMESTAMPING = 37
+SOFTWARE_RX = 1 << 3 | 1 << 4  # SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE
+SENDS = {
+    "ok": b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n",
+    "429": b"HTTP/1.1 429 Slow\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\n{}",
+    "503": b"HTTP/1.1 503 Down\r\nContent-Length: 2\r\n\r\n{}",
+    "500": b"HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\n{}",
+    "400": b"HTTP/1.1 400 Bad\r\nContent-Length: 2\r\n\r\n{}",
+    "garbage": b"\x00\xff not http at all\r\n\r\n",
+    "half": b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"id": "',
+}
+TAKES = {"ok", "drop", "half", "garbage", "hang"}  # the text is on its way, whatever is answered
+
+
+class Recorder:
+    def __init__(self, record: Path, plan: dict[str, float], seed: int, latency: float) -> None:
+        self._record = record.open("a", buffering=1)
+        self._kinds, self._weights = list(plan), list(plan.values())
+        self._random = random.Random(seed)
+        self._latency = latency
+        self._count = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            sock, _ = await loop.sock_accept(listener)
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, SOFTWARE_RX)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            task = asyncio.create_task(self._connection(sock))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _connection(self, sock: socket.socket) -> None:
+        with sock:
+            received = b""
+            while True:
+                chunk, at = await self._receive(sock)
+                if not chunk:
+                    return
+                received += chunk
+                while (request := _whole(received)) is not None:
+                    body, received = request
+                    if not await self._answer(sock, body, at):
+                        return
+
+    async def _receive(self, sock: socket.socket) -> tuple[bytes, int]:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                chunk, ancillary, *_ = sock.recvmsg(65_536, 512)
+            except BlockingIOError:
+                ready = loop.create_future()
+                loop.add_reader(sock, ready.set_result, None)
+                try:
+                    await ready
+                finally:
+                    loop.remove_reader(sock)
+            except OSError:
+                return b"", 0
+            else:
+                return chunk, _timestamp(ancillary)
+
+    async def _answer(self, sock: socket.socket, body: bytes, at: int) -> bool:
+        text = json.loads(body)
+        [kind] = self._random.choices(self._kinds, self._weights)
+        self._count += 1
+        line = {"at": at, "reply": kind, "taken": kind in TAKES, **text}
+        line.pop("text", None)
+        self._record.write(json.dumps(line) + "\n")
+        if kind == "hang":
+            await asyncio.sleep(3600)
+        await asyncio.sleep(self._latency)
+        if kind in ("reset", "drop"):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return False
+        reply = SENDS[kind] + (b'{"id":"%06d"}\n' % self._count)[:14] * (kind == "ok")
+        await asyncio.get_running_loop().sock_sendall(sock, reply)
+        return kind not in ("garbage", "half")
+
+
+def _whole(received: bytes) -> tuple[bytes, bytes] | None:
+    """The body of the first request, and what follows it; None while it is incomplete."""
+    head, blank, rest = received.partition(b"\r\n\r\n")
+    if not blank:
+        return None
+    length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0] or 0)
+    return (rest[:length], rest[length:]) if len(rest) >= length else None
+
+
+def _timestamp(ancillary: list[tuple[int, int, bytes]]) -> int:
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPING:
+            seconds, nanoseconds = struct.unpack_from("qq", data)
+            return int(seconds * 1_000_000_000 + nanoseconds)
+    return time.time_ns()
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--record", type=Path, required=True)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--plan", type=json.loads, default={"ok": 1})
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--latency", type=float, default=0.0)
+    given = parser.parse_args()
+    listener = socket.create_server(("127.0.0.1", given.port), backlog=1024)
+    listener.setblocking(False)
+    print(listener.getsockname()[1], flush=True)
+    recorder = Recorder(given.record, given.plan, given.seed, given.latency)
+    serving = asyncio.create_task(recorder.serve(listener))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        listener.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

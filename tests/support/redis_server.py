@@ -1,0 +1,88 @@
+"""A real Redis for tests: a unix socket in a directory of its own, an append-only file, fsync always."""
+
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import redis
+
+from smsd.store.embedded import find_server
+
+
+class RedisServer:
+    """One server process. It can be killed, stopped and started again on the same files."""
+
+    def __init__(self, directory: Path, *, port: int = 0, options: tuple[str, ...] = ()) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self.socket = directory / "s"
+        self.port = port
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}" if self.port else f"unix://{self.socket}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def client(self) -> "redis.Redis[bytes]":
+        return redis.Redis.from_url(self.url)
+
+    def start(self) -> "RedisServer":
+        self._process = subprocess.Popen(
+            [
+                find_server(),
+                *("--port", str(self.port), "--bind", "127.0.0.1"),
+                *("--unixsocket", str(self.socket)),
+                *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
+                *("--logfile", "log"),
+                *self._options,
+            ],
+            cwd=self.directory,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.wait_until_it_answers()
+        return self
+
+    def wait_until_it_answers(self, seconds: float = 20) -> None:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                with self.client() as client:
+                    client.ping()
+            except redis.RedisError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+            else:
+                return
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(20)
+            self._process = None
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port

@@ -1,0 +1,700 @@
+"""Providers on real sockets. Rule: what a submission says of itself is what was on the wire.
+
+The same suite runs over every provider that speaks HTTP. The gateway below is bare sockets, so
+that it can do what no decent server does.
+"""
+
+import asyncio
+import gzip
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+from asyncio import StreamReader as Reader
+from asyncio import StreamWriter as Writer
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import pytest
+
+from smsd.core.message import Content, Message
+from smsd.core.outcome import (
+    Accepted,
+    Halted,
+    InDoubt,
+    Outcome,
+    Rejected,
+    Throttled,
+    Unavailable,
+)
+from smsd.core.segment import Segments
+from smsd.provider import load
+from smsd.provider.base import NotNow, Provider
+
+Script = Callable[[Reader, Writer], Awaitable[None]]
+
+TEXT = "Hi & bye = 50% + é\n"
+GOOD = b'{"sid": "SM1", "num_segments": "2"}'
+
+
+def message() -> Message:
+    content = Content(TEXT, Segments("ucs2", 19, 1), "", None, None, None, "", "")
+    return Message("m1", "+12025550123", content)
+
+
+class Slot:
+    """A slot that opens on demand, and remembers what it was asked."""
+
+    def __init__(self, *, closed: bool = False, refusal: Exception | None = None) -> None:
+        self.door = asyncio.Event()
+        if not closed:
+            self.door.set()
+        self.asked = asyncio.Event()
+        self.refusal = refusal
+        self.events: list[str] = []
+
+    async def __aenter__(self) -> None:
+        self.events.append("asked")
+        self.asked.set()
+        try:
+            await self.door.wait()
+        except asyncio.CancelledError:
+            self.events.append("cancelled")
+            raise
+        if self.refusal is not None:
+            raise self.refusal
+        self.events.append("entered")
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.events.append("left")
+
+
+class Gateway:
+    """Reads whole requests and lets a script answer them."""
+
+    def __init__(self, script: Script, greet: Script | None = None) -> None:
+        self.script = script
+        self.greet = greet
+        self.connections = 0
+        self.requests: list[bytes] = []
+        self.writers: list[Writer] = []
+        self.url = ""
+
+    async def serve(self, reader: Reader, writer: Writer) -> None:
+        self.connections += 1
+        self.writers.append(writer)
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            if self.greet is not None:
+                await self.greet(reader, writer)
+            while True:
+                self.requests.append(await read_request(reader))
+                await self.script(reader, writer)
+        writer.close()
+
+
+async def read_request(reader: Reader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = 0
+    for line in head.split(b"\r\n"):
+        if line.lower().startswith(b"content-length:"):
+            length = int(line.split(b":")[1])
+    return head + await reader.readexactly(length)
+
+
+@asynccontextmanager
+async def listening(gateway: Gateway, tls: ssl.SSLContext | None = None) -> AsyncIterator[Gateway]:
+    server = await asyncio.start_server(gateway.serve, "127.0.0.1", 0, ssl=tls)
+    port = server.sockets[0].getsockname()[1]
+    gateway.url = f"http{'s' if tls else ''}://127.0.0.1:{port}"
+    try:
+        yield gateway
+    finally:
+        server.close()
+        for writer in gateway.writers:
+            writer.transport.abort()
+        await asyncio.sleep(0.01)
+
+
+def response(status: int, body: bytes = b"", *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+def says(raw: bytes) -> Script:
+    async def script(_: Reader, writer: Writer) -> None:
+        writer.write(raw)
+        await writer.drain()
+
+    return script
+
+
+def hangs_up(raw: bytes = b"", *, reset: bool = False) -> Script:
+    async def script(_: Reader, writer: Writer) -> None:
+        writer.write(raw)
+        await writer.drain()
+        if reset:
+            linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.transport.abort()
+        raise ConnectionError
+
+    return script
+
+
+async def is_silent(_: Reader, __: Writer) -> None:
+    await asyncio.sleep(30)
+
+
+async def drips(_: Reader, writer: Writer) -> None:
+    while True:
+        writer.write(b"x")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+class Maker(Protocol):
+    def __call__(self, url: str, **common: Any) -> Provider: ...
+
+
+def make(kind: str, settings: dict[str, Any], timeout_s: float) -> Provider:
+    provider = load(kind)
+    return provider.build(
+        provider.Settings.model_validate(settings), timeout_s=timeout_s, max_in_flight=64
+    )
+
+
+def http(method: str, url: str, *, timeout_s: float = 5.0, **more: Any) -> Provider:
+    settings = {
+        "base_url": url,
+        "url": "/send",
+        "method": method,
+        "fields": {"to": "{to}", "text": "{text}"},
+        "id": "json:sid",
+        "segments": "json:num_segments",
+        "rules": [{"json": "code", "in": [21610], "outcome": "rejected:recipient:opted_out"}],
+    }
+    return make("http", settings | more, timeout_s)
+
+
+def post(url: str, **common: Any) -> Provider:
+    return http("POST", url, **common)
+
+
+def get(url: str, **common: Any) -> Provider:
+    return http("GET", url, **common)
+
+
+def put(url: str, **common: Any) -> Provider:
+    return http("PUT", url, **common)
+
+
+def twilio(url: str, *, timeout_s: float = 5.0, **more: Any) -> Provider:
+    settings = {
+        "base_url": url,
+        "account_sid": "AC" + "0" * 32,
+        "auth_token": "s3cret",
+        "from": "+12025550100",
+    }
+    return make("twilio", settings | more, timeout_s)
+
+
+every_provider = pytest.mark.parametrize("maker", [post, get, put, twilio])
+
+
+@asynccontextmanager
+async def started(provider: Provider) -> AsyncIterator[Provider]:
+    await provider.start()
+    try:
+        yield provider
+    finally:
+        await provider.close()
+
+
+async def asked(maker: Maker, gateway: Gateway, **common: Any) -> Outcome:
+    """What one submission to `gateway` comes to."""
+    async with listening(gateway), started(maker(gateway.url, **common)) as provider:
+        return await provider.submit(message(), Slot())
+
+
+# The slot
+
+
+@every_provider
+async def test_the_whole_request_is_handed_over_inside_the_slot_and_nothing_before(
+    maker: Maker,
+) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    seen: dict[str, bytes] = {}
+    accepted: list[socket.socket] = []
+
+    def received() -> bytes:
+        time.sleep(0.02)  # blocks the loop: what is there now was written before
+        with suppress(BlockingIOError):
+            return accepted[0].recv(1 << 20, socket.MSG_DONTWAIT)
+        return b""
+
+    class Watching(Slot):
+        async def __aenter__(self) -> None:
+            listener.setblocking(False)
+            accepted.append(listener.accept()[0])  # fails unless a connection is open by now
+            await asyncio.sleep(0.05)
+            seen["before"] = received()
+
+        async def __aexit__(self, *_: object) -> None:
+            seen["inside"] = received()
+
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with listener:
+        async with started(maker(url)) as provider:
+            submission = asyncio.create_task(provider.submit(message(), Watching()))
+            while "inside" not in seen:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
+            after = received()
+            accepted[0].sendall(response(201, GOOD))
+            assert await submission == Accepted("SM1", 2)
+        accepted[0].close()
+    assert seen["before"] == b""
+    assert after == b""
+    head, _, body = seen["inside"].partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head
+    assert b"Accept-Encoding: identity" in head
+    assert b"50%25+%2B+%C3%A9%0A" in seen["inside"]
+    assert (b"content-type: application/x-www-form-urlencoded" in head.lower()) == (maker != get)
+    assert b"octet-stream" not in head
+
+
+@every_provider
+async def test_a_refused_slot_raises_not_now_and_nothing_is_on_the_wire(maker: Maker) -> None:
+    gateway = Gateway(says(response(201, GOOD)))
+    async with listening(gateway), started(maker(gateway.url)) as provider:
+        with pytest.raises(NotNow) as caught:
+            await provider.submit(message(), Slot(refusal=NotNow()))
+        assert caught.value.__cause__ is None
+        await asyncio.sleep(0.05)
+        assert gateway.requests == []
+        assert await provider.submit(message(), Slot()) == Accepted("SM1", 2)
+    assert len(gateway.requests) == 1
+
+
+@every_provider
+async def test_a_fault_of_the_slot_itself_is_raised_as_it_is(maker: Maker) -> None:
+    gateway = Gateway(says(response(201, GOOD)))
+    async with listening(gateway), started(maker(gateway.url)) as provider:
+        with pytest.raises(OSError, match="a bug"):
+            await provider.submit(message(), Slot(refusal=OSError("a bug")))
+    assert gateway.requests == []
+
+
+@every_provider
+async def test_waiting_for_the_slot_does_not_use_up_the_timeout(maker: Maker) -> None:
+    async def answers_late(_: Reader, writer: Writer) -> None:
+        await asyncio.sleep(0.2)
+        writer.write(response(201, GOOD))
+
+    gateway = Gateway(answers_late)
+    async with listening(gateway), started(maker(gateway.url, timeout_s=0.4)) as provider:
+        slot = Slot(closed=True)
+        submission = asyncio.create_task(provider.submit(message(), slot))
+        await asyncio.sleep(0.6)
+        slot.door.set()
+        assert await submission == Accepted("SM1", 2)
+    assert slot.events == ["asked", "entered", "left"]
+
+
+@every_provider
+async def test_a_connection_that_the_server_closes_during_the_wait_is_unavailable(
+    maker: Maker,
+) -> None:
+    gateway = Gateway(says(response(201, GOOD)))
+    async with listening(gateway), started(maker(gateway.url)) as provider:
+        await provider.submit(message(), Slot())
+        slot = Slot(closed=True)
+        submission = asyncio.create_task(provider.submit(message(), slot))
+        await slot.asked.wait()
+        gateway.writers[0].close()
+        assert isinstance(await submission, Unavailable)
+        assert slot.events == ["asked", "cancelled"]  # by the time submit has ended
+    assert len(gateway.requests) == 1
+
+
+@every_provider
+async def test_a_closed_transport_found_in_the_slot_is_unavailable(maker: Maker) -> None:
+    gateway = Gateway(says(response(201, GOOD)))
+
+    class Slow(Slot):
+        async def __aenter__(self) -> None:
+            await super().__aenter__()
+            for writer in gateway.writers:
+                writer.transport.abort()
+            task = asyncio.current_task()
+            assert task is not None
+            while not task.cancelling():  # until the client has heard of it
+                await asyncio.sleep(0)
+            task.uncancel()  # a slot that swallows the cancellation, which it should not
+
+    async with listening(gateway), started(maker(gateway.url)) as provider:
+        with suppress(asyncio.CancelledError):
+            assert isinstance(await provider.submit(message(), Slow()), Unavailable)
+    assert gateway.requests == []
+
+
+@every_provider
+async def test_an_answer_that_comes_before_the_request_is_unavailable(maker: Maker) -> None:
+    gateway = Gateway(says(response(201, GOOD)), greet=says(response(408)))
+    async with listening(gateway), started(maker(gateway.url)) as provider:
+        slot = Slot(closed=True)
+        outcome = await provider.submit(message(), slot)
+        assert outcome == Unavailable("the connection was answered before the request")
+        assert slot.events == ["asked", "cancelled"]
+    assert gateway.requests == []
+
+
+@every_provider
+async def test_what_a_kept_connection_says_unasked_is_no_answer_to_the_next_request(
+    maker: Maker,
+) -> None:
+    gateway = Gateway(says(response(201, GOOD)))
+    async with listening(gateway), started(maker(gateway.url)) as provider:
+        await provider.submit(message(), Slot())
+        gateway.writers[0].write(response(201, b'{"sid": "STALE"}'))
+        await asyncio.sleep(0.05)
+        outcome = await provider.submit(message(), Slot())
+    assert outcome != Accepted("STALE")
+    assert isinstance(outcome, Accepted | Unavailable)
+    assert len(gateway.requests) == (1 if isinstance(outcome, Unavailable) else 2)
+
+
+@every_provider
+async def test_cancelling_during_the_wait_leaves_nothing_on_the_wire(maker: Maker) -> None:
+    gateway = Gateway(says(response(201, GOOD)))
+    async with listening(gateway), started(maker(gateway.url)) as provider:
+        slot = Slot(closed=True)
+        submission = asyncio.create_task(provider.submit(message(), slot))
+        await slot.asked.wait()
+        submission.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await submission
+        assert slot.events == ["asked", "cancelled"]
+        slot.door.set()
+        await asyncio.sleep(0.05)
+    assert gateway.requests == []
+
+
+@every_provider
+async def test_cancelling_during_the_answer_propagates(maker: Maker) -> None:
+    gateway = Gateway(is_silent)
+    async with listening(gateway), started(maker(gateway.url)) as provider:
+        submission = asyncio.create_task(provider.submit(message(), Slot()))
+        while not gateway.requests:
+            await asyncio.sleep(0.01)
+        submission.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await submission
+
+
+@every_provider
+async def test_connections_are_kept_alive_and_cookies_are_not(maker: Maker) -> None:
+    gateway = Gateway(says(response(201, GOOD, "Set-Cookie: a=b")))
+    async with listening(gateway), started(maker(gateway.url)) as provider:
+        for _ in range(5):
+            assert await provider.submit(message(), Slot()) == Accepted("SM1", 2)
+    assert gateway.connections == 1
+    assert len(gateway.requests) == 5
+    assert not any(b"cookie" in request.lower() for request in gateway.requests)
+
+
+@every_provider
+async def test_many_may_be_in_flight_at_once(maker: Maker) -> None:
+    async def answers_late(_: Reader, writer: Writer) -> None:
+        await asyncio.sleep(0.2)
+        writer.write(response(201, GOOD))
+
+    gateway = Gateway(answers_late)
+    async with listening(gateway), started(maker(gateway.url)) as provider:
+        began = time.monotonic()
+        outcomes = await asyncio.gather(*(provider.submit(message(), Slot()) for _ in range(60)))
+        assert time.monotonic() - began < 2
+    assert outcomes == [Accepted("SM1", 2)] * 60
+
+
+# Answers
+
+
+@every_provider
+@pytest.mark.parametrize(
+    ("raw", "kind"),
+    [
+        (response(200, GOOD), Accepted),
+        (response(201, GOOD), Accepted),
+        (response(200, b"<html>no</html>"), InDoubt),
+        (response(204), InDoubt),
+        (response(429), Throttled),
+        (response(429, b"", "Retry-After: 2"), Throttled),
+        (response(503, b"", "Retry-After: 2"), Throttled),
+        (response(503), Unavailable),
+        (response(500), InDoubt),
+        (response(502, b"<html>bad gateway</html>"), InDoubt),
+        (response(400, b'{"code": 21610}'), Rejected),
+        (response(400, b'{"code": 99999}'), Rejected),
+        (response(400, b"\xff\x00"), Rejected),
+        (response(401), Halted),
+        (response(408), InDoubt),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + response(200, GOOD), Accepted),
+    ],
+)
+async def test_an_answer_is_classified(maker: Maker, raw: bytes, kind: type) -> None:
+    gateway = Gateway(says(raw))
+    assert isinstance(await asked(maker, gateway), kind)
+    assert len(gateway.requests) == 1
+
+
+@every_provider
+async def test_the_providers_own_time_and_code_come_through(maker: Maker) -> None:
+    throttled = await asked(maker, Gateway(says(response(429, b"", "Retry-After: 2"))))
+    assert throttled == Throttled(2.0, "HTTP 429")
+    opted_out = await asked(maker, Gateway(says(response(400, b'{"code": 21610}'))))
+    assert opted_out == Rejected("21610", "HTTP 400: 21610", "recipient", opted_out=True)
+    unknown = await asked(maker, Gateway(says(response(404))))
+    assert unknown == Rejected("404", "HTTP 404", known=False)
+
+
+@every_provider
+async def test_a_redirect_is_not_followed_and_in_doubt(maker: Maker) -> None:
+    for status in (301, 302, 303, 307, 308):
+        gateway = Gateway(says(response(status, b"", "Location: /elsewhere")))
+        assert await asked(maker, gateway) == InDoubt(f"HTTP {status}")
+        assert len(gateway.requests) == 1
+
+
+# Faults before the request
+
+
+@every_provider
+async def test_a_refused_connection_is_unavailable(maker: Maker) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    slot = Slot()
+    async with started(maker(f"http://127.0.0.1:{port}")) as provider:
+        outcome = await provider.submit(message(), slot)
+    assert isinstance(outcome, Unavailable)
+    assert outcome.reason.startswith("ClientConnectorError: [Errno 111]")
+    assert slot.events == []
+
+
+@every_provider
+async def test_a_name_that_is_not_found_is_unavailable(maker: Maker) -> None:
+    slot = Slot()
+    async with started(maker("http://name.invalid", timeout_s=2.0)) as provider:
+        outcome = await provider.submit(message(), slot)
+    assert isinstance(outcome, Unavailable)
+    assert slot.events == []
+
+
+@every_provider
+async def test_a_connection_that_is_never_accepted_is_unavailable_in_time(maker: Maker) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        address = listener.getsockname()
+        stuffing = [socket.socket() for _ in range(4)]
+        for each in stuffing:
+            each.setblocking(False)
+            each.connect_ex(address)
+        began = time.monotonic()
+        async with started(maker(f"http://127.0.0.1:{address[1]}", timeout_s=0.3)) as provider:
+            outcome = await provider.submit(message(), Slot())
+        for each in stuffing:
+            each.close()
+    assert outcome == Unavailable("ConnectionTimeoutError")
+    assert 0.25 < time.monotonic() - began < 1
+
+
+@every_provider
+async def test_a_reset_before_the_slot_is_unavailable(maker: Maker) -> None:
+    gateway = Gateway(says(response(201, GOOD)), greet=hangs_up(reset=True))
+    async with listening(gateway), started(maker(gateway.url)) as provider:
+        assert isinstance(await provider.submit(message(), Slot(closed=True)), Unavailable)
+    assert gateway.requests == []
+
+
+# Faults after it: in doubt, and never a second request
+
+
+@every_provider
+@pytest.mark.parametrize(
+    "script",
+    [
+        hangs_up(),
+        hangs_up(reset=True),
+        hangs_up(b"HTTP/1.1 20"),
+        hangs_up(b"HTTP/1.1 200 OK\r\nContent-Le"),
+        hangs_up(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n" + GOOD),
+        hangs_up(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n23\r\n" + GOOD),
+        hangs_up(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n" + GOOD, reset=True),
+        hangs_up(b"HTTP/1.1 100 Continue\r\n\r\n"),
+        says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" + GOOD),
+        says(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"),
+        says(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nabc"),
+        says(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"),
+        says(
+            response(200, gzip.compress(b"0" * 10_000_000), "Content-Encoding: gzip"),
+        ),
+    ],
+)
+async def test_no_clear_answer_is_in_doubt_after_one_request(maker: Maker, script: Script) -> None:
+    gateway = Gateway(script)
+    outcome = await asked(maker, gateway)
+    await asyncio.sleep(0.02)
+    assert isinstance(outcome, InDoubt)
+    assert "send" not in outcome.reason
+    assert len(gateway.requests) == 1
+
+
+@every_provider
+async def test_a_kept_connection_that_dies_on_the_next_request_is_in_doubt_after_one(
+    maker: Maker,
+) -> None:
+    async def once(reader: Reader, writer: Writer) -> None:
+        if len(gateway.requests) == 1:
+            await says(response(201, GOOD))(reader, writer)
+        else:
+            raise ConnectionError
+
+    gateway = Gateway(once)
+    async with listening(gateway), started(maker(gateway.url)) as provider:
+        assert await provider.submit(message(), Slot()) == Accepted("SM1", 2)
+        slot = Slot()
+        assert isinstance(await provider.submit(message(), slot), InDoubt)
+        await asyncio.sleep(0.05)
+    assert len(gateway.requests) == 2
+    assert slot.events == ["asked", "entered", "left"]
+
+
+@every_provider
+async def test_silence_is_in_doubt_when_the_time_is_up(maker: Maker) -> None:
+    began = time.monotonic()
+    outcome = await asked(maker, Gateway(is_silent), timeout_s=0.3)
+    assert outcome == InDoubt("no whole answer within 0.3 s")
+    assert 0.25 < time.monotonic() - began < 1
+
+
+@every_provider
+async def test_a_slow_drip_of_an_answer_is_in_doubt_when_the_time_is_up(maker: Maker) -> None:
+    async def head_then_drip(reader: Reader, writer: Writer) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")
+        await drips(reader, writer)
+
+    began = time.monotonic()
+    outcome = await asked(maker, Gateway(head_then_drip), timeout_s=0.3)
+    assert outcome == InDoubt("HTTP 200, but no whole answer within 0.3 s")
+    assert isinstance(await asked(maker, Gateway(drips), timeout_s=0.3), InDoubt)
+    assert time.monotonic() - began < 2
+
+
+@every_provider
+async def test_a_refusal_whose_body_never_ends_goes_by_its_status(maker: Maker) -> None:
+    async def head_then_drip(reader: Reader, writer: Writer) -> None:
+        writer.write(b"HTTP/1.1 429 Slow\r\nRetry-After: 4\r\nContent-Length: 9999\r\n\r\n")
+        await drips(reader, writer)
+
+    outcome = await asked(maker, Gateway(head_then_drip), timeout_s=0.3)
+    assert outcome == Throttled(4.0, "HTTP 429")
+
+
+@every_provider
+@pytest.mark.parametrize("status", [200, 429])
+async def test_a_huge_answer_is_cut_off(maker: Maker, status: int) -> None:
+    written = 0
+
+    async def floods(_: Reader, writer: Writer) -> None:
+        nonlocal written
+        writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: 100000000\r\n\r\n".encode())
+        for _n in range(100):
+            writer.write(b"x" * 1_000_000)
+            await writer.drain()
+            written += 1
+
+    outcome = await asked(maker, Gateway(floods))
+    assert outcome == (
+        InDoubt("HTTP 200, but the answer is too large")
+        if status == 200
+        else Throttled(None, "HTTP 429")
+    )
+    assert written < 50
+
+
+# TLS, and what the environment must not change
+
+
+def certificate(directory: Path, names: str) -> Path:
+    """A self-signed certificate and its key in one file."""
+    if (openssl := shutil.which("openssl")) is None:
+        pytest.skip("needs the openssl command")
+    pem, key = directory / "cert.pem", directory / "key.pem"
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=test", "-addext", f"subjectAltName={names}"]
+    subprocess.run([*command, "-keyout", key, "-out", pem], check=True, capture_output=True)
+    pem.write_bytes(pem.read_bytes() + key.read_bytes())
+    return pem
+
+
+def serving(pem: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pem)
+    return context
+
+
+@every_provider
+async def test_tls_is_verified_against_the_authorities_given(maker: Maker, tmp_path: Path) -> None:
+    pem = certificate(tmp_path, "IP:127.0.0.1")
+    gateway = Gateway(says(response(201, GOOD)))
+    async with listening(gateway, serving(pem)):
+        async with started(maker(gateway.url)) as provider:
+            unknown = await provider.submit(message(), Slot())
+        async with started(maker(gateway.url, ca_file=pem)) as provider:
+            known = await provider.submit(message(), Slot())
+    assert isinstance(unknown, Unavailable)
+    assert "certificate verify failed" in unknown.reason
+    assert known == Accepted("SM1", 2)
+    assert len(gateway.requests) == 1
+
+
+@every_provider
+async def test_tls_is_verified_against_the_name(maker: Maker, tmp_path: Path) -> None:
+    pem = certificate(tmp_path, "DNS:other.example")
+    gateway = Gateway(says(response(201, GOOD)))
+    async with (
+        listening(gateway, serving(pem)),
+        started(maker(gateway.url, ca_file=pem)) as provider,
+    ):
+        outcome = await provider.submit(message(), Slot())
+    assert isinstance(outcome, Unavailable)
+    assert "IP address mismatch" in outcome.reason
+    assert gateway.requests == []
+
+
+@every_provider
+async def test_a_proxy_in_the_environment_is_not_used(
+    maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert await asked(maker, Gateway(says(response(201, GOOD)))) == Accepted("SM1", 2)
+
+
+@every_provider
+async def test_the_text_arrives_as_it_was_sent(maker: Maker) -> None:
+    gateway = Gateway(says(response(201, GOOD)))
+    await asked(maker, gateway)
+    assert b"Hi+%26+bye+%3D+50%25+%2B+%C3%A9%0A" in gateway.requests[0]
+    assert b"%2B12025550123" in gateway.requests[0]
+    assert json.dumps(TEXT).encode() not in gateway.requests[0]

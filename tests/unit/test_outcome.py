@@ -1,0 +1,135 @@
+"""Outcome by attempt, policy and state of the provider: each row of the table of verdicts."""
+
+from typing import Any
+
+import pytest
+
+from smsd.core.outcome import (
+    Accepted,
+    Ack,
+    Bury,
+    Defer,
+    Halted,
+    Hold,
+    InDoubt,
+    Outcome,
+    Rejected,
+    RetryPolicy,
+    Throttled,
+    Unavailable,
+    Verdict,
+    decide,
+)
+
+NOW = 1_000_000
+LAST = 6  # the default `max_attempts`
+RESEND = RetryPolicy(in_doubt="resend")
+
+OPTED_OUT = Rejected("21610", "opted out", scope="recipient", opted_out=True)
+
+VERDICTS: list[tuple[str, Outcome, dict[str, Any], Verdict]] = [
+    ("taken", Accepted("SM1", 2), {}, Ack("SM1", 2)),
+    ("taken at last", Accepted("SM1"), {"attempt": LAST}, Ack("SM1", None)),
+    ("taken while down", Accepted(), {"provider_down": True}, Ack("", None)),
+    ("refused", Rejected("1", "no"), {}, Bury("rejected", "1", "no")),
+    (
+        "refused while down",
+        Rejected("1", "no"),
+        {"provider_down": True},
+        Bury("rejected", "1", "no"),
+    ),
+    ("unknown code", Rejected("9", "?", known=False), {}, Bury("rejected", "9", "?")),
+    ("opted out", OPTED_OUT, {}, Bury("rejected", "21610", "opted out", suppress=True)),
+    ("throttled", Throttled(), {}, Defer(NOW + 500, "throttled", spent=False)),
+    ("throttled, told how long", Throttled(2.5), {}, Defer(NOW + 2500, "throttled", spent=False)),
+    ("throttled, told 0", Throttled(0.0), {}, Defer(NOW, "throttled", spent=False)),
+    ("throttled, told less", Throttled(-5.0), {}, Defer(NOW, "throttled", spent=False)),
+    ("throttled, told NaN", Throttled(float("nan")), {}, Defer(NOW, "throttled", spent=False)),
+    (
+        "throttled for a day",
+        Throttled(86_400.0),
+        {},
+        Defer(NOW + 900_000, "throttled", spent=False),
+    ),
+    (
+        "throttled far past the last attempt",
+        Throttled(1.0, "queue full"),
+        {"attempt": 1000},
+        Defer(NOW + 1000, "queue full", spent=False),
+    ),
+    ("away", Unavailable("refused"), {}, Defer(NOW + 500, "refused", spent=True)),
+    ("away again", Unavailable("503"), {"attempt": 3}, Defer(NOW + 2000, "503", spent=True)),
+    ("away once more", Unavailable("503"), {"attempt": 5}, Defer(NOW + 8000, "503", spent=True)),
+    ("away at last", Unavailable("503"), {"attempt": LAST}, Bury("exhausted", "", "503")),
+    ("away, beyond the last", Unavailable("503"), {"attempt": 99}, Bury("exhausted", "", "503")),
+    ("down", Unavailable("503"), {"provider_down": True}, Hold("503")),
+    ("down at last", Unavailable("503"), {"provider_down": True, "attempt": LAST}, Hold("503")),
+    ("in doubt", InDoubt("timeout"), {}, Bury("in_doubt", "", "timeout")),
+    (
+        "in doubt while down",
+        InDoubt("timeout"),
+        {"provider_down": True},
+        Bury("in_doubt", "", "timeout"),
+    ),
+    (
+        "in doubt, to be sent again",
+        InDoubt("timeout"),
+        {"policy": RESEND},
+        Defer(NOW + 500, "timeout", spent=True),
+    ),
+    (
+        "in doubt at last, to be sent again",
+        InDoubt("timeout"),
+        {"policy": RESEND, "attempt": LAST},
+        Bury("in_doubt", "", "timeout"),
+    ),
+    ("halted", Halted("20003", "bad credentials"), {}, Hold("20003: bad credentials")),
+    ("halted without a code", Halted("", "no funds"), {"attempt": LAST}, Hold("no funds")),
+]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "given", "verdict"), [pytest.param(*row, id=label) for label, *row in VERDICTS]
+)
+def test_an_outcome_has_one_verdict(
+    outcome: Outcome, given: dict[str, Any], verdict: Verdict
+) -> None:
+    usual: dict[str, Any] = {
+        "attempt": 1,
+        "now_ms": NOW,
+        "policy": RetryPolicy(),
+        "provider_down": False,
+        "chance": 0.5,
+    }
+    assert decide(outcome, **{**usual, **given}) == verdict
+
+
+@pytest.mark.parametrize("down", [False, True])
+@pytest.mark.parametrize("attempt", [1, LAST, 10_000])
+@pytest.mark.parametrize("outcome", [InDoubt("timeout"), Rejected("1", "no")])
+def test_what_may_have_been_taken_is_never_sent_again_unasked(
+    outcome: Outcome, attempt: int, *, down: bool
+) -> None:
+    verdict = decide(
+        outcome,
+        attempt=attempt,
+        now_ms=NOW,
+        policy=RetryPolicy(),
+        provider_down=down,
+        chance=0.0,
+    )
+    assert isinstance(verdict, Bury)
+
+
+def test_backoff_doubles_until_its_ceiling() -> None:
+    policy = RetryPolicy(initial_delay=1.0, max_delay=10.0)
+    assert [policy.backoff(attempt, 0.5) for attempt in range(1, 7)] == [0.5, 1, 2, 4, 5, 5]
+
+
+@pytest.mark.parametrize("attempt", [1, 2, 11, 63, 64, 1_000, 10**9])
+@pytest.mark.parametrize("chance", [0.0, 0.5, 1.0 - 2**-53])
+def test_backoff_lies_between_nothing_and_the_longest_delay(attempt: int, chance: float) -> None:
+    policy = RetryPolicy()
+    delay = policy.backoff(attempt, chance)
+    assert 0 <= delay < policy.max_delay
+    assert delay <= policy.initial_delay * 2.0 ** min(attempt - 1, 62)

@@ -1,0 +1,159 @@
+"""The sandbox. Rule: it never answers a real number, and it notices when the rate is exceeded."""
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+
+import pytest
+
+from smsd.core.message import Content, Message
+from smsd.core.outcome import (
+    Accepted,
+    Halted,
+    InDoubt,
+    Rejected,
+    Throttled,
+    Unavailable,
+)
+from smsd.core.segment import Segments
+from smsd.provider import load
+from smsd.provider.base import NotNow
+from smsd.provider.sandbox import ANSWERS, SLOW, Meter, Sandbox, SandboxSettings
+
+
+class Open:
+    """A slot that is always open, or never."""
+
+    def __init__(self, refusal: Exception | None = None) -> None:
+        self.refusal = refusal
+
+    async def __aenter__(self) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+
+def message(to: str = "+12025550101", segments: int = 1) -> Message:
+    cost = Segments("gsm7", 10, segments)
+    return Message("m1", to, Content("hello", cost, "", None, None, None, "", ""))
+
+
+def sandbox(
+    clock: Callable[[], float] | None = None, timeout_s: float = 10.0, **settings: float
+) -> Sandbox:
+    return Sandbox(SandboxSettings.model_validate({"latency": 0, **settings}), timeout_s, clock)
+
+
+async def test_an_ordinary_number_is_accepted_with_an_id_and_its_segments() -> None:
+    carrier = sandbox()
+    first = await carrier.submit(message(segments=3), Open())
+    second = await carrier.submit(message(), Open())
+    assert first == Accepted("sandbox-1", 3)
+    assert second == Accepted("sandbox-2", 1)
+    assert (carrier.accepted, carrier.violations) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("to", "kind"),
+    [
+        ("+12025550190", Rejected),
+        ("+12025550191", Rejected),
+        ("+12025550192", Throttled),
+        ("+12025550193", Unavailable),
+        ("+12025550194", InDoubt),
+        ("+12025550195", Halted),
+    ],
+)
+async def test_a_magic_number_gets_its_answer(to: str, kind: type) -> None:
+    carrier = sandbox()
+    outcome = await carrier.submit(message(to), Open())
+    assert isinstance(outcome, kind)
+    assert outcome == ANSWERS[to]
+    assert carrier.accepted == 0
+
+
+async def test_only_one_number_is_opted_out() -> None:
+    opted_out = [n for n, o in ANSWERS.items() if isinstance(o, Rejected) and o.opted_out]
+    assert opted_out == ["+12025550191"]
+
+
+async def test_the_slow_number_outlasts_a_short_timeout() -> None:
+    assert await sandbox(timeout_s=0.01).submit(message(SLOW), Open()) == InDoubt(
+        "no answer within 0.01 s"
+    )
+
+
+async def test_the_answer_takes_the_latency() -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await sandbox(latency=0.05).submit(message(), Open())
+    assert loop.time() - began >= 0.05
+
+
+async def test_45_in_a_second_are_taken_and_the_46th_is_throttled_and_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now = 0.0
+    carrier = sandbox(lambda: now)
+    for n in range(45):
+        now = n * 0.02
+        assert isinstance(await carrier.submit(message(), Open()), Accepted)
+    now = 0.99
+    assert isinstance(await carrier.submit(message(), Open()), Throttled)
+    assert (carrier.accepted, carrier.violations) == (45, 1)
+    assert "more than 45 segments" in caplog.text
+    now = 1.0  # the refused one was not taken, so it takes nobody's place
+    assert isinstance(await carrier.submit(message(), Open()), Accepted)
+
+
+def test_a_long_text_occupies_the_time_of_its_segments() -> None:
+    meter = Meter(10)
+    assert meter.take(10, 0.0)
+    assert not meter.take(1, 0.9)
+    assert meter.take(1, 1.0)
+    assert not meter.take(1, 1.05)
+    assert meter.take(1, 1.1)
+
+
+def test_exactly_the_bought_rate_is_never_a_violation() -> None:
+    meter = Meter(45)
+    assert all(meter.take(1, 100.0 + n / 45) for n in range(10_000))
+
+
+def test_a_rate_one_percent_too_high_is_a_violation() -> None:
+    meter = Meter(45)
+    assert not all(meter.take(1, 100.0 + n / 45.45) for n in range(1000))
+
+
+async def test_a_refused_slot_passes_through_and_nothing_is_counted() -> None:
+    carrier = sandbox()
+    with pytest.raises(NotNow):
+        await carrier.submit(message(), Open(NotNow()))
+    assert isinstance(await carrier.submit(message(), Open()), Accepted)
+    assert carrier.accepted == 1
+
+
+async def test_it_is_built_started_and_closed_like_any_provider() -> None:
+    kind = load("sandbox")
+    carrier = kind.build(kind.Settings(), timeout_s=1.0, max_in_flight=8)
+    await carrier.start()
+    assert isinstance(await carrier.submit(message(), Open()), Accepted)
+    await carrier.close()
+
+
+def test_every_built_in_provider_is_found_by_name() -> None:
+    assert load("sandbox") is Sandbox
+    assert load("http").__name__ == "Http"
+    assert load("twilio").__name__ == "Twilio"
+
+
+def test_an_unknown_provider_is_refused_with_the_names_of_those_there_are() -> None:
+    with pytest.raises(LookupError, match="no provider 'twillio'; known are http, sandbox, twilio"):
+        load("twillio")

@@ -1,0 +1,174 @@
+"""Twilio's answers. Rule: each documented code ends as the right outcome, and no word leaks."""
+
+import json
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from multidict import CIMultiDict
+from pydantic import ValidationError
+
+from smsd.core.message import Content, Message
+from smsd.core.outcome import (
+    Accepted,
+    Halted,
+    InDoubt,
+    Outcome,
+    Rejected,
+    Throttled,
+    Unavailable,
+)
+from smsd.core.segment import Segments
+from smsd.provider.codes import RULINGS
+from smsd.provider.transport import Answer
+from smsd.provider.twilio import CODES, Twilio, TwilioSettings
+
+SID = "AC" + "0" * 32
+SERVICE = "MG" + "1" * 32
+GOOD: dict[str, Any] = {"account_sid": SID, "auth_token": "s3cret-token", "from": "+12025550100"}
+TEXT = "Sale: 20 % off today only"
+
+
+def twilio(**changes: Any) -> Twilio:
+    settings = TwilioSettings.model_validate({k: v for k, v in (GOOD | changes).items() if v})
+    return Twilio.build(settings, timeout_s=1.0, max_in_flight=8)
+
+
+def message(sender: str = "") -> Message:
+    content = Content(TEXT, Segments("gsm7", 25, 1), sender, None, None, None, "", "")
+    return Message("m1", "+12025550123", content)
+
+
+def judge(
+    status: int, body: object, headers: dict[str, str] | None = None, **changes: Any
+) -> Outcome:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return twilio(**changes).judge(Answer(status, CIMultiDict(headers or {}), raw), message())
+
+
+def test_every_code_in_the_table_has_a_ruling_that_is_not_success() -> None:
+    assert all(
+        code.isdecimal() and RULINGS[text].kind != "accepted" for code, text in CODES.items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (201, {"sid": "SM1", "num_segments": "3"}, Accepted("SM1", 3)),
+        (201, {"sid": "SM1", "num_segments": "0"}, Accepted("SM1", None)),
+        (201, {"sid": "SM1"}, Accepted("SM1", None)),
+        (201, {"sid": "SM1", "num_segments": 3}, Accepted("SM1", None)),
+        (201, {}, InDoubt("HTTP 201, but no sid in the answer")),
+        (201, [], InDoubt("HTTP 201, but no sid in the answer")),
+        (200, b"<html>", InDoubt("HTTP 200, but no sid in the answer")),
+        (204, b"", InDoubt("HTTP 204, but no sid in the answer")),
+        (201, b"[" * 60_000, InDoubt("HTTP 201, but no sid in the answer")),
+        (400, {"code": 21211}, Rejected("21211", "HTTP 400: 21211", "recipient")),
+        (400, {"code": 21610}, Rejected("21610", "HTTP 400: 21610", "recipient", opted_out=True)),
+        (400, {"code": 21617}, Rejected("21617", "HTTP 400: 21617", "message")),
+        (400, {"code": 21408}, Rejected("21408", "HTTP 400: 21408", "recipient")),
+        (400, {"code": 21606}, Halted("21606", "HTTP 400: 21606", "sender")),
+        (400, {"code": 21611}, Throttled(None, "HTTP 400: 21611")),
+        (429, {"code": 20429}, Throttled(None, "HTTP 429: 20429")),
+        (401, {"code": 20003}, Halted("20003", "HTTP 401: 20003")),
+        (404, {"code": 20404}, Halted("20404", "HTTP 404: 20404")),
+        (400, {"code": 29999}, Rejected("29999", "HTTP 400: 29999", known=False)),
+        (400, b"<html>", Rejected("400", "HTTP 400", known=False)),
+        (404, b"", Rejected("404", "HTTP 404", known=False)),
+        (401, b"", Halted("401", "HTTP 401")),
+        (403, b"", Halted("403", "HTTP 403")),
+        (408, b"", InDoubt("HTTP 408")),
+        (429, b"", Throttled(None, "HTTP 429")),
+        (500, {"code": 20500}, InDoubt("HTTP 500: 20500")),
+        (502, b"bad gateway", InDoubt("HTTP 502")),
+        (503, b"", Unavailable("HTTP 503")),
+        (504, b"", InDoubt("HTTP 504")),
+        (307, b"", InDoubt("HTTP 307")),
+    ],
+)
+def test_an_answer_has_one_outcome(status: int, body: object, expected: Outcome) -> None:
+    assert judge(status, body) == expected
+
+
+def test_a_throttled_answer_carries_the_time_twilio_asks_for() -> None:
+    assert judge(429, {"code": 20429}, {"retry-after": "7"}) == Throttled(7.0, "HTTP 429: 20429")
+    assert judge(503, b"", {"Retry-After": "2"}) == Throttled(2.0, "HTTP 503")
+
+
+def test_configuration_overrides_and_adds_codes() -> None:
+    codes = {"21610": "rejected:recipient", "29999": "halted:sender"}
+    opted_out = judge(400, {"code": 21610}, codes=codes)
+    assert opted_out == Rejected("21610", "HTTP 400: 21610", "recipient")
+    assert judge(400, {"code": 29999}, codes=codes) == Halted("29999", "HTTP 400: 29999", "sender")
+    assert judge(400, {"code": 21211}, codes=codes) == judge(400, {"code": 21211})
+
+
+def test_twilios_words_are_kept_without_number_text_or_line_breaks() -> None:
+    said = f"The 'To' number +1 (202) 555-0123 is bad,\nFrom 12025550100 too: {TEXT}"
+    outcome = judge(400, {"code": 21211, "message": said})
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason == "HTTP 400: 21211: The 'To' number …23 is bad, From …00 too: …"
+
+
+def test_twilios_words_are_cut_when_long() -> None:
+    outcome = judge(400, {"code": 21211, "message": "x" * 5000})
+    assert isinstance(outcome, Rejected)
+    assert len(outcome.reason) < 230
+
+
+def test_the_request_is_the_documented_form() -> None:
+    request = twilio().request(message())
+    assert request.method == "POST"
+    assert str(request.url) == f"https://api.twilio.com/2010-04-01/Accounts/{SID}/Messages.json"
+    assert parse_qs(request.body.decode(), strict_parsing=True) == {
+        "To": ["+12025550123"],
+        "From": ["+12025550100"],
+        "Body": [TEXT],
+    }
+    assert request.headers["Authorization"].startswith("Basic QUMw")
+
+
+def test_a_messaging_service_stands_in_for_a_sender_and_a_messages_own_sender_for_both() -> None:
+    service = twilio(**{"from": "", "messaging_service_sid": SERVICE})
+    assert b"MessagingServiceSid=" + SERVICE.encode() in service.request(message()).body
+    own = service.request(message("+12025550111")).body
+    assert b"From=%2B12025550111" in own
+    assert b"MessagingServiceSid" not in own
+
+
+def test_an_api_key_stands_in_for_the_auth_token() -> None:
+    keyed = twilio(auth_token="", api_key="SK1", api_secret="hush")
+    assert keyed.request(message()).headers["Authorization"] == "Basic U0sxOmh1c2g="
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"account_sid": "AC123"}, "should match pattern"),
+        ({"auth_token": ""}, "needs either auth_token"),
+        ({"api_key": "SK1"}, "go together"),
+        ({"api_key": "SK1", "api_secret": "hush"}, "needs either auth_token"),
+        ({"from": ""}, "needs either from or"),
+        ({"messaging_service_sid": SERVICE}, "needs either from or"),
+        ({"codes": {"21211": "ignored"}}, "must be one of accepted, rejected"),
+        ({"base_url": "ftp://x"}, "must be an address"),
+        ({"colour": "red"}, "Extra inputs are not permitted"),
+    ],
+)
+def test_wrong_settings_are_refused_without_showing_a_secret(
+    changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        twilio(**changes)
+    assert said in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    assert "hush" not in str(caught.value)
+
+
+def test_no_secret_is_in_the_repr_of_settings_or_requests() -> None:
+    settings = TwilioSettings.model_validate(GOOD)
+    request = twilio().request(message())
+    assert "s3cret" not in repr(settings)
+    assert "Basic" not in repr(request)
+    assert "Sale" not in repr(request)
