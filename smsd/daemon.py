@@ -83,6 +83,8 @@ class Daemon:
         async with AsyncExitStack() as stack:
             url = await self._redis_url(stack)
             self._connect(url, stack)
+            with suppress(Exception):  # if it is away, intake says so and dispatch waits for it
+                await self._server.read(lambda client: client.ping())
             await provider.start()
             stack.push_async_callback(provider.close)
             await stack.enter_async_context(self._intake())

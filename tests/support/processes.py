@@ -60,35 +60,31 @@ class Recorder:
         lines = self.record.read_text().splitlines()
         return sorted((json.loads(line) for line in lines), key=lambda arrival: arrival["at"])
 
-    def environment(self) -> dict[str, str]:
-        """Settings that point the daemon here."""
-        fields = {
-            "to": "{to}",
-            "text": "{text}",
-            "id": "{id}",
-            "segments": "{segments}",
-        }
-        return {
-            "SMSD_PROVIDER__NAME": "http",
-            "SMSD_PROVIDER__HTTP__URL": f"http://127.0.0.1:{self.port}/send",
-            "SMSD_PROVIDER__HTTP__BODY": "json",
-            "SMSD_PROVIDER__HTTP__FIELDS": json.dumps(fields),
-            "SMSD_PROVIDER__HTTP__ID": "json:id",
-        }
+    def settings(self) -> str:
+        """A config.toml that points the daemon here."""
+        return f"""
+            [provider]
+            name = "http"
+            [provider.http]
+            url = "http://127.0.0.1:{self.port}/send"
+            body = "json"
+            fields = {{to = "{{to}}", text = "{{text}}", id = "{{id}}", segments = "{{segments}}"}}
+            id = "json:id"
+        """
 
 
 class Daemon:
-    """smsd itself. Settings come by environment, as an operator would give them."""
+    """smsd itself, on any free port: a config.toml, and settings by environment beside it."""
 
     def __init__(
-        self, directory: Path, environment: Mapping[str, str], *, name: str = "smsd"
+        self, directory: Path, settings: str = "", environment: Mapping[str, str] | None = None
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        self.log_path = directory / f"{name}.log"
-        (directory / "config.toml").touch()
+        self.log_path = directory / "smsd.log"
+        (directory / "config.toml").write_text(settings)
         clean = {key: value for key, value in os.environ.items() if not key.startswith("SMSD_")}
-        self._environment = clean | {"SMSD_HTTP__PORT": "0"} | environment
+        self._environment = clean | {"SMSD_HTTP__PORT": "0"} | dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
 

@@ -20,7 +20,7 @@ from pathlib import Path
 SO_TIMESTAMPING = 37
 SOFTWARE_RX = 1 << 3 | 1 << 4  # SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE
 SENDS = {
-    "ok": b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n",
+    "ok": b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n",
     "429": b"HTTP/1.1 429 Slow\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\n{}",
     "503": b"HTTP/1.1 503 Down\r\nContent-Length: 2\r\n\r\n{}",
     "500": b"HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\n{}",
@@ -94,7 +94,7 @@ class Recorder:
         if kind in ("reset", "drop"):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return False
-        reply = SENDS[kind] + (b'{"id":"%06d"}\n' % self._count)[:14] * (kind == "ok")
+        reply = SENDS[kind] + (b'{"id":"%07d"}' % self._count if kind == "ok" else b"")
         await asyncio.get_running_loop().sock_sendall(sock, reply)
         return kind not in ("garbage", "half")
 
