@@ -196,7 +196,6 @@ class Daemon:
             limits=SendLimits(self._limits, http.max_body, http.max_recipients, http.body_timeout),
             default_audience=settings.audiences.get(settings.campaign.default_audience, ()),
             now_ms=now_ms,
-            metrics=self._metrics,
         )
         return app.build(
             send,

@@ -9,12 +9,6 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         registry = self.registry
-        self.accepted = Counter(
-            "smsd_messages_accepted", "Texts queued by POST /send", registry=registry
-        )
-        self.refused = Counter(
-            "smsd_requests_refused", "Requests refused by POST /send", ["status"], registry=registry
-        )
         self.outcomes = Counter(
             "smsd_outcomes", "What providers answered", ["outcome"], registry=registry
         )

@@ -39,7 +39,8 @@ class Pacer:
         slot = self._next // self._per_second
         self._per_second, self._step, self.capacity = _measures(segments_per_second)
         self._next = slot * self._per_second
-        self._instants = deque(self._instants, maxlen=self.capacity)
+        # None is forgotten at a lower rate: a higher one may follow within the second.
+        self._instants = deque(self._instants, maxlen=max(self.capacity, len(self._instants)))
 
     def gap(self, segments: int = 1) -> int:
         """Nanoseconds that `segments` take on the schedule."""
@@ -53,7 +54,7 @@ class Pacer:
             start = max(start, instants[-1])  # instants are kept in order
         # The k-th new instant must lie a second after the one `capacity` places before it.
         spare = self.capacity - len(instants)
-        for k in range(spare, min(segments, self.capacity)):
+        for k in range(max(0, spare), min(segments, self.capacity)):
             start = max(start, instants[k - spare] + SECOND - self._offset(k))
         return start
 
@@ -73,5 +74,5 @@ class Pacer:
 
 def _measures(segments_per_second: float) -> tuple[int, int, int]:
     """A rate p/q as p, q seconds in ns, and the most instants that a second may hold."""
-    rate = Fraction(segments_per_second).limit_denominator(1000)
+    rate = Fraction(str(segments_per_second))  # as written: 0.1 is a tenth
     return rate.numerator, SECOND * rate.denominator, -(-rate.numerator // rate.denominator)

@@ -24,7 +24,14 @@ from redis.exceptions import (
 from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
-from tenacity import AsyncRetrying, retry_if_exception, wait_exponential_jitter
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception,
+    stop_after_delay,
+    stop_never,
+    wait_exponential,
+    wait_random,
+)
 
 T = TypeVar("T")
 
@@ -88,21 +95,28 @@ def connect(url: str, *, connections: int, timeout_s: float) -> Redis:
         health_check_interval=15,
         client_name="smsd",
     )
-    return Redis(connection_pool=pool)
+    return Redis.from_pool(pool)  # and whoever closes the client closes the pool
 
 
 async def persevere(
-    operation: Callable[[], Awaitable[T]], client: Redis, availability: Availability
+    operation: Callable[[], Awaitable[T]],
+    client: Redis,
+    availability: Availability,
+    *,
+    patience_s: float | None = None,
 ) -> T:
-    """Repeat an idempotent operation until Redis has answered it, with back-off up to 2 s."""
-    async for attempt in AsyncRetrying(
+    """Repeat an idempotent operation until Redis has answered it, or for `patience_s` at least."""
+    try:
+        return await observed(operation, client, availability)
+    except Exception as error:
+        if not is_away(error):
+            raise
+    return await AsyncRetrying(
         retry=retry_if_exception(is_away),
-        wait=wait_exponential_jitter(initial=0.05, max=2.0, jitter=0.1),
+        stop=stop_never if patience_s is None else stop_after_delay(patience_s),
+        wait=wait_exponential(multiplier=0.05, max=2.0) + wait_random(0, 0.1),
         reraise=True,
-    ):
-        with attempt:
-            return await observed(operation, client, availability)
-    raise AssertionError("unreachable: AsyncRetrying without a stop never ends")
+    )(observed, operation, client, availability)
 
 
 async def observed(

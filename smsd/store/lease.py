@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from smsd.store import owner
 from smsd.store.connection import is_away
+from smsd.store.scripts import Call
 from smsd.store.server import Server, text
 
 log = logging.getLogger("smsd.lease")
@@ -49,7 +50,7 @@ class Lease:
 
     async def _acquire(self, dead: str) -> str:
         asked_at = self._clock()
-        call = self._server.call("acquire", round(self._life_s * 1000), dead)
+        call = Call("acquire", {"life_ms": round(self._life_s * 1000), "dead": dead})
         try:
             holder = text(await self._server.ask(call))
         except Exception as error:
@@ -70,4 +71,4 @@ class Lease:
     async def give_up(self) -> None:
         """Hand over at once; nothing may be sent any more."""
         self._valid_until = 0
-        await self._server.ask(self._server.call("yield"))
+        await self._server.ask(Call("yield"))

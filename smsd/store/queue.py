@@ -11,15 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from redis.asyncio import Redis
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
-
 from smsd.core.message import Content, Message, to_fields
 from smsd.store.commit import GroupCommit
-from smsd.store.connection import is_away
 from smsd.store.keys import GROUP
 from smsd.store.scripts import Call
-from smsd.store.server import Server, counted, text
+from smsd.store.server import Server, text
 
 Lane = Literal["h", "n"]  # the stream an entry is in: high priority or normal
 Begun = Literal["begun", "fenced", "marked", "gone", "suppressed"]
@@ -128,38 +124,28 @@ class Queue:
     async def _append_group(self, requests: Sequence[Append]) -> list[object]:
         group = next(self._groups)
         calls = [self._append_call(group, place, one) for place, one in enumerate(requests)]
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception(is_away),
-            stop=stop_after_delay(APPEND_PATIENCE_S),
-            wait=wait_exponential_jitter(initial=0.05, max=0.5, jitter=0.05),
-            reraise=True,
-        ):
-            with attempt:
-                return await self._server.ask_all(calls)
-        raise AssertionError("unreachable: AsyncRetrying returns or raises")
+        return await self._server.insist_all(calls, patience_s=APPEND_PATIENCE_S)
 
     def _append_call(self, group: int, place: int, one: Append) -> Call:
         keys, content, scheduled = self._server.keys, one.content, bool(one.scheduled_ids)
         intake = keys.intake(self._server.owner)
-        return self._server.call(
-            "append",
-            group,
-            place,
-            self._keep_idempotency_ms if one.idempotency_key else 0,
-            one.fingerprint,
-            one.answer,
-            "h" if content.priority == "high" else "n",
-            (content.send_at or "") if scheduled else "",
-            self._max_length,
-            *counted(to_fields(content, with_priority=scheduled)),
-            *counted(one.recipients),
-            *counted(one.scheduled_ids),
-            keys=(
-                intake,
-                keys.idempotency(one.idempotency_key) if one.idempotency_key else intake,
-                *map(keys.message, one.scheduled_ids),
-            ),
-        )
+        request = {
+            "group": str(group),
+            "place": str(place),
+            "key_ttl": self._keep_idempotency_ms if one.idempotency_key else 0,
+            "lane": "h" if content.priority == "high" else "n",
+            "most_waiting": self._max_length,
+            "fields": to_fields(content, with_priority=scheduled),
+            "recipients": one.recipients,
+        }
+        own_keys = [intake, intake]
+        if one.idempotency_key:
+            request |= {"fingerprint": one.fingerprint, "answer": one.answer.decode()}
+            own_keys[1] = keys.idempotency(one.idempotency_key)
+        if scheduled:
+            request |= {"due": content.send_at, "scheduled": one.scheduled_ids}
+            own_keys += map(keys.message, one.scheduled_ids)
+        return Call("append", request, own_keys)
 
     async def first_answer(self, idempotency_key: str) -> tuple[str, Appended] | None:
         """Fingerprint and result of the request that first used this key, if one did."""
@@ -176,25 +162,23 @@ class Queue:
 
     async def claim(self, high_room: int, normal_room: int) -> list[Entry]:
         """Entries nobody has read, high priority first; an empty list at once if there are none."""
-        call = self._server.call("claim", LARGEST_ENTRY, high_room, normal_room)
-
-        async def claim(_: Redis) -> object:
-            return await self._server.ask(call)
-
-        reply = await self._server.with_groups(claim)
-        high, normal = cast("list[list[list[object]]]", reply)
-        return [_entry("h", raw) for raw in high] + [_entry("n", raw) for raw in normal]
+        call = Call(
+            "claim",
+            {"most_octets": LARGEST_ENTRY, "high_room": high_room, "normal_room": normal_room},
+        )
+        return _entries(await self._server.with_groups(lambda _: self._server.ask(call)))
 
     # -- begin, and its undoing -----------------------------------------------------------------
 
     async def begin(self, entry: Entry, attempt: Attempt, recipient: str) -> Begun:
         """Mark an entry in flight if it may be sent; on any answer but `begun`, do not send."""
-        call = self._server.call("begin", entry.name, attempt.mark, recipient)
+        request = {"name": entry.name, "mark": attempt.mark, "recipient": recipient}
+        call = Call("begin", request)
         return cast("Begun", text(await self._begins(call)))
 
     async def release(self, name: str, attempt: Attempt) -> None:
         """Undo a mark: nothing was sent, or there is no such entry."""
-        await self._settlements(self._server.call("release", name, attempt.mark))
+        await self._settlements(Call("release", {"name": name, "mark": attempt.mark}))
 
     # -- settlements: each is False if the entry had been settled before --------------------------
 
@@ -219,19 +203,13 @@ class Queue:
         state: Literal["sent", "expired", "suppressed"],
         facts: list[str],
     ) -> bool:
+        line = self._line(attempt if state == "sent" else None, state)
         return await self._settle(
-            self._server.call(
-                "finish",
-                entry.name,
-                attempt.mark if attempt else "",
-                int(state == "sent"),
-                message.id,
-                state,
-                self._line(attempt if state == "sent" else None, state),
-                "",
-                *counted(_about(message) + facts),
-                keys=(self._server.keys.message(message.id),),
-            )
+            "finish",
+            entry,
+            attempt,
+            message.id,
+            {"state": state, "line": line, "facts": _about(message) + facts},
         )
 
     async def defer(
@@ -249,21 +227,16 @@ class Queue:
         Without an `attempt` it has never been in line: its `send_at` lies ahead.
         """
         priority = message.content.priority or ("high" if entry.lane == "h" else "normal")
-        return await self._settle(
-            self._server.call(
-                "defer",
-                entry.name,
-                attempt.mark if attempt else "",
-                message.id,
-                self._line(attempt, "deferred", why),
-                why,
-                until,
-                attempts if attempt else "",
-                priority,
-                *counted(_about(message)),
-                keys=(self._server.keys.message(message.id),),
-            )
-        )
+        request: dict[str, object] = {
+            "due": until,
+            "priority": priority,
+            "line": self._line(attempt, "deferred", why),
+            "detail": why,
+            "facts": _about(message),
+        }
+        if attempt:
+            request["attempts"] = attempts
+        return await self._settle("defer", entry, attempt, message.id, request)
 
     async def bury(
         self,
@@ -277,25 +250,33 @@ class Queue:
         suppress: bool = False,
     ) -> bool:
         """Set aside as a dead letter. `message` is None for an entry that cannot be parsed."""
+        request: dict[str, object] = {
+            "reason": reason,
+            "code": code,
+            "detail": detail,
+            "attempts": attempt.number if attempt else 0,
+            "line": self._line(attempt, "dead", reason, code, detail),
+            "facts": _about(message) if message else [],
+        }
+        if message and suppress:
+            request["suppress"] = message.recipient
         message_id = message.id if message else entry.first_message_id
-        return await self._settle(
-            self._server.call(
-                "bury",
-                entry.name,
-                attempt.mark if attempt else "",
-                message_id,
-                self._line(attempt, "dead", reason, code, detail),
-                reason,
-                code,
-                detail,
-                attempt.number if attempt else 0,
-                message.recipient if message and suppress else "",
-                *counted(_about(message) if message else []),
-                keys=(self._server.keys.message(message_id),),
-            )
-        )
+        return await self._settle("bury", entry, attempt, message_id, request)
 
-    async def _settle(self, call: Call) -> bool:
+    async def _settle(
+        self,
+        script: str,
+        entry: Entry,
+        attempt: Attempt | None,
+        message_id: str,
+        request: dict[str, object],
+    ) -> bool:
+        request |= {
+            "name": entry.name,
+            "mark": attempt.mark if attempt else "",
+            "id": message_id,
+        }
+        call = Call(script, request, [self._server.keys.message(message_id)])
         return await self._settlements(call) == b"settled"
 
     def _line(self, attempt: Attempt | None, state: str, *details: str) -> str:
@@ -323,7 +304,7 @@ class Queue:
         if not due:
             return 0
         ids = [text(raw) for raw in due]
-        call = self._server.call("promote", *counted(ids), keys=[keys.message(id_) for id_ in ids])
+        call = Call("promote", {"ids": ids}, [keys.message(id_) for id_ in ids])
         return cast("int", await self._server.insist(call))
 
     # -- what a person may ask for --------------------------------------------------------------
@@ -331,7 +312,7 @@ class Queue:
     async def cancel(self, message_id: str) -> str:
         """Take a waiting text back: `cancelled`, `sending`, `unknown`, or how it ended."""
         status = self._server.keys.message(message_id)
-        return text(await self._server.ask(self._server.call("cancel", message_id, keys=[status])))
+        return text(await self._server.ask(Call("cancel", {"id": message_id}, [status])))
 
     async def replay(self, letter: str, message_id: str) -> bool:
         """Put a dead letter back into the queue. False: it is gone."""
@@ -343,7 +324,7 @@ class Queue:
 
     async def _letter(self, script: str, letter: str, message_id: str) -> bool:
         status = self._server.keys.message(message_id)
-        return await self._server.ask(self._server.call(script, letter, keys=[status])) == b"done"
+        return await self._server.ask(Call(script, {"letter": letter}, [status])) == b"done"
 
     # -- what recovery reads --------------------------------------------------------------------
 
@@ -370,9 +351,9 @@ class Queue:
         """Claimed entries again, in the order given; those deleted meanwhile are left out."""
         entries: list[Entry] = []
         for at in range(0, len(names), PAGE):
-            call = self._server.call("reclaim", LARGEST_ENTRY, *counted(names[at : at + PAGE]))
-            reply = cast("list[tuple[bytes, list[object]]]", await self._server.insist(call))
-            entries += [_entry("h" if text(name)[0] == "h" else "n", raw) for name, raw in reply]
+            some = names[at : at + PAGE]
+            call = Call("reclaim", {"most_octets": LARGEST_ENTRY, "names": some})
+            entries += _entries(await self._server.insist(call))
         return entries
 
     async def journal(self) -> dict[str, Attempt]:
@@ -385,9 +366,9 @@ class Queue:
 PAGE = 100  # entries that recovery reads at a time
 
 
-def _entry(lane: Lane, raw: list[object]) -> Entry:
-    entry_id, fields, octets = raw
-    return Entry(lane + text(entry_id), cast("list[bytes] | None", fields), cast("int", octets))
+def _entries(reply: object) -> list[Entry]:
+    rows = cast("list[tuple[bytes, list[bytes] | None, int]]", reply)
+    return [Entry(text(name), fields, octets) for name, fields, octets in rows]
 
 
 def _about(message: Message) -> list[str]:

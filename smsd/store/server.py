@@ -7,9 +7,15 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from smsd.store import scripts
-from smsd.store.connection import Availability, is_group_missing, observed, persevere
+from smsd.store.connection import (
+    Availability,
+    is_away,
+    is_group_missing,
+    observed,
+    persevere,
+)
 from smsd.store.keys import GROUP, Keys
-from smsd.store.scripts import Argument, Call
+from smsd.store.scripts import Call, Common
 
 T = TypeVar("T")
 
@@ -33,8 +39,7 @@ class Server:
         self.owner = owner
         self.now_ms = now_ms
         self._availability = availability
-        self._keep_status_ms = keep_status_ms
-        self._max_events = max_events
+        self._kept = (keep_status_ms, max_events)
         self._common_keys = (
             keys.queue,
             keys.high,
@@ -48,31 +53,35 @@ class Server:
             keys.lease,
         )
 
-    def call(self, script: str, *args: Argument, keys: Sequence[str] = ()) -> Call:
-        """A script run; `keys` follow the common ones."""
-        common = (self.owner, self.now_ms(), self._keep_status_ms, self._max_events)
-        return Call(script, (*self._common_keys, *keys), (*common, *args))
-
     async def ask(self, call: Call) -> object:
         """Run a script once. Raises its error; if the connection broke, it may have run."""
-        return await self.read(lambda client: scripts.run_one(client, call))
+        [reply] = await self.ask_all([call])
+        return _raised(reply)
 
     async def ask_all(self, calls: Sequence[Call]) -> list[object]:
-        """Run scripts in one round trip; the reply to each, or its error."""
-        return await self.read(lambda client: scripts.run(client, calls))
+        """Run scripts once; the reply to each, or its error."""
+        return await self.read(lambda _: self._run(calls))
 
     async def insist(self, call: Call) -> object:
-        """Run an idempotent script until it has been answered."""
+        """Run an idempotent script until it has been answered. Raises its error."""
         [reply] = await self.insist_all([call])
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+        return _raised(reply)
 
-    async def insist_all(self, calls: Sequence[Call]) -> list[object]:
-        """Run idempotent scripts in one round trip, until Redis has answered all of them."""
+    async def insist_all(
+        self, calls: Sequence[Call], *, patience_s: float | None = None
+    ) -> list[object]:
+        """Run idempotent scripts until Redis has answered all of them, or patience ends."""
         return await persevere(
-            lambda: scripts.run(self.client, calls), self.client, self._availability
+            lambda: self._run(calls), self.client, self._availability, patience_s=patience_s
         )
+
+    async def _run(self, calls: Sequence[Call]) -> list[object]:
+        common = Common(self._common_keys, (self.owner, self.now_ms(), *self._kept))
+        replies = await scripts.run(self.client, common, calls)
+        for reply in replies:
+            if isinstance(reply, Exception) and is_away(reply):
+                raise reply  # READONLY and its like: true of the server, not of the call
+        return replies
 
     async def read(self, operation: Callable[[Redis], Awaitable[T]]) -> T:
         """Run any operation once, noting whether Redis was there."""
@@ -102,9 +111,10 @@ class Server:
                     raise
 
 
-def counted(values: Sequence[Argument]) -> list[Argument]:
-    """A list as scripts take it: its length, then its values."""
-    return [len(values), *values]
+def _raised(reply: object) -> object:
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
 
 
 def text(raw: object) -> str:

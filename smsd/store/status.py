@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from smsd.store.scripts import Call
 from smsd.store.server import Server, text
 
 _ENTRY = re.compile(r"[hn][0-9]+-[0-9]+")
@@ -83,7 +84,7 @@ class Status:
 
     async def census(self) -> Census:
         """Count every text."""
-        reply = cast("list[object]", await self._server.ask(self._server.call("census")))
+        reply = cast("list[object]", await self._server.ask(Call("census")))
         names, values = map(text, reply[::2]), (int(text(value)) for value in reply[1::2])
         count = dict(zip(names, values, strict=True))
         moved = count.get("promoted", 0) + count.get("replayed", 0)

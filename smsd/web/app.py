@@ -20,10 +20,9 @@ def build(
     max_body: int,
 ) -> web.Application:
     """Everything that smsd answers by HTTP."""
-    app = web.Application(
-        middlewares=[errors_as_json, require_token(tokens)], client_max_size=max_body
-    )
-    app.router.add_post("/send", send)
+    guards = [require_token(tokens)] if tokens else []
+    app = web.Application(middlewares=[errors_as_json, *guards], client_max_size=max_body)
+    app.router.add_post("/send", send.handle)
     app.router.add_get("/messages/{id}", messages.show)
     app.router.add_delete("/messages/{id}", messages.cancel)
     app.router.add_get("/healthz", operations.healthz)

@@ -10,13 +10,15 @@ from smsd.web.errors import ApiError
 
 
 async def read_body(request: web.Request, *, most_octets: int, timeout_s: float) -> bytes:
-    """The body of a JSON request. Raises `ApiError` 408, 413 or 415."""
+    """The body of a JSON request. Raises `ApiError` 400, 408, 413 or 415."""
     kind = request.content_type
     if kind != "application/json" and not kind.endswith("+json"):
         raise ApiError(415, "unsupported_media_type", "send Content-Type: application/json")
     if (request.content_length or 0) > most_octets:
         raise _too_large(most_octets)
     try:
+        if request.content.is_eof():  # it came along with the headers: no need for a timer
+            return await request.read()
         async with asyncio.timeout(timeout_s):
             return await request.read()  # bounded by the application's client_max_size
     except TimeoutError:
@@ -24,12 +26,15 @@ async def read_body(request: web.Request, *, most_octets: int, timeout_s: float)
         raise ApiError(408, "body_timeout", message, headers={"Connection": "close"}) from None
     except web.HTTPRequestEntityTooLarge:
         raise _too_large(most_octets) from None
+    except web.RequestPayloadError:
+        message = "the body is not encoded as Content-Encoding or Transfer-Encoding says"
+        raise ApiError(400, "invalid_body", message, headers={"Connection": "close"}) from None
 
 
 def read_object(body: bytes) -> dict[str, object]:
     """A JSON object without double keys, whose meaning RFC 8259 §4 leaves to chance."""
     try:
-        value = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = _DECODER.decode(body.decode())
     except ApiError:
         raise
     except RecursionError:
@@ -52,6 +57,9 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
 
 
 def _too_large(most_octets: int) -> ApiError:

@@ -1,5 +1,6 @@
 """Errors as callers see them. Rule: what is no success says its code, why, and which field."""
 
+import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -46,7 +47,7 @@ def json_response(
 ) -> web.Response:
     """A JSON answer."""
     return web.Response(
-        body=orjson.dumps(content) + b"\n",
+        body=_octets(content) + b"\n",
         status=status,
         headers=headers,
         content_type="application/json",
@@ -88,7 +89,17 @@ def _answer(error: ApiError) -> web.Response:
     content: dict[str, object] = {"code": error.code, "message": str(error), **error.more}
     if error.field is not None:
         content["field"] = error.field
-    return json_response({"error": content}, status=error.status, headers=error.headers)
+    response = json_response({"error": content}, status=error.status, headers=error.headers)
+    if error.headers.get("Connection") == "close":
+        response.force_close()  # the header alone would leave it open
+    return response
+
+
+def _octets(content: object) -> bytes:
+    try:
+        return orjson.dumps(content)
+    except TypeError:  # half a surrogate pair, in a field name of the caller's own
+        return json.dumps(content).encode()
 
 
 def _allow(error: web.HTTPException) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """`POST /send`. Rule: 200 means durable; all else means not queued, or says it is unknown."""
 
 import hashlib
-import logging
 import re
 import secrets
 import unicodedata
@@ -13,13 +12,11 @@ from aiohttp import web
 
 from smsd.core import segment
 from smsd.core.message import Content, FieldError, Limits, parse, parse_recipient
-from smsd.metrics import Metrics
 from smsd.store.connection import Availability, is_away
 from smsd.store.queue import Append, Appended, KeyConflict, Queue, QueueFull
 from smsd.web.body import read_body, read_object
 from smsd.web.errors import ApiError, unavailable
 
-log = logging.getLogger("smsd.send")
 MOST_FAULTS = 20  # bad numbers told in one answer
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -45,7 +42,6 @@ class Send:
         limits: SendLimits,
         default_audience: Sequence[str],
         now_ms: Callable[[], int],
-        metrics: Metrics,
     ) -> None:
         """`default_audience`: where a text without `to` goes; empty refuses it."""
         self._queue = queue
@@ -53,9 +49,8 @@ class Send:
         self._limits = limits
         self._default_audience = default_audience
         self._now_ms = now_ms
-        self._metrics = metrics
 
-    async def __call__(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.Response:
         """Queue the texts of one request."""
         body = await read_body(
             request, most_octets=self._limits.max_body, timeout_s=self._limits.body_timeout_s
@@ -84,8 +79,6 @@ class Send:
                 answer=orjson.dumps(about) if key else b"",
             )
         )
-        self._metrics.accepted.inc(len(recipients))
-        log.debug("queued", extra={"id": appended.ids[0], "texts": len(recipients)})
         return _answer(appended, about)
 
     async def _answer_again(self, key: str, fingerprint: str) -> web.Response | None:
@@ -156,7 +149,7 @@ def _about(content: Content, messages: int, duplicates: int) -> dict[str, object
     }
     if duplicates:
         about["duplicates"] = duplicates
-    if culprit := segment.culprit(content.text):
+    if counted.encoding == "ucs2" and (culprit := segment.culprit(content.text)):
         place, character = culprit
         about["ucs2_because"] = {
             "character": character,

@@ -1,4 +1,4 @@
-"""A real Redis for tests: a unix socket in a directory of its own, an append-only file, fsync always."""
+"""A real Redis for tests: a directory of its own, an append-only file, fsync always."""
 
 import signal
 import socket
@@ -31,7 +31,7 @@ class RedisServer:
         assert self._process is not None
         return self._process.pid
 
-    def client(self) -> "redis.Redis[bytes]":
+    def client(self) -> redis.Redis:
         return redis.Redis.from_url(self.url)
 
     def start(self) -> "RedisServer":
@@ -70,7 +70,7 @@ class RedisServer:
     def stop(self) -> None:
         self._end(signal.SIGTERM)
 
-    def signal(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
+import aiohttp
 import pytest
 
 from smsd.core.message import Content, Message
@@ -39,6 +40,9 @@ from smsd.provider.base import NotNow, Provider
 Script = Callable[[Reader, Writer], Awaitable[None]]
 
 TEXT = "Hi & bye = 50% + é\n"
+# For a GET these open a second connection, on which then nothing is said.
+OLDER_AIOHTTP = aiohttp.__version__ < "3.14"
+
 GOOD = b'{"sid": "SM1", "num_segments": "2"}'
 
 
@@ -329,24 +333,25 @@ async def test_a_connection_that_the_server_closes_during_the_wait_is_unavailabl
 
 
 @every_provider
-async def test_a_closed_transport_found_in_the_slot_is_unavailable(maker: Maker) -> None:
-    gateway = Gateway(says(response(201, GOOD)))
+async def test_a_connection_found_closed_in_the_slot_is_unavailable(maker: Maker) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
 
-    class Slow(Slot):
+    class Closing(Slot):
         async def __aenter__(self) -> None:
             await super().__aenter__()
-            for writer in gateway.writers:
-                writer.transport.abort()
-            task = asyncio.current_task()
-            assert task is not None
-            while not task.cancelling():  # until the client has heard of it
-                await asyncio.sleep(0)
-            task.uncancel()  # a slot that swallows the cancellation, which it should not
+            listener.accept()[0].close()
+            # One round for the transport to read the end and close itself; before the next,
+            # in which aiohttp would hear of it, the slot opens.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
 
-    async with listening(gateway), started(maker(gateway.url)) as provider:
-        with suppress(asyncio.CancelledError):
-            assert isinstance(await provider.submit(message(), Slow()), Unavailable)
-    assert gateway.requests == []
+    slot = Closing()
+    with listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with started(maker(url)) as provider:
+            outcome = await provider.submit(message(), slot)
+    assert isinstance(outcome, Unavailable)
+    assert slot.events == ["asked", "entered", "left"]
 
 
 @every_provider
@@ -545,9 +550,8 @@ async def test_a_reset_before_the_slot_is_unavailable(maker: Maker) -> None:
         says(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"),
         says(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nabc"),
         says(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"),
-        says(
-            response(200, gzip.compress(b"0" * 10_000_000), "Content-Encoding: gzip"),
-        ),
+        says(response(200, gzip.compress(GOOD), "Content-Encoding: gzip")),
+        says(response(200, gzip.compress(b"0" * 10_000_000), "Content-Encoding: gzip")),
     ],
 )
 async def test_no_clear_answer_is_in_doubt_after_one_request(maker: Maker, script: Script) -> None:
@@ -557,6 +561,7 @@ async def test_no_clear_answer_is_in_doubt_after_one_request(maker: Maker, scrip
     assert isinstance(outcome, InDoubt)
     assert "send" not in outcome.reason
     assert len(gateway.requests) == 1
+    assert gateway.connections == 1 or OLDER_AIOHTTP
 
 
 @every_provider

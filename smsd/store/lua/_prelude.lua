@@ -4,18 +4,12 @@
 -- stopped past its lease). So a transition acts only if the entry is still there, and a mark is
 -- undone only by whoever set it. Where a script must work while Redis is full, its first write is
 -- one that frees memory: once a script has written, Redis lets it finish.
+--
+-- A script's own file defines `run(request, keys)`, which is called for each request of a group
+-- with the keys that this request brought.
 local QUEUE, HIGH, DEFERRED, MESSAGES, INFLIGHT, DEAD, EVENTS, COUNTERS, OPTOUTS, LEASE = unpack(KEYS, 1, 10)
-local STATUS = KEYS[11] -- of the message in hand, if there is one; promote has one a message
+local OWNER, NOW, KEEP_STATUS, MOST_EVENTS = unpack(ARGV, 1, 4)
 local GROUP, CONSUMER = 'smsd', 'smsd'
-
-local at = 0
-local function take() at = at + 1; return ARGV[at] end
-local function take_list()
-  local list = {}
-  for i = 1, tonumber(take()) do list[i] = take() end
-  return list
-end
-local OWNER, NOW, KEEP_STATUS, MOST_EVENTS = take(), take(), take(), take()
 
 -- Lua can pass about 8,000 values to one call; a hostile entry may have more fields than that.
 local MOST_VALUES = 1000
@@ -24,6 +18,8 @@ local MOST_VALUES = 1000
 local function stream_of(name) return string.sub(name, 1, 1) == 'h' and HIGH or QUEUE, string.sub(name, 2) end
 
 local function entry_of(stream, id)
+  local ms, sequence = string.match(id, '^(%d+)%-(%d+)$')
+  if not ms or #ms > 19 or #sequence > 19 then return nil end -- no id of an entry: Redis would answer an error
   local found = redis.call('XRANGE', stream, id, id)
   return found[1] and found[1][2]
 end
@@ -51,12 +47,12 @@ local function append_all(list, more)
   return list
 end
 
--- An entry as the daemon wants it: {id, fields, octets}, without the fields when it is too large to read.
-local function clip(entry, most_octets)
+-- An entry as the daemon wants it: {name, fields, octets}, without the fields when it is too large to read.
+local function clip(lane, entry, most_octets)
   local octets = 0
   for _, value in ipairs(entry[2]) do octets = octets + #value end
   local fits = octets <= most_octets and #entry[2] <= MOST_VALUES
-  return {entry[1], fits and entry[2] or false, octets}
+  return {lane .. entry[1], fits and entry[2] or false, octets}
 end
 
 -- Record a change of state, for look-ups (`history` holds one line a change) and for listeners.
@@ -81,3 +77,4 @@ local function settle(name, mark, fact)
   redis.call('XDEL', stream, id)
   return fields
 end
+

@@ -1,8 +1,9 @@
 -- acquire: take or renew the lease, unless another daemon holds it; returns its holder.
 -- `dead` names a holder that is known to have died: its lease need not run out first.
-local life_ms, dead = take(), take()
-local holder = redis.call('GET', LEASE)
-if holder and holder ~= OWNER and holder ~= dead then return holder end
-redis.call('HDEL', INFLIGHT, '') -- a first write that Redis allows while it is full
-redis.call('SET', LEASE, OWNER, 'PX', life_ms)
-return OWNER
+local function run(request)
+  local holder = redis.call('GET', LEASE)
+  if holder and holder ~= OWNER and holder ~= request.dead then return holder end
+  redis.call('HDEL', INFLIGHT, '') -- a first write that Redis allows while it is full
+  redis.call('SET', LEASE, OWNER, 'PX', request.life_ms)
+  return OWNER
+end

@@ -1,50 +1,63 @@
 -- append: queue the texts of one request, all or none, with its idempotency record.
--- KEYS 11 intake record of this daemon, 12 idempotency record (or 11 again), 13.. status of each scheduled text
--- Returns {'queued', ids} {'repeated', ids, answer} {'conflict'} {'full'}; ids joined by commas.
-local intake, key = KEYS[11], KEYS[12]
-local group, place = take(), take()
-
--- What the group before this one did is known by now, so its record makes room for this one's.
-if redis.call('HGET', intake, 'group') ~= group then
-  redis.call('HSET', intake, 'group', group) -- refused while Redis is full, before a DEL would open the door
-  redis.call('DEL', intake)
-  redis.call('HSET', intake, 'group', group)
-end
-local done = redis.call('HGET', intake, place)
-if done then return {'queued', done} end
-
-local key_ttl, fingerprint, answer = tonumber(take()), take(), take()
-if key_ttl > 0 then
-  local first = redis.call('HMGET', key, 'fingerprint', 'ids', 'answer')
-  if first[1] == fingerprint then return {'repeated', first[2], first[3]} end
-  if first[1] then return {'conflict'} end
-end
-
-local lane, due, most_waiting = take(), take(), tonumber(take())
-local common, recipients, scheduled = take_list(), take_list(), take_list()
-local waiting = redis.call('XLEN', QUEUE) + redis.call('XLEN', HIGH) + redis.call('ZCARD', DEFERRED)
-if waiting + #recipients > most_waiting then return {'full'} end
-
-local ids = {}
-for i, recipient in ipairs(recipients) do
-  if due == '' then
-    local entry = redis.call('XADD', lane == 'h' and HIGH or QUEUE, '*', 'to', recipient, unpack(common))
-    ids[i] = lane == 'h' and 'h' .. entry or entry
+-- Keys: intake record of this daemon, idempotency record (or the former again), status of each scheduled text.
+-- Returns {'queued', ids} {'repeated', ids, answer} {'conflict'} {'full'} {'late'}; ids joined by commas.
+local function queue_now(request)
+  local ids, high = {}, request.lane == 'h'
+  for i, recipient in ipairs(request.recipients) do
+    local entry = redis.call('XADD', high and HIGH or QUEUE, '*', 'to', recipient, unpack(request.fields))
+    ids[i] = high and 'h' .. entry or entry
     redis.call('XADD', EVENTS, 'MAXLEN', '~', MOST_EVENTS, '*', 'id', ids[i], 'state', 'queued', 'detail', '')
-  else
-    ids[i] = scheduled[i]
-    redis.call('ZADD', DEFERRED, due, ids[i])
-    redis.call('HSET', MESSAGES, ids[i], cjson.encode({'id', ids[i], 'to', recipient, unpack(common)}))
-    redis.call('HINCRBY', COUNTERS, 'scheduled', 1)
-    tell(KEYS[12 + i], ids[i], 'deferred', NOW .. ' deferred scheduled', 'scheduled', {'due', due, 'to', recipient})
   end
+  return ids
 end
 
-local joined = table.concat(ids, ',')
-redis.call('HSET', intake, place, joined)
-redis.call('PEXPIRE', intake, 3600000)
-if key_ttl > 0 then
-  redis.call('HSET', key, 'fingerprint', fingerprint, 'ids', joined, 'answer', answer)
-  redis.call('PEXPIRE', key, key_ttl)
+local function schedule(request, keys)
+  for i, recipient in ipairs(request.recipients) do
+    local id, status = request.scheduled[i], keys[2 + i]
+    redis.call('ZADD', DEFERRED, request.due, id)
+    redis.call('HSET', MESSAGES, id, cjson.encode(append_all({'id', id, 'to', recipient}, request.fields)))
+    redis.call('HINCRBY', COUNTERS, 'scheduled', 1)
+    tell(status, id, 'deferred', NOW .. ' deferred scheduled', 'scheduled', {'due', request.due, 'to', recipient})
+  end
+  return request.scheduled
 end
-return {'queued', joined}
+
+-- Lost on its way, repeated and answered long ago, and here at last: nobody waits for it.
+local function is_late(intake, request)
+  local last = redis.call('HGET', intake, 'group')
+  return last and tonumber(last) > tonumber(request.group)
+end
+
+-- The place in the intake record that tells a repetition what this very request did.
+-- What the group before this one did is known by now, so its record makes room for this one's.
+local function place_in(intake, request)
+  if redis.call('HGET', intake, 'group') ~= request.group then
+    redis.call('HSET', intake, 'group', request.group) -- refused while Redis is full, before a DEL opens the door
+    redis.call('DEL', intake)
+    redis.call('HSET', intake, 'group', request.group)
+    redis.call('PEXPIRE', intake, 3600000)
+  end
+  return redis.call('HGET', intake, request.place)
+end
+
+local function run(request, keys)
+  local intake, key, keyed = keys[1], keys[2], request.key_ttl > 0
+  if is_late(intake, request) then return {'late'} end
+  local done = place_in(intake, request)
+  if done then return {'queued', done} end
+  if keyed then
+    local first = redis.call('HMGET', key, 'fingerprint', 'ids', 'answer')
+    if first[1] == request.fingerprint then return {'repeated', first[2], first[3]} end
+    if first[1] then return {'conflict'} end
+  end
+  local waiting = redis.call('XLEN', QUEUE) + redis.call('XLEN', HIGH) + redis.call('ZCARD', DEFERRED)
+  if waiting + #request.recipients > request.most_waiting then return {'full'} end
+
+  local ids = table.concat(request.due and schedule(request, keys) or queue_now(request), ',')
+  redis.call('HSET', intake, request.place, ids)
+  if keyed then
+    redis.call('HSET', key, 'fingerprint', request.fingerprint, 'ids', ids, 'answer', request.answer)
+    redis.call('PEXPIRE', key, request.key_ttl)
+  end
+  return {'queued', ids}
+end

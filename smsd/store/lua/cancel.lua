@@ -1,26 +1,31 @@
--- cancel: take back a text that is still waiting. Returns 'cancelled' 'sending' 'unknown', or the state it is over in.
-local id = take()
-local state, name = unpack(redis.call('HMGET', STATUS, 'state', 'entry'))
-local facts = {}
-
-if state == 'deferred' then
-  redis.call('ZREM', DEFERRED, id)
-  redis.call('HDEL', MESSAGES, id)
-elseif state and state ~= 'queued' then
-  return state
-else
-  name = name or (string.sub(id, 1, 1) == 'h' and id or 'n' .. id)
+-- cancel: take back a text that is still waiting. Returns 'cancelled' 'sending' 'unknown', or how it ended.
+local function take_entry(id, name)
   local stream, entry = stream_of(name)
-  if not string.match(entry, '^%d+%-%d+$') then return 'unknown' end
-  if redis.call('HEXISTS', INFLIGHT, name) == 1 then return 'sending' end
+  if redis.call('HEXISTS', INFLIGHT, name) == 1 then return nil, 'sending' end
   local fields = entry_of(stream, entry)
-  if not fields or (field_of(fields, 'id') or id) ~= id then return 'unknown' end
+  if not fields or (field_of(fields, 'id') or id) ~= id then return nil, 'unknown' end
   redis.call('XACK', stream, GROUP, entry)
   redis.call('XDEL', stream, entry)
-  facts = {'to', field_of(fields, 'to') or ''}
+  return fields
 end
-redis.call('HINCRBY', COUNTERS, 'cancelled', 1)
-redis.call('HDEL', STATUS, 'entry', 'due')
-tell(STATUS, id, 'cancelled', NOW .. ' cancelled', '', facts)
-redis.call('PEXPIRE', STATUS, KEEP_STATUS)
-return 'cancelled'
+
+local function run(request, keys)
+  local id, status = request.id, keys[1]
+  local state, name = unpack(redis.call('HMGET', status, 'state', 'entry'))
+  local facts = {}
+  if state == 'deferred' then
+    redis.call('ZREM', DEFERRED, id)
+    redis.call('HDEL', MESSAGES, id)
+  elseif state and state ~= 'queued' then
+    return state
+  else
+    local fields, why_not = take_entry(id, name or (string.sub(id, 1, 1) == 'h' and id or 'n' .. id))
+    if not fields then return why_not end
+    facts = {'to', field_of(fields, 'to') or ''}
+  end
+  redis.call('HINCRBY', COUNTERS, 'cancelled', 1)
+  redis.call('HDEL', status, 'entry', 'due')
+  tell(status, id, 'cancelled', NOW .. ' cancelled', '', facts)
+  redis.call('PEXPIRE', status, KEEP_STATUS)
+  return 'cancelled'
+end

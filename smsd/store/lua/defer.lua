@@ -1,14 +1,17 @@
 -- defer: out of the stream, into the deferred set, until `due`.
--- `attempts` is empty for a text that has never been in line (its `send_at` lies ahead).
-local name, mark, id, line, detail, due = take(), take(), take(), take(), take(), take()
-local attempts, priority = take(), take()
-local fields, why_not = settle(name, mark, false)
-if not fields then return why_not end
-local kept = without(fields, {id = true, attempts = true, priority = true, send_at = true})
-append_all(kept, {'id', id, 'priority', priority})
-if attempts ~= '' then append_all(kept, {'attempts', attempts}) end
-redis.call('ZADD', DEFERRED, due, id)
-redis.call('HSET', MESSAGES, id, cjson.encode(kept))
-redis.call('HDEL', STATUS, 'entry')
-tell(STATUS, id, 'deferred', line, detail, append_all(take_list(), {'due', due}))
-return 'settled'
+-- Without `attempts` it has never been in line: its `send_at` lies ahead.
+local function run(request, keys)
+  local id, status = request.id, keys[1]
+  local fields, why_not = settle(request.name, request.mark, false)
+  if not fields then return why_not end
+  -- An XADD may give any id, and the same one twice: a second text of this id goes by its entry's.
+  if redis.call('ZSCORE', DEFERRED, id) then id = string.gsub(request.name, '^n', '') end
+  local kept = without(fields, {id = true, attempts = true, priority = true, send_at = true})
+  append_all(kept, {'id', id, 'priority', request.priority})
+  if request.attempts then append_all(kept, {'attempts', request.attempts}) end
+  redis.call('ZADD', DEFERRED, request.due, id)
+  redis.call('HSET', MESSAGES, id, cjson.encode(kept))
+  redis.call('HDEL', status, 'entry')
+  tell(status, id, 'deferred', request.line, request.detail, append_all(request.facts, {'due', request.due}))
+  return 'settled'
+end

@@ -1,10 +1,12 @@
 -- drop: throw a dead letter away for good.
-local letter = take()
-local fields = entry_of(DEAD, letter)
-if not fields then return 'gone' end
-redis.call('XDEL', DEAD, letter)
-redis.call('HINCRBY', COUNTERS, 'dropped', 1)
-redis.call('HDEL', STATUS, 'letter')
-tell(STATUS, field_of(fields, 'id') or '', 'dropped', NOW .. ' dropped')
-redis.call('PEXPIRE', STATUS, KEEP_STATUS)
-return 'done'
+local function run(request, keys)
+  local status = keys[1]
+  local fields = entry_of(DEAD, request.letter)
+  if not fields then return 'gone' end
+  redis.call('XDEL', DEAD, request.letter)
+  redis.call('HINCRBY', COUNTERS, 'dropped', 1)
+  redis.call('HDEL', status, 'letter')
+  tell(status, field_of(fields, 'id') or '', 'dropped', NOW .. ' dropped')
+  redis.call('PEXPIRE', status, KEEP_STATUS)
+  return 'done'
+end

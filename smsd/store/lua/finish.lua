@@ -1,15 +1,20 @@
 -- finish: the text is over (sent, suppressed, expired); forget the entry, keep the status for a while.
-local name, mark, fact, id, state, line, detail = take(), take(), take() == '1', take(), take(), take(), take()
-local fields, why_not = settle(name, mark, fact)
-if not fields then
-  -- A successor took our attempt for one in doubt; now that the answer is here, its dead letter is void.
-  local letter, reason = unpack(redis.call('HMGET', STATUS, 'letter', 'reason'))
-  local void = fact and why_not == 'gone' and letter and reason == 'in_doubt' and redis.call('XDEL', DEAD, letter) == 1
-  if not void then return why_not end
-  redis.call('HDEL', STATUS, 'letter', 'reason', 'code', 'detail')
+-- A successor may have taken our attempt for one in doubt; now that the answer is here, its dead letter is void.
+local function void_letter(status)
+  local letter, reason = unpack(redis.call('HMGET', status, 'letter', 'reason'))
+  if not letter or reason ~= 'in_doubt' or redis.call('XDEL', DEAD, letter) == 0 then return false end
+  redis.call('HDEL', status, 'letter', 'reason', 'code', 'detail')
+  return true
 end
-redis.call('HINCRBY', COUNTERS, state, 1)
-redis.call('HDEL', STATUS, 'entry', 'due')
-tell(STATUS, id, state, line, detail, take_list())
-redis.call('PEXPIRE', STATUS, KEEP_STATUS)
-return 'settled'
+
+local function run(request, keys)
+  local status = keys[1]
+  local sent = request.state == 'sent'
+  local fields, why_not = settle(request.name, request.mark, sent)
+  if not fields and not (sent and void_letter(status)) then return why_not end
+  redis.call('HINCRBY', COUNTERS, request.state, 1)
+  redis.call('HDEL', status, 'entry', 'due')
+  tell(status, request.id, request.state, request.line, '', request.facts)
+  redis.call('PEXPIRE', status, KEEP_STATUS)
+  return 'settled'
+end

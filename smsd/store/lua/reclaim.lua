@@ -1,13 +1,14 @@
 -- reclaim: hand out again entries that were claimed but that nobody here knows (a reply was lost, a daemon died).
-local most_octets = tonumber(take())
-local claimed = {}
-for _, name in ipairs(take_list()) do
-  local stream, id = stream_of(name)
-  local reply = redis.call('XCLAIM', stream, GROUP, CONSUMER, 0, id, 'FORCE')
-  if reply[1] and reply[1][2] then
-    claimed[#claimed + 1] = {name, clip(reply[1], most_octets)}
-  else
-    redis.call('XACK', stream, GROUP, id) -- deleted while pending: nothing is left to send
+local function run(request)
+  local claimed = {}
+  for _, name in ipairs(request.names) do
+    local stream, id = stream_of(name)
+    local reply = redis.call('XCLAIM', stream, GROUP, CONSUMER, 0, id, 'FORCE')
+    if reply[1] and reply[1][2] then
+      claimed[#claimed + 1] = clip(string.sub(name, 1, 1), reply[1], request.most_octets)
+    else
+      redis.call('XACK', stream, GROUP, id) -- deleted while pending: nothing is left to send
+    end
   end
+  return claimed
 end
-return claimed

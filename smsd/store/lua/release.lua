@@ -1,4 +1,5 @@
 -- release: undo our own mark; the entry stays claimed and unharmed.
-local name, mark = take(), take()
-if redis.call('HGET', INFLIGHT, name) == mark then redis.call('HDEL', INFLIGHT, name) end
-return 'released'
+local function run(request)
+  if redis.call('HGET', INFLIGHT, request.name) == request.mark then redis.call('HDEL', INFLIGHT, request.name) end
+  return 'released'
+end

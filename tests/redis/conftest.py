@@ -1,0 +1,96 @@
+"""One real server for all; for each test keys of its own, and stores built as the daemon does."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.redis.store import OpenStore, Store, Ticks, Wall, load_scripts
+from tests.support.proxy import Proxy
+from tests.support.redis_server import RedisServer
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """The server; if it does not start, every test fails."""
+    server = RedisServer(tmp_path_factory.mktemp("redis")).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A server for one test alone: to be killed, stopped or spoiled."""
+    server = RedisServer(tmp_path / "r").start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"t{next(_numbers)}:"
+
+
+@pytest.fixture
+def wall() -> Wall:
+    return Wall()
+
+
+@pytest.fixture
+def ticks() -> Ticks:
+    return Ticks()
+
+
+@pytest.fixture
+async def open_store(
+    redis_server: RedisServer, prefix: str, wall: Wall, ticks: Ticks
+) -> AsyncIterator[OpenStore]:
+    stores: list[Store] = []
+
+    def open_(
+        owner: str = "a",
+        *,
+        url: str = redis_server.url,
+        max_length: int = 5_000_000,
+        lease_s: float = 10.0,
+    ) -> Store:
+        store = Store(
+            url,
+            prefix,
+            owner=owner,
+            wall=wall,
+            ticks=ticks,
+            max_length=max_length,
+            lease_s=lease_s,
+        )
+        stores.append(store)
+        return store
+
+    yield open_
+    for store in stores:
+        await store.close()
+
+
+@pytest.fixture
+async def store(open_store: OpenStore) -> Store:
+    """The daemon that leads."""
+    return await open_store().lead()
+
+
+@pytest.fixture
+async def proxy(redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[Proxy]:
+    """A wire to the common server, which knows all scripts."""
+    proxy = await Proxy(redis_server.socket, tmp_path / "p").start()
+    yield proxy
+    await proxy.stop()
+
+
+@pytest.fixture
+async def wired(proxy: Proxy, open_store: OpenStore) -> Store:
+    """The daemon that leads, connected by the proxy."""
+    store = await open_store(url=proxy.url).lead()
+    await load_scripts(store.client)
+    return store

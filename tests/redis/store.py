@@ -1,0 +1,259 @@
+"""The store as daemon.py builds it, over clocks that are moved by hand."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from importlib import resources
+from typing import Any, Protocol
+
+from redis.asyncio import Redis
+
+from smsd.core.message import Content, Limits, Message, parse
+from smsd.dispatch.claimer import Claimer, parse_entry
+from smsd.dispatch.window import Window
+from smsd.store import scripts
+from smsd.store.arrivals import Arrivals
+from smsd.store.connection import Availability, connect
+from smsd.store.keys import GROUP, Keys
+from smsd.store.lease import Lease
+from smsd.store.queue import Append, Attempt, Entry, Queue
+from smsd.store.scripts import Call
+from smsd.store.server import Server, text
+from smsd.store.status import Status
+
+SECOND = 1_000_000_000
+LIMITS = Limits()
+ALICE, BOB = "+12025550101", "+12025550102"
+SOON_S = 20.0  # far more than anything here takes
+
+
+class Wall:
+    """Unix milliseconds. Starts at the present, so that the ids Redis makes lie beside it."""
+
+    def __init__(self) -> None:
+        self.ms = time.time_ns() // 1_000_000
+
+    def __call__(self) -> int:
+        return self.ms
+
+    def advance(self, seconds: float) -> None:
+        self.ms += round(seconds * 1000)
+
+
+class Ticks:
+    """Monotonic nanoseconds."""
+
+    def __init__(self) -> None:
+        self.ns = SECOND
+
+    def __call__(self) -> int:
+        return self.ns
+
+    def advance(self, seconds: float) -> None:
+        self.ns += round(seconds * SECOND)
+
+
+class Store:
+    """What one daemon has of Redis."""
+
+    def __init__(
+        self,
+        url: str,
+        prefix: str,
+        *,
+        owner: str,
+        wall: Wall,
+        ticks: Ticks,
+        max_length: int = 5_000_000,
+        lease_s: float = 10.0,
+    ) -> None:
+        self.owner = owner
+        self.wall = wall
+        self.ticks = ticks
+        self.keys = Keys(prefix)
+        self.availability = Availability()
+        # `Any`: redis-py's types speak of the replies of every protocol at once.
+        self.client: Any = connect(url, connections=8, timeout_s=3.0)
+        self._reader = connect(url, connections=1, timeout_s=5.0)
+        self._renewer = connect(url, connections=1, timeout_s=1.0)
+        self.server = self._over(self.client, self.availability)
+        self.lease = Lease(self._over(self._renewer, Availability()), life_s=lease_s, clock=ticks)
+        self.arrivals = Arrivals(self.server, self._reader)
+        self.status = Status(self.server)
+        self.queue = Queue(self.server, max_length=max_length, keep_idempotency_ms=86_400_000)
+        self.window = Window(45)
+        self.claimer = Claimer(
+            self.queue, self.arrivals, self.window, limits=LIMITS, clock=ticks, now_ms=wall
+        )
+
+    def _over(self, client: Redis, availability: Availability) -> Server:
+        return Server(
+            client,
+            self.keys,
+            owner=self.owner,
+            availability=availability,
+            now_ms=self.wall,
+            keep_status_ms=86_400_000,
+            max_events=100_000,
+        )
+
+    async def close(self) -> None:
+        for client in (self.client, self._reader, self._renewer):
+            await client.aclose()
+
+    async def lead(self) -> "Store":
+        """Make the groups and take the lease, whoever holds it."""
+        await self.server.ensure_groups()
+        holder = await self.client.get(self.keys.lease)
+        dead = text(holder) if holder else ""
+        await self.server.ask(Call("acquire", {"life_ms": 3_600_000, "dead": dead}))
+        return self
+
+    # -- steps of a life, as short as they can be said ------------------------------------------
+
+    async def append(self, *recipients: str, **fields: object) -> list[str]:
+        """Queue one text to each; their ids."""
+        request = Append(content(**fields), recipients or (ALICE,))
+        return (await self.queue.append(request)).ids
+
+    async def schedule(self, due_in_s: float, id_: str = "s1", **fields: object) -> str:
+        """Queue a text for later; its id."""
+        request = Append(at(self.wall.ms + round(due_in_s * 1000), **fields), [ALICE], [id_])
+        [made] = (await self.queue.append(request)).ids
+        return made
+
+    async def claim_one(self) -> tuple[Entry, Message]:
+        """Claim one entry that can be parsed."""
+        entries = await self.queue.claim(1, 0) or await self.queue.claim(0, 1)
+        [entry] = entries
+        return entry, parse_entry(entry, LIMITS, self.wall())
+
+    async def sending(self, **fields: object) -> tuple[Entry, Attempt, Message]:
+        """A text that has been queued, claimed and begun."""
+        await self.append(**fields)
+        return await self.begin_next()
+
+    async def begin_next(self) -> tuple[Entry, Attempt, Message]:
+        entry, message = await self.claim_one()
+        attempt = self.attempt(message.attempts + 1)
+        assert await self.queue.begin(entry, attempt, message.recipient) == "begun"
+        return entry, attempt, message
+
+    def attempt(self, number: int = 1) -> Attempt:
+        return Attempt(number, self.wall(), self.owner)
+
+    async def dead_letter(self, reason: str = "exhausted", **fields: object) -> tuple[str, str]:
+        """A dead letter and its message's id."""
+        entry, attempt, message = await self.sending(**fields)
+        assert await self.queue.bury(entry, attempt, message, reason=reason)
+        letters = await self.status.dead_letters("", 10_000)
+        return letters[-1][0], message.id
+
+    async def difference(self) -> int:
+        return (await self.status.census()).difference
+
+    async def state(self, message_id: str) -> object:
+        told = await self.status.message(message_id)
+        return told and told["state"]
+
+    async def length(self) -> int:
+        """Entries in both streams."""
+        high, normal = self.keys.high, self.keys.queue
+        return int(await self.client.xlen(high) + await self.client.xlen(normal))
+
+
+class OpenStore(Protocol):
+    """The fixture: one more daemon over the same keys."""
+
+    def __call__(
+        self,
+        owner: str = ...,
+        *,
+        url: str = ...,
+        max_length: int = ...,
+        lease_s: float = ...,
+    ) -> Store: ...
+
+
+def content(**fields: object) -> Content:
+    """A text, its fields named as in `POST /send` (`sender` for `from`)."""
+    if "sender" in fields:
+        fields["from"] = fields.pop("sender")
+    return parse({"message": "Hi", **fields}, LIMITS, 0)
+
+
+def at(due_ms: int, **fields: object) -> Content:
+    """A text that waits until `due_ms`."""
+    said = content(**fields)
+    return Content(
+        said.text,
+        said.segments,
+        said.sender,
+        said.priority,
+        due_ms,
+        said.expires_at,
+        said.campaign,
+        said.ref,
+    )
+
+
+def sha(script: str) -> bytes:
+    """What a command that runs this script holds."""
+    return scripts.sha(script).encode()
+
+
+def all_scripts() -> list[str]:
+    folder = resources.files("smsd.store").joinpath("lua")
+    names = (path.name.removesuffix(".lua") for path in folder.iterdir())
+    return sorted(name for name in names if not name.startswith("_"))
+
+
+async def load_scripts(client: Redis) -> None:
+    """So that the first call of a script is answered by it, and not by NOSCRIPT."""
+    for script in all_scripts():
+        await client.script_load(scripts.source(script))
+
+
+async def dump(client: Redis, prefix: str) -> dict[str, object]:
+    """Everything there is under a prefix, comparable."""
+    keys = sorted([key async for key in client.scan_iter(match=f"{prefix}*", count=1000)])
+    return {key.decode(): await _contents(client, key) for key in keys}
+
+
+async def _contents(client: Any, key: bytes) -> object:
+    kind = (await client.type(key)).decode()
+    expires = await client.pttl(key) >= 0
+    reads: dict[str, Callable[[], Awaitable[object]]] = {
+        "string": lambda: client.get(key),
+        "hash": lambda: client.hgetall(key),
+        "set": lambda: client.smembers(key),
+        "zset": lambda: client.zrange(key, 0, -1, withscores=True),
+        "stream": lambda: _stream(client, key),
+    }
+    return kind, expires, await reads[kind]()
+
+
+async def _stream(client: Any, key: bytes) -> object:
+    entries = await client.xrange(key)
+    groups = [
+        (group["name"], group["last-delivered-id"]) for group in await client.xinfo_groups(key)
+    ]
+    pending = []
+    if groups:
+        rows = await client.xpending_range(key, GROUP, min="-", max="+", count=100_000)
+        pending = [(row["message_id"], row["consumer"]) for row in rows]
+    return entries, groups, pending
+
+
+async def soon(awaitable: Awaitable[Any]) -> Any:
+    """What must come, and does not hang when it does not."""
+    async with asyncio.timeout(SOON_S):
+        return await awaitable
+
+
+async def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for a condition to come true."""
+    async with asyncio.timeout(SOON_S):
+        while not condition():
+            await asyncio.sleep(0.01)
+    assert condition(), what

@@ -1,0 +1,255 @@
+"""Request bodies. Rule: what is not plainly one JSON object is refused in words, at whatever size."""
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.typedefs import LooseHeaders
+
+from smsd.web.body import read_body, read_object
+from smsd.web.errors import ApiError, errors_as_json
+
+MOST = 1_000
+JSON = {"Content-Type": "application/json"}
+
+Client = TestClient[web.Request, web.Application]
+
+
+def refused(body: bytes) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        read_object(body)
+    assert caught.value.status == 400
+    return caught.value
+
+
+def test_an_object_is_read() -> None:
+    body = '{"message": "Grüß Gott \\ud83d\\ude00", "to": ["+1", 2, null, true, {"a": 1.5}]}'
+
+    assert read_object(body.encode()) == {
+        "message": "Grüß Gott 😀",
+        "to": ["+1", 2, None, True, {"a": 1.5}],
+    }
+
+
+def test_white_space_around_it_does_not_matter() -> None:
+    assert read_object(b' \r\n\t{ "a" : 1 }\n') == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"{",
+        b'{"message": "Hi"',
+        b'{"message": "Hi"}}',
+        b'{"message": "Hi"} {"message": "Hi"}',
+        b"{'message': 'Hi'}",
+        b'{"message": "Hi",}',
+        b"{message: Hi}",
+        b'{"message": "a\nb"}',
+        b'{"message": "\\x41"}',
+        b'{"a": 01}',
+        b'{"a": +1}',
+        b'{"a": .5}',
+        b"message=Hi",
+        b'// comment\n{"message": "Hi"}',
+        b"\x00",
+    ],
+)
+def test_what_is_not_json_is_refused(body: bytes) -> None:
+    error = refused(body)
+
+    assert error.code == "invalid_json"
+    assert str(error).startswith("the body is not JSON: ")
+
+
+@pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("shape", ['{"a": %s}', '{"a": [1, {"b": %s}]}', "%s"])
+def test_python_s_own_numbers_are_not_json(name: str, shape: str) -> None:
+    assert str(refused((shape % name).encode())) == (
+        f"the body is not JSON: {name} is not a JSON value"
+    )
+
+
+@pytest.mark.parametrize("body", [b"null", b"true", b"1", b'"Hi"', b"[]", b'[{"message": "Hi"}]'])
+def test_what_is_no_object_is_refused(body: bytes) -> None:
+    assert str(refused(body)) == 'the body must be an object like {"message": "Hi"}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"to": 1, "to": 2}',
+        b'{"to": 1, "to": 1}',
+        b'{"a": {"to": 1, "to": 2}}',
+        b'{"a": [[{"b": [{"to": 1, "x": 0, "to": 2}]}]]}',
+        b'{"to": 1, "\\u0074o": 2}',
+        b'[{"to": 1, "to": 2}]',
+    ],
+)
+def test_a_double_key_is_refused_at_any_depth(body: bytes) -> None:
+    error = refused(body)
+
+    assert (error.code, error.field) == ("duplicate_field", "to")
+    assert str(error) == "to is given twice"
+
+
+def test_keys_that_only_look_alike_are_two() -> None:
+    composed, decomposed = "\u00e9", "e\u0301"
+
+    assert len(read_object(json.dumps({composed: 1, decomposed: 2}).encode())) == 2
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
+@pytest.mark.parametrize("depth", [100_000, 1_000_000])
+def test_deep_nesting_is_refused_and_breaks_nothing(opening: bytes, depth: int) -> None:
+    assert str(refused(opening * depth)) == "the body is nested too deeply"
+
+
+def test_moderate_nesting_is_read() -> None:
+    assert read_object(b'{"a":' + b"[" * 200 + b"]" * 200 + b"}")
+
+
+def test_a_huge_whole_number_is_refused() -> None:
+    error = refused(b'{"a": ' + b"9" * 100_000 + b"}")
+
+    assert error.code == "invalid_json"
+    assert len(str(error)) < 300
+
+
+def test_a_number_of_any_other_size_passes_to_the_field_parser() -> None:
+    assert read_object(b'{"a": ' + b"9" * 4_000 + b"}") == {"a": int("9" * 4_000)}
+    assert read_object(b'{"a": 1e999, "b": -0.0, "c": 1e-999}')["a"] == float("inf")
+
+
+@pytest.mark.parametrize("escape", ["\\ud83d", "\\udc00", "\\udc00\\ud83d"])
+def test_half_a_surrogate_pair_passes_to_the_field_parser(escape: str) -> None:
+    text = read_object(f'{{"message": "{escape}"}}'.encode())["message"]
+
+    assert text == json.loads(f'"{escape}"')
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32-be", "latin-1", "cp037"])
+def test_anything_but_utf_8_is_refused(encoding: str) -> None:
+    assert refused('{"message": "Grüß Gott"}'.encode(encoding)).code == "invalid_json"
+
+
+@pytest.mark.parametrize(
+    "octets", [b"\xff", b"\xc3", b"\xc0\xaf", b"\xed\xa0\xbd", b"\xf4\x90\x80\x80"]
+)
+def test_invalid_utf_8_is_refused(octets: bytes) -> None:
+    error = refused(b'{"message": "' + octets + b'"}')
+
+    assert (error.code, error.field) == ("invalid_json", None)
+
+
+def test_a_byte_order_mark_is_refused() -> None:
+    assert "BOM" in str(refused(b'\xef\xbb\xbf{"message": "Hi"}'))
+
+
+def test_a_refusal_does_not_repeat_the_body() -> None:
+    for body in (b'{"message": "Zebra', b'{"message": "Zebra\xff"}', b"Zebra", b'"Zebra"'):
+        assert "Zebra" not in str(refused(body))
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    async def handle(request: web.Request) -> web.Response:
+        body = await read_body(request, most_octets=MOST, timeout_s=0.2)
+        return web.Response(body=body)
+
+    app = web.Application(middlewares=[errors_as_json], client_max_size=MOST)
+    app.router.add_post("/", handle)
+    async with TestClient(TestServer(app)) as opened:
+        yield opened
+
+
+async def post(client: Client, body: object, headers: LooseHeaders) -> tuple[int, str, bool]:
+    """Status, code of the error or the echo, and whether the connection is closed after it."""
+    async with client.post("/", data=body, headers=headers) as answer:
+        text = await answer.text()
+        code = text if answer.status == 200 else json.loads(text)["error"]["code"]
+        return answer.status, code, answer.headers.get("Connection") == "close"
+
+
+async def pieces(*octets: bytes, forever: bool = False) -> AsyncIterator[bytes]:
+    for one in octets:
+        yield one
+    while forever:
+        await asyncio.sleep(0.02)
+        yield b" "
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/json",
+        "application/json; charset=utf-8",
+        "APPLICATION/JSON",
+        "application/cloudevents+json",
+    ],
+)
+async def test_json_by_any_of_its_names_is_read(client: Client, kind: str) -> None:
+    assert await post(client, b"{}", {"Content-Type": kind}) == (200, "{}", False)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+        "application/jsonp",
+        "text/json",
+        "json",
+        "",
+        ";",
+    ],
+)
+async def test_any_other_kind_is_refused(client: Client, kind: str) -> None:
+    status, code, _ = await post(client, b"{}", {"Content-Type": kind})
+
+    assert (status, code) == (415, "unsupported_media_type")
+
+
+async def test_a_body_of_just_the_largest_size_is_read(client: Client) -> None:
+    assert (await post(client, b"x" * MOST, JSON))[0] == 200
+    assert (await post(client, pieces(b"x" * (MOST - 1), b"x"), JSON))[0] == 200
+
+
+async def test_one_octet_more_is_too_large(client: Client) -> None:
+    assert await post(client, b"x" * (MOST + 1), JSON) == (413, "body_too_large", True)
+    assert await post(client, pieces(b"x" * MOST, b"x"), JSON) == (413, "body_too_large", True)
+
+
+async def test_a_compressed_body_counts_by_what_it_becomes(client: Client) -> None:
+    packed = JSON | {"Content-Encoding": "gzip"}
+
+    assert (await post(client, gzip.compress(b"x" * MOST), packed))[0] == 200
+    assert (await post(client, gzip.compress(b"x" * 50_000_000), packed))[:2] == (
+        *(413, "body_too_large"),
+    )
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_a_body_that_is_not_encoded_as_it_says_is_refused(
+    client: Client, encoding: str
+) -> None:
+    packed = JSON | {"Content-Encoding": encoding}
+
+    assert await post(client, b"Zebra", packed) == (400, "invalid_body", True)
+
+
+async def test_a_body_that_does_not_arrive_in_time_is_given_up(client: Client) -> None:
+    dripping = pieces(b"{", forever=True)
+
+    assert await post(client, dripping, JSON) == (408, "body_timeout", True)
+
+
+async def test_a_body_in_many_pieces_is_read(client: Client) -> None:
+    assert await post(client, pieces(*[b"x"] * 500), JSON) == (200, "x" * 500, False)

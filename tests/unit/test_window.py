@@ -1,0 +1,157 @@
+"""The look-ahead. Rule: what was put in is known until it is forgotten, and comes out once."""
+
+import asyncio
+
+import pytest
+
+from smsd.core.message import Content, Message
+from smsd.core.segment import Segments
+from smsd.dispatch.window import SMALLEST, Held, Window
+from smsd.store.queue import Entry
+
+
+def held(name: str) -> Held:
+    content = Content("Hi", Segments("gsm7", 2, 1), "", None, None, None, "", "")
+    return Held(Entry(name, [], 0), Message(name[1:], "+12025550123", content))
+
+
+async def taken(window: Window, count: int) -> list[str]:
+    return [(await window.take()).entry.name for _ in range(count)]
+
+
+async def test_a_lane_is_first_in_first_out() -> None:
+    window = Window(45)
+    for name in ("n1-0", "n1-1", "n1-2"):
+        window.put(held(name))
+
+    assert await taken(window, 3) == ["n1-0", "n1-1", "n1-2"]
+
+
+async def test_high_priority_goes_before_all_that_wait() -> None:
+    window = Window(45)
+    for name in ("n1-0", "n1-1", "h2-0", "h2-1"):
+        window.put(held(name))
+
+    assert await taken(window, 4) == ["h2-0", "h2-1", "n1-0", "n1-1"]
+
+
+async def test_what_is_put_back_is_first_in_its_lane() -> None:
+    window = Window(45)
+    for name in ("n1-0", "n1-1", "h2-0"):
+        window.put(held(name))
+    high, normal = await window.take(), await window.take()
+    window.put(held("h2-1"))
+    window.put_back(normal)
+    window.put_back(high)
+
+    assert await taken(window, 4) == ["h2-0", "h2-1", "n1-0", "n1-1"]
+
+
+async def test_an_entry_is_known_from_put_to_forget() -> None:
+    window = Window(45)
+    assert not window.knows("n1-0")
+
+    window.put(held("n1-0"))
+    assert window.knows("n1-0")
+
+    await window.take()  # under way
+    assert window.knows("n1-0")
+
+    window.forget("n1-0")
+    assert not window.knows("n1-0")
+
+
+def test_entries_of_one_id_in_both_lanes_are_two() -> None:
+    window = Window(45)
+    window.put(held("n1-0"))
+
+    assert not window.knows("h1-0")
+
+
+def test_forgetting_what_is_not_known_is_nothing() -> None:
+    Window(45).forget("n1-0")
+
+
+async def test_what_was_forgotten_and_is_put_back_is_known_again() -> None:
+    window = Window(45)
+    window.put(held("n1-0"))
+    one = await window.take()
+    window.forget("n1-0")
+    window.put_back(one)
+
+    assert window.knows("n1-0")
+
+
+async def test_taking_from_an_empty_window_waits_for_a_put() -> None:
+    window = Window(45)
+    taking = asyncio.create_task(window.take())
+    await asyncio.sleep(0)
+    assert not taking.done()
+
+    window.put(held("n1-0"))
+    assert (await taking).entry.name == "n1-0"
+
+
+async def test_taking_from_an_empty_window_waits_for_a_put_back() -> None:
+    window = Window(45)
+    window.put(held("n1-0"))
+    one = await window.take()
+    taking = asyncio.create_task(window.take())
+    await asyncio.sleep(0)
+    window.put_back(one)
+
+    assert await taking is one
+
+
+async def test_a_take_that_is_cancelled_takes_nothing() -> None:
+    window = Window(45)
+    taking = asyncio.create_task(window.take())
+    await asyncio.sleep(0)
+    window.put(held("n1-0"))
+    taking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await taking
+
+    assert len(window) == 1
+    assert await taken(window, 1) == ["n1-0"]
+
+
+async def test_its_length_is_what_waits() -> None:
+    window = Window(45)
+    window.put(held("n1-0"))
+    window.put(held("h1-0"))
+    assert len(window) == 2
+
+    await window.take()
+    assert len(window) == 1
+
+
+async def test_there_is_room_for_two_seconds_in_each_lane() -> None:
+    window = Window(45)
+    assert window.room == (90, 90)
+
+    for count in range(90):
+        window.put(held(f"n1-{count}"))
+    window.put(held("h1-0"))
+    assert window.room == (89, 0)
+
+    await window.take()
+    await window.take()
+    assert window.room == (90, 1)
+
+
+def test_a_window_that_is_over_full_has_no_room_and_no_less() -> None:
+    window = Window(45)
+    for count in range(100):
+        window.put_back(held(f"n1-{count}"))
+
+    assert window.room == (90, 0)
+
+
+@pytest.mark.parametrize(("rate", "room"), [(0.1, SMALLEST), (45.5, 91), (1_000, 2_000)])
+def test_the_room_follows_the_rate(rate: float, room: int) -> None:
+    window = Window(1)
+    window.set_rate(rate)
+
+    assert window.room == (room, room)
+    assert Window(rate).room == window.room
