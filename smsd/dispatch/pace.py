@@ -16,6 +16,7 @@ from smsd.provider.base import NotNow
 
 MILLISECOND = 1_000_000  # ns
 LONGEST_SLEEP = SECOND // 4  # so that a withdrawn slot or a new rate is noticed
+CLOSE = 11 * MILLISECOND // 10  # what is crossed with sleep(0): a millisecond, and the wake-up
 LEAD = 100 * MILLISECOND  # how long before its slot a message is prepared
 
 
@@ -88,7 +89,7 @@ class Pace:
         self._preparing -= 1
 
     async def _until_due(self, segments: int, wanted: Callable[[], bool]) -> None:
-        close = min(3 * MILLISECOND // 2, self.pacer.gap() // 8)
+        close = min(CLOSE, self.pacer.gap() // 8)
         while True:
             if not wanted():
                 raise NotNow

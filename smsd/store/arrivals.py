@@ -4,6 +4,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 from redis.typing import KeyT, StreamIdT
 
+from smsd.store.connection import is_group_missing
 from smsd.store.keys import GROUP
 from smsd.store.server import Server, text
 
@@ -25,11 +26,15 @@ class Arrivals:
         after: dict[KeyT, StreamIdT] = {
             stream: await self._last_claimed(stream) for stream in streams
         }
-        await self._server.read(lambda _: self._reader.xread(after, count=1, block=PATIENCE_MS))
+        try:
+            await self._server.read(lambda _: self._reader.xread(after, count=1, block=PATIENCE_MS))
+        except ResponseError as error:
+            if not is_group_missing(error):  # UNBLOCKED: the server has become another's replica
+                raise
 
     async def _last_claimed(self, stream: str) -> str:
-        async def ask(client: Redis) -> str:
-            for group in await client.xinfo_groups(stream):
+        async def ask() -> str:
+            for group in await self._server.read(lambda client: client.xinfo_groups(stream)):
                 if text(group["name"]) == GROUP:
                     return text(group["last-delivered-id"])
             raise ResponseError("NOGROUP")

@@ -46,7 +46,6 @@ class GroupCommit(Generic[Request, Reply]):
     async def _work(self) -> None:
         try:
             while self._waiting:
-                await asyncio.sleep(0)  # whoever comes in this turn of the loop comes along
                 size = min(len(self._waiting), self._most_together)
                 await self._commit([self._waiting.popleft() for _ in range(size)])
         finally:

@@ -128,23 +128,24 @@ class Queue:
 
     def _append_call(self, group: int, place: int, one: Append) -> Call:
         keys, content, scheduled = self._server.keys, one.content, bool(one.scheduled_ids)
-        intake = keys.intake(self._server.owner)
-        request = {
+        request: dict[str, object] = {
             "group": str(group),
             "place": str(place),
-            "key_ttl": self._keep_idempotency_ms if one.idempotency_key else 0,
             "lane": "h" if content.priority == "high" else "n",
             "most_waiting": self._max_length,
             "fields": to_fields(content, with_priority=scheduled),
             "recipients": one.recipients,
         }
-        own_keys = [intake, intake]
-        if one.idempotency_key:
-            request |= {"fingerprint": one.fingerprint, "answer": one.answer.decode()}
-            own_keys[1] = keys.idempotency(one.idempotency_key)
+        own_keys = list(map(keys.message, one.scheduled_ids))
         if scheduled:
             request |= {"due": content.send_at, "scheduled": one.scheduled_ids}
-            own_keys += map(keys.message, one.scheduled_ids)
+        if one.idempotency_key:
+            request |= {
+                "fingerprint": one.fingerprint,
+                "answer": one.answer.decode(),
+                "key_ttl": self._keep_idempotency_ms,
+            }
+            own_keys.append(keys.idempotency(one.idempotency_key))
         return Call("append", request, own_keys)
 
     async def first_answer(self, idempotency_key: str) -> tuple[str, Appended] | None:
@@ -166,7 +167,7 @@ class Queue:
             "claim",
             {"most_octets": LARGEST_ENTRY, "high_room": high_room, "normal_room": normal_room},
         )
-        return _entries(await self._server.with_groups(lambda _: self._server.ask(call)))
+        return _entries(await self._server.with_groups(lambda: self._server.ask(call)))
 
     # -- begin, and its undoing -----------------------------------------------------------------
 
@@ -343,7 +344,9 @@ class Queue:
 
     async def _pending_page(self, stream: str, start: str) -> list[str]:
         rows = await self._server.with_groups(
-            lambda client: client.xpending_range(stream, GROUP, min=start, max="+", count=PAGE)
+            lambda: self._server.read(
+                lambda client: client.xpending_range(stream, GROUP, min=start, max="+", count=PAGE)
+            )
         )
         return [text(row["message_id"]) for row in rows]
 
@@ -351,10 +354,12 @@ class Queue:
         """Claimed entries again, in the order given; those deleted meanwhile are left out."""
         entries: list[Entry] = []
         for at in range(0, len(names), PAGE):
-            some = names[at : at + PAGE]
-            call = Call("reclaim", {"most_octets": LARGEST_ENTRY, "names": some})
-            entries += _entries(await self._server.insist(call))
+            entries += await self._reclaim_page(names[at : at + PAGE])
         return entries
+
+    async def _reclaim_page(self, names: Sequence[str]) -> list[Entry]:
+        call = Call("reclaim", {"most_octets": LARGEST_ENTRY, "names": names})
+        return _entries(await self._server.with_groups(lambda: self._server.insist(call)))
 
     async def journal(self) -> dict[str, Attempt]:
         """Every send that has been begun and not settled, by entry name."""

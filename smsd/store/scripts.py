@@ -31,8 +31,8 @@ class Call:
 class Common:
     """What every script is given: keys and arguments of the prelude, in its order."""
 
-    keys: Sequence[str]
-    args: Sequence[str | int]
+    keys: Sequence[bytes]
+    args: Sequence[bytes | str | int]
 
 
 async def run(client: Redis, common: Common, calls: Sequence[Call]) -> list[object]:
@@ -62,7 +62,7 @@ async def _run_group(
 async def _evaluate(
     client: Redis, common: Common, script: str, calls: list[Call]
 ) -> Sequence[object]:
-    keys = [*common.keys, *(key for call in calls for key in call.keys)]
+    keys: list[bytes | str] = [*common.keys, *(key for call in calls for key in call.keys)]
     requests = [_packed(call) for call in calls]
     words = (*keys, *common.args, *requests)
     try:

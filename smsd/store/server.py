@@ -1,5 +1,6 @@
 """How this package talks to Redis. Rule: idempotent calls are repeated, others asked once."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
@@ -18,6 +19,8 @@ from smsd.store.keys import GROUP, Keys
 from smsd.store.scripts import Call, Common
 
 T = TypeVar("T")
+
+PLACES = 8  # commands under way at once; a client needs as many connections
 
 
 class Server:
@@ -39,19 +42,24 @@ class Server:
         self.owner = owner
         self.now_ms = now_ms
         self._availability = availability
-        self._kept = (keep_status_ms, max_events)
-        self._common_keys = (
-            keys.queue,
-            keys.high,
-            keys.deferred,
-            keys.deferred_messages,
-            keys.inflight,
-            keys.dead,
-            keys.events,
-            keys.counters,
-            keys.optouts,
-            keys.lease,
-        )
+        self._places = asyncio.Semaphore(PLACES)
+        self._common_keys = [
+            key.encode()
+            for key in (
+                keys.queue,
+                keys.high,
+                keys.deferred,
+                keys.deferred_messages,
+                keys.inflight,
+                keys.dead,
+                keys.events,
+                keys.counters,
+                keys.optouts,
+                keys.lease,
+                keys.intake(owner),
+            )
+        ]
+        self._kept = (str(keep_status_ms).encode(), str(max_events).encode())
 
     async def ask(self, call: Call) -> object:
         """Run a script once. Raises its error; if the connection broke, it may have run."""
@@ -60,7 +68,7 @@ class Server:
 
     async def ask_all(self, calls: Sequence[Call]) -> list[object]:
         """Run scripts once; the reply to each, or its error."""
-        return await self.read(lambda _: self._run(calls))
+        return await observed(lambda: self._run(calls), self.client, self._availability)
 
     async def insist(self, call: Call) -> object:
         """Run an idempotent script until it has been answered. Raises its error."""
@@ -77,7 +85,8 @@ class Server:
 
     async def _run(self, calls: Sequence[Call]) -> list[object]:
         common = Common(self._common_keys, (self.owner, self.now_ms(), *self._kept))
-        replies = await scripts.run(self.client, common, calls)
+        async with self._places:
+            replies = await scripts.run(self.client, common, calls)
         for reply in replies:
             if isinstance(reply, Exception) and is_away(reply):
                 raise reply  # READONLY and its like: true of the server, not of the call
@@ -85,17 +94,18 @@ class Server:
 
     async def read(self, operation: Callable[[Redis], Awaitable[T]]) -> T:
         """Run any operation once, noting whether Redis was there."""
-        return await observed(lambda: operation(self.client), self.client, self._availability)
+        async with self._places:
+            return await observed(lambda: operation(self.client), self.client, self._availability)
 
-    async def with_groups(self, operation: Callable[[Redis], Awaitable[T]]) -> T:
+    async def with_groups(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Run an operation that needs the consumer groups, making them again if they are gone."""
         try:
-            return await self.read(operation)
+            return await operation()
         except ResponseError as error:
             if not is_group_missing(error):
                 raise
         await self.ensure_groups()
-        return await self.read(operation)
+        return await operation()
 
     async def ensure_groups(self) -> None:
         """Create what is missing of streams and groups; from 0, so that no entry is skipped."""

@@ -12,9 +12,10 @@ from typing import cast
 from smsd.store.scripts import Call
 from smsd.store.server import Server, text
 
-_ENTRY = re.compile(r"[hn][0-9]+-[0-9]+")
-_ENTRY_ID = re.compile(r"h?([0-9]+)-[0-9]+")
+_ENTRY = re.compile(r"[hn][0-9]{1,19}-[0-9]{1,19}")  # more digits Redis answers with an error
+_ENTRY_ID = re.compile(r"h?([0-9]{1,19})-[0-9]{1,19}")
 _NUMBERS = ("attempts", "segments", "due")
+_NUMBER = re.compile(r"[0-9]{1,19}")  # an entry that nobody has judged yet may hold any words
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +120,10 @@ def _told(message_id: str, facts: dict[str, str]) -> dict[str, object]:
     shown = ("to", "from", "segments", "encoding", "attempts", "provider_id", "due", "reason",
              "code", "detail", "campaign", "ref", "expires_at")  # fmt: skip
     for name in shown:
-        if facts.get(name):
-            told[name] = int(facts[name]) if name in _NUMBERS else facts[name]
+        if name not in _NUMBERS and facts.get(name):
+            told[name] = facts[name]
+        elif name in _NUMBERS and _NUMBER.fullmatch(facts.get(name, "")):
+            told[name] = int(facts[name])
     told["history"] = _history(message_id, facts["history"])
     return told
 

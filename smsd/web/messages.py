@@ -18,7 +18,10 @@ class Messages:
 
     async def show(self, request: web.Request) -> web.Response:
         """`GET`: state, facts and history of one text."""
-        found = await self._status.message(request.match_info["id"])
+        message_id = request.match_info["id"]
+        found = await self._status.message(message_id)
+        if found is None:  # or it was settled between the two reads that a look-up takes
+            found = await self._status.message(message_id)
         if found is None:
             raise ApiError(404, "not_found", NOT_FOUND)
         return json_response(found)

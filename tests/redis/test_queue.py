@@ -978,6 +978,7 @@ HOSTILE: dict[str, list[bytes]] = {
     "an id of 10 MB": [b"id", b"x" * 10_000_000, b"to", ALICE.encode(), b"message", b"Hi"],
     "our own fields": [b"reason", b"x", b"lane", b"q", b"attempts", b"-1", b"failed_at", b"\xff"],
     "attempts beyond all": [b"to", ALICE.encode(), b"message", b"Hi", b"attempts", b"9" * 400],
+    "words for numbers": [b"attempts", b"many", b"segments", b"\xff", b"due", b"9" * 5000],
     "a name of newlines": [b"a\nb\r\nc", b"\r\n"],
 }
 

@@ -1,4 +1,4 @@
-"""Request bodies. Rule: what is not plainly one JSON object is refused in words, at whatever size."""
+"""Request bodies. Rule: what is not plainly one JSON object is refused in words, at any size."""
 
 import asyncio
 import gzip
@@ -149,7 +149,7 @@ def test_invalid_utf_8_is_refused(octets: bytes) -> None:
 
 
 def test_a_byte_order_mark_is_refused() -> None:
-    assert "BOM" in str(refused(b'\xef\xbb\xbf{"message": "Hi"}'))
+    assert refused(b'\xef\xbb\xbf{"message": "Hi"}').code == "invalid_json"
 
 
 def test_a_refusal_does_not_repeat_the_body() -> None:
@@ -236,11 +236,8 @@ async def test_a_compressed_body_counts_by_what_it_becomes(client: Client) -> No
     )
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-async def test_a_body_that_is_not_encoded_as_it_says_is_refused(
-    client: Client, encoding: str
-) -> None:
-    packed = JSON | {"Content-Encoding": encoding}
+async def test_a_body_that_is_not_encoded_as_it_says_is_refused(client: Client) -> None:
+    packed = JSON | {"Content-Encoding": "gzip"}
 
     assert await post(client, b"Zebra", packed) == (400, "invalid_body", True)
 

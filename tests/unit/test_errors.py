@@ -1,4 +1,4 @@
-"""Errors as callers see them. Rule: whatever a handler raises becomes one shape, and gives nothing away."""
+"""Errors as callers see them. Rule: whatever is raised gets one shape and gives nothing away."""
 
 import json
 import logging
@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from redis.exceptions import (
     BusyLoadingError,
+    ClusterDownError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
@@ -103,8 +104,7 @@ async def test_a_field_name_that_is_not_even_text_is_told_as_an_escape(raising: 
         (ReadOnlyError("READONLY"), "redis_away"),
         (ResponseError("MISCONF Redis is configured to save"), "redis_away"),
         (ResponseError("NOREPLICAS Not enough good replicas"), "redis_away"),
-        (ResponseError("CLUSTERDOWN The cluster is down"), "redis_away"),
-        (ResponseError("OOM command not allowed"), "redis_full"),
+        (ClusterDownError("CLUSTERDOWN The cluster is down"), "redis_away"),
         (OutOfMemoryError("OOM command not allowed"), "redis_full"),
         (Full(), "busy"),
     ],

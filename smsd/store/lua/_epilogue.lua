@@ -1,5 +1,5 @@
 
-local replies, key_at = {}, 10
+local replies, key_at = {}, 11
 for i = 5, #ARGV do
   local count, request = unpack(cjson.decode(ARGV[i]))
   replies[i - 4] = run(request, {unpack(KEYS, key_at + 1, key_at + count)})

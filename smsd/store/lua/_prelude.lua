@@ -7,7 +7,7 @@
 --
 -- A script's own file defines `run(request, keys)`, which is called for each request of a group
 -- with the keys that this request brought.
-local QUEUE, HIGH, DEFERRED, MESSAGES, INFLIGHT, DEAD, EVENTS, COUNTERS, OPTOUTS, LEASE = unpack(KEYS, 1, 10)
+local QUEUE, HIGH, DEFERRED, MESSAGES, INFLIGHT, DEAD, EVENTS, COUNTERS, OPTOUTS, LEASE, INTAKE = unpack(KEYS, 1, 11)
 local OWNER, NOW, KEEP_STATUS, MOST_EVENTS = unpack(ARGV, 1, 4)
 local GROUP, CONSUMER = 'smsd', 'smsd'
 

@@ -1,5 +1,5 @@
 -- append: queue the texts of one request, all or none, with its idempotency record.
--- Keys: intake record of this daemon, idempotency record (or the former again), status of each scheduled text.
+-- Keys: status of each scheduled text, then the idempotency record if there is a key.
 -- Returns {'queued', ids} {'repeated', ids, answer} {'conflict'} {'full'} {'late'}; ids joined by commas.
 local function queue_now(request)
   local ids, high = {}, request.lane == 'h'
@@ -13,7 +13,7 @@ end
 
 local function schedule(request, keys)
   for i, recipient in ipairs(request.recipients) do
-    local id, status = request.scheduled[i], keys[2 + i]
+    local id, status = request.scheduled[i], keys[i]
     redis.call('ZADD', DEFERRED, request.due, id)
     redis.call('HSET', MESSAGES, id, cjson.encode(append_all({'id', id, 'to', recipient}, request.fields)))
     redis.call('HINCRBY', COUNTERS, 'scheduled', 1)
@@ -23,29 +23,29 @@ local function schedule(request, keys)
 end
 
 -- Lost on its way, repeated and answered long ago, and here at last: nobody waits for it.
-local function is_late(intake, request)
-  local last = redis.call('HGET', intake, 'group')
+local function is_late(request)
+  local last = redis.call('HGET', INTAKE, 'group')
   return last and tonumber(last) > tonumber(request.group)
 end
 
 -- The place in the intake record that tells a repetition what this very request did.
 -- What the group before this one did is known by now, so its record makes room for this one's.
-local function place_in(intake, request)
-  if redis.call('HGET', intake, 'group') ~= request.group then
-    redis.call('HSET', intake, 'group', request.group) -- refused while Redis is full, before a DEL opens the door
-    redis.call('DEL', intake)
-    redis.call('HSET', intake, 'group', request.group)
-    redis.call('PEXPIRE', intake, 3600000)
+local function place_of(request)
+  if redis.call('HGET', INTAKE, 'group') ~= request.group then
+    redis.call('HSET', INTAKE, 'group', request.group) -- refused while Redis is full, before a DEL opens the door
+    redis.call('DEL', INTAKE)
+    redis.call('HSET', INTAKE, 'group', request.group)
+    redis.call('PEXPIRE', INTAKE, 3600000)
   end
-  return redis.call('HGET', intake, request.place)
+  return redis.call('HGET', INTAKE, request.place)
 end
 
 local function run(request, keys)
-  local intake, key, keyed = keys[1], keys[2], request.key_ttl > 0
-  if is_late(intake, request) then return {'late'} end
-  local done = place_in(intake, request)
+  local key = request.key_ttl and keys[#keys]
+  if is_late(request) then return {'late'} end
+  local done = place_of(request)
   if done then return {'queued', done} end
-  if keyed then
+  if key then
     local first = redis.call('HMGET', key, 'fingerprint', 'ids', 'answer')
     if first[1] == request.fingerprint then return {'repeated', first[2], first[3]} end
     if first[1] then return {'conflict'} end
@@ -54,8 +54,8 @@ local function run(request, keys)
   if waiting + #request.recipients > request.most_waiting then return {'full'} end
 
   local ids = table.concat(request.due and schedule(request, keys) or queue_now(request), ',')
-  redis.call('HSET', intake, request.place, ids)
-  if keyed then
+  redis.call('HSET', INTAKE, request.place, ids)
+  if key then
     redis.call('HSET', key, 'fingerprint', request.fingerprint, 'ids', ids, 'answer', request.answer)
     redis.call('PEXPIRE', key, request.key_ttl)
   end

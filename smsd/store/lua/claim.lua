@@ -10,5 +10,7 @@ local function read(lane, stream, request, room)
 end
 
 local function run(request)
+  -- Is the second group there? An error after the first lane was claimed would leave its entries to recovery.
+  if request.normal_room > 0 then redis.call('XPENDING', QUEUE, GROUP) end
   return append_all(read('h', HIGH, request, request.high_room), read('n', QUEUE, request, request.normal_room))
 end

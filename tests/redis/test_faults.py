@@ -1,0 +1,780 @@
+"""Redis at its worst. Rule: what was answered holds, what is repeated counts once, nobody hangs."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from redis._parsers.base import BaseParser
+from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
+
+from smsd.core.message import Message
+from smsd.core.outcome import RetryPolicy
+from smsd.dispatch.claimer import parse_entry
+from smsd.dispatch.recovery import Recovery
+from smsd.store import queue as queue_module
+from smsd.store.connection import connect, is_away, is_group_missing, is_out_of_memory
+from smsd.store.queue import APPEND_PATIENCE_S, Append, Attempt, Entry
+from smsd.store.scripts import Call
+from tests.redis.store import (
+    ALICE,
+    LIMITS,
+    OpenStore,
+    Store,
+    Wall,
+    content,
+    dump,
+    load_scripts,
+    sha,
+    soon,
+    until,
+)
+from tests.support.proxy import Proxy
+from tests.support.redis_server import RedisServer
+
+Life = tuple[Entry, Attempt, Message]
+
+# -- the groups are gone ------------------------------------------------------------------------
+
+
+async def _destroy_groups(store: Store) -> None:
+    for stream in (store.keys.high, store.keys.queue):
+        await store.client.xgroup_destroy(stream, "smsd")
+
+
+async def _delete_streams(store: Store) -> None:
+    await store.client.delete(store.keys.high, store.keys.queue)
+
+
+async def _flush(store: Store) -> None:
+    await store.client.flushall()
+
+
+Ruin = Callable[[Store], Awaitable[None]]
+ruins = pytest.mark.parametrize("ruin", [_destroy_groups, _delete_streams, _flush])
+
+
+@ruins
+async def test_a_claim_makes_the_groups_again_and_skips_no_entry(store: Store, ruin: Ruin) -> None:
+    await store.append()
+    await store.queue.claim(10, 10)
+    await ruin(store)
+    ids = await store.append(ALICE, ALICE, priority="high") + await store.append(ALICE, ALICE)
+    entries = await store.queue.claim(10, 10)
+    claimed = [entry.first_message_id for entry in entries]
+    assert [id_ for id_ in claimed if id_ in ids] == ids
+
+
+@ruins
+async def test_the_pending_list_makes_the_groups_again(store: Store, ruin: Ruin) -> None:
+    await store.append()
+    await store.queue.claim(10, 10)
+    await ruin(store)
+    assert await store.queue.pending() == []
+    [id_] = await store.append()
+    assert id_ in [entry.first_message_id for entry in await store.queue.claim(10, 10)]
+
+
+@ruins
+async def test_waiting_for_arrivals_makes_the_groups_again(store: Store, ruin: Ruin) -> None:
+    await ruin(store)
+    await soon(store.arrivals.wait(normal_too=True))
+    waiting = asyncio.create_task(store.arrivals.wait(normal_too=True))
+    [id_] = await store.append(priority="high")
+    await soon(waiting)
+    [entry] = await store.queue.claim(10, 10)
+    assert entry.first_message_id == id_
+
+
+@ruins
+async def test_who_waits_for_arrivals_while_it_happens_goes_on(store: Store, ruin: Ruin) -> None:
+    waiting = asyncio.create_task(store.arrivals.wait(normal_too=True))
+    await asyncio.sleep(0.05)
+    await ruin(store)
+    await soon(waiting)
+    [id_] = await store.append()
+    await soon(store.arrivals.wait(normal_too=True))
+    [entry] = await store.queue.claim(10, 10)
+    assert entry.first_message_id == id_
+
+
+@ruins
+async def test_recovery_goes_on_without_groups(store: Store, ruin: Ruin) -> None:
+    await store.sending()
+    await store.append()
+    await store.claim_one()
+    await ruin(store)
+    await soon(_recovery(store).recover())
+    await store.append()
+    await store.claimer.admit(await store.queue.claim(10, 10))
+    assert await store.queue.journal() == {}
+    assert len(store.window) >= 1
+
+
+def _recovery(store: Store) -> Recovery:
+    return Recovery(
+        store.queue,
+        store.claimer,
+        store.window,
+        limits=LIMITS,
+        policy=RetryPolicy(),
+        now_ms=store.wall,
+        chance=lambda: 0.5,
+    )
+
+
+async def test_a_claim_that_finds_one_group_gone_loses_none_of_the_other_lane(
+    store: Store,
+) -> None:
+    ids = await store.append(ALICE, priority="high") + await store.append(ALICE)
+    await store.client.xgroup_destroy(store.keys.queue, "smsd")
+    entries = await store.queue.claim(10, 10)
+    entries += await store.queue.claim(10, 10)
+    assert [entry.first_message_id for entry in entries] == ids
+
+
+async def test_what_is_being_sent_is_settled_though_its_group_was_destroyed(store: Store) -> None:
+    life = await store.sending()
+    await _destroy_groups(store)
+    assert await store.queue.ack(*life, "p")
+    assert await store.length() == 0
+    assert await store.difference() == 0
+
+
+async def test_what_is_being_sent_settles_to_nothing_after_a_flush(store: Store) -> None:
+    life = await store.sending()
+    await _flush(store)
+    assert not await store.queue.ack(*life, "p")
+    assert not await store.queue.defer(*life, until=0, attempts=1, why="w")
+    assert not await store.queue.bury(*life, reason="rejected")
+    await store.queue.release(life[0].name, life[1])
+
+
+async def test_groups_made_by_two_at_once_are_made(store: Store, open_store: OpenStore) -> None:
+    await _flush(store)
+    other = open_store("b")
+    await asyncio.gather(*(one.server.ensure_groups() for one in (store, other) * 10))
+    assert await store.queue.claim(1, 1) == []
+
+
+# -- the scripts are gone -----------------------------------------------------------------------
+
+
+async def test_scripts_are_sent_again_to_a_server_that_forgot_them(
+    store: Store, wall: Wall
+) -> None:
+    async def forget() -> None:
+        await store.client.script_flush()
+
+    await store.schedule(1)
+    await forget()
+    wall.advance(2)
+    assert await store.queue.promote() == 1
+    await forget()
+    entry, message = await store.claim_one()
+    await forget()
+    attempt = store.attempt()
+    assert await store.queue.begin(entry, attempt, message.recipient) == "begun"
+    await forget()
+    assert await store.queue.ack(entry, attempt, message, "p")
+    await forget()
+    assert await store.difference() == 0
+
+
+async def test_a_whole_group_survives_forgotten_scripts(store: Store) -> None:
+    await store.client.script_flush()
+    made = await asyncio.gather(*(store.append() for _ in range(150)))
+    assert len({id_ for [id_] in made}) == await store.length() == 150
+    lives = [await store.begin_next() for _ in range(100)]
+    await store.client.script_flush()
+    halves = zip(lives[:50], lives[50:], strict=True)
+    settled = await asyncio.gather(
+        *(
+            one
+            for first, second in halves
+            for one in (
+                store.queue.ack(*first, "p"),
+                store.queue.bury(*second, reason="rejected"),
+            )
+        )
+    )
+    assert settled == [True] * 100
+    assert await store.difference() == 0
+
+
+# -- Redis is full ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def full(redis_server: RedisServer) -> Iterator[Callable[[], None]]:
+    """Call it to fill Redis up; it is emptied in the end."""
+    with redis_server.client() as client:
+        yield lambda: _configure(client, 1)
+        _configure(client, 0)
+
+
+def _configure(client: "redis.Redis", maxmemory: int) -> None:
+    client.config_set("maxmemory-policy", "noeviction")
+    client.config_set("maxmemory", maxmemory)
+
+
+Full = Callable[[], None]
+
+
+async def test_a_full_redis_refuses_to_append_and_queues_nothing(store: Store, full: Full) -> None:
+    await store.append()
+    before = await dump(store.client, store.keys.prefix)
+    full()
+    requests = [
+        Append(content(), [ALICE]),
+        Append(content(priority="high"), [ALICE] * 3),
+        Append(content(), [ALICE], idempotency_key="k", fingerprint="f", answer=b"{}"),
+    ]
+    for request in requests:
+        with pytest.raises(ResponseError) as caught:
+            await soon(store.queue.append(request))
+        assert is_out_of_memory(caught.value)
+        assert not is_away(caught.value)
+    with pytest.raises(ResponseError) as caught:
+        await soon(store.schedule(5))
+    assert is_out_of_memory(caught.value)
+    assert await dump(store.client, store.keys.prefix) == before
+
+
+async def test_every_append_of_a_group_is_refused_when_redis_is_full(
+    store: Store, full: Full
+) -> None:
+    full()
+    results = await soon(
+        asyncio.gather(*(store.append() for _ in range(100)), return_exceptions=True)
+    )
+    assert all(isinstance(result, Exception) and is_out_of_memory(result) for result in results)
+    assert await store.length() == 0
+
+
+async def test_an_append_is_taken_or_refused_as_a_whole_where_redis_fills_up(
+    wired: Store, proxy: Proxy, full: Full
+) -> None:
+    """A group is cut off between two of its calls: the first is done, the rest finds Redis full."""
+    proxy.lose_reply(sha("append"))
+    appends = [asyncio.create_task(wired.append(ALICE, ALICE)) for _ in range(5)]
+    await until(lambda: proxy.lost == 1, "the reply was lost")
+    full()
+    results = await soon(asyncio.gather(*appends, return_exceptions=True))
+    taken = [result for result in results if isinstance(result, list)]
+    assert all(
+        isinstance(result, list) or is_out_of_memory(result) or is_away(result)
+        for result in results
+    )
+    assert await wired.length() == 2 * len(taken)
+    assert await wired.difference() == 0
+
+
+async def test_intake_goes_on_when_there_is_room_again(
+    store: Store, full: Full, redis_server: RedisServer
+) -> None:
+    full()
+    with pytest.raises(ResponseError):
+        await store.append()
+    with redis_server.client() as client:
+        _configure(client, 0)
+    await store.append()
+    assert await store.length() == 1
+
+
+async def test_everything_but_intake_works_while_redis_is_full(
+    store: Store, open_store: OpenStore, wall: Wall, full: Full
+) -> None:
+    for n in range(3):
+        await store.schedule(1, f"s{n}")
+    await store.append(*[ALICE] * 10)
+    letter, dead_id = await store.dead_letter()
+    lost, lost_id = await store.dead_letter()
+    full()
+    wall.advance(2)
+    queue = store.queue
+    assert await queue.promote() == 3
+    entries = await queue.claim(20, 20)
+    lives: list[Life] = []
+    for entry in entries:
+        message = parse_entry(entry, LIMITS, wall())
+        assert await queue.begin(entry, store.attempt(), message.recipient) == "begun"
+        lives.append((entry, store.attempt(), message))
+    assert len(lives) == 13
+    assert await queue.ack(*lives[0], "p")
+    assert await queue.defer(*lives[1], until=wall(), attempts=1, why="w")
+    assert await queue.bury(*lives[2], reason="in_doubt", suppress=True)
+    assert await queue.ack(*lives[2], "p")
+    assert await queue.expire(*lives[3])
+    await queue.release(lives[4][0].name, lives[4][1])
+    assert await queue.suppress(lives[4][0], lives[4][2])
+    assert await queue.replay(letter, dead_id)
+    assert await queue.drop(lost, lost_id)
+    assert await queue.cancel(dead_id) == "cancelled"
+    assert len(await queue.reclaim(await queue.pending())) == 8
+    assert await store.difference() == 0
+    await store.client.delete(store.keys.lease)
+    for _ in range(2):
+        acquired = await store.server.ask(Call("acquire", {"life_ms": 60_000, "dead": ""}))
+        assert acquired == b"a"
+    await store.server.ask(Call("yield"))
+    taken = await open_store("b").server.ask(Call("acquire", {"life_ms": 60_000, "dead": ""}))
+    assert taken == b"b"
+
+
+# -- Redis is a replica -------------------------------------------------------------------------
+
+
+@contextmanager
+def _demoted(server: RedisServer) -> Iterator["redis.Redis"]:
+    """A failover: the server is a replica of one that nobody reaches, until told otherwise."""
+    with server.client() as client:
+        client.replicaof("127.0.0.1", "1")
+        yield client
+
+
+async def test_a_replica_is_away_and_insisting_comes_back_with_it(
+    own_server: RedisServer, open_store: OpenStore
+) -> None:
+    store = await open_store(url=own_server.url).lead()
+    life = await store.sending()
+    await store.append()
+    entry, message = await store.claim_one()
+    with _demoted(own_server) as client:
+        for operation in (store.queue.claim(1, 1), store.queue.cancel(message.id)):
+            with pytest.raises(ReadOnlyError) as caught:
+                await operation
+            assert is_away(caught.value)
+        ack = asyncio.create_task(store.queue.ack(*life, "p"))
+        begin = asyncio.create_task(store.queue.begin(entry, store.attempt(), ALICE))
+        await until(lambda: not store.availability.up, "it is noticed")
+        assert "ReadOnlyError" in store.availability.reason
+        assert not ack.done()
+        client.replicaof("NO", "ONE")
+        assert await soon(ack)
+        assert await soon(begin) == "begun"
+        assert store.availability.up
+    assert await store.queue.bury(entry, store.attempt(), message, reason="rejected")
+    assert await store.difference() == 0
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An append gives up soon."""
+    monkeypatch.setattr(queue_module, "APPEND_PATIENCE_S", 0.3)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_append_to_a_replica_is_told_that_redis_is_away(
+    own_server: RedisServer, open_store: OpenStore
+) -> None:
+    store = await open_store(url=own_server.url).lead()
+    with _demoted(own_server):
+        with pytest.raises(ReadOnlyError) as caught:
+            await soon(store.append())
+        assert is_away(caught.value)
+        assert not store.availability.up
+    assert await store.length() == 0
+
+
+async def test_an_append_waits_out_a_short_failover(
+    own_server: RedisServer, open_store: OpenStore
+) -> None:
+    store = await open_store(url=own_server.url).lead()
+    with _demoted(own_server) as client:
+        append = asyncio.create_task(store.append(ALICE, ALICE))
+        await until(lambda: not store.availability.up, "it is noticed")
+        client.replicaof("NO", "ONE")
+        await soon(append)
+    assert await store.length() == 2
+
+
+async def test_who_waits_for_arrivals_survives_a_failover(
+    own_server: RedisServer, open_store: OpenStore
+) -> None:
+    store = await open_store(url=own_server.url).lead()
+    waiting = asyncio.create_task(store.arrivals.wait(normal_too=True))
+    await asyncio.sleep(0.05)
+    with _demoted(own_server):
+        [result] = await soon(asyncio.gather(waiting, return_exceptions=True))
+    assert result is None or is_away(result), result
+
+
+async def test_a_waiting_read_that_is_unblocked_by_hand_is_no_fault(
+    own_server: RedisServer, open_store: OpenStore
+) -> None:
+    store = await open_store(url=own_server.url).lead()
+    waiting = asyncio.create_task(store.arrivals.wait(normal_too=True))
+    with own_server.client() as client:
+
+        def blocked() -> list[Any]:
+            return [one for one in client.client_list() if "b" in one["flags"]]
+
+        await until(lambda: bool(blocked()), "it waits")
+        client.client_unblock(blocked()[0]["id"], error=True)
+    await soon(waiting)
+
+
+# -- Redis loads, dies, and comes back ----------------------------------------------------------
+
+
+async def test_a_server_that_loads_its_data_is_away_until_it_has(
+    tmp_path: Path, open_store: OpenStore
+) -> None:
+    server = RedisServer(tmp_path / "l").start()
+    store = await open_store(url=server.url).lead()
+    life = await store.sending()
+    async with store.client.pipeline(transaction=False) as pipeline:
+        for n in range(16_000):  # it looks up from loading every 1024 commands
+            pipeline.set(f"filler:{n % 10}", n)
+        await pipeline.execute()
+    server.kill()
+    slow = RedisServer(tmp_path / "l", options=("--key-load-delay", "60"))
+    starting = asyncio.create_task(asyncio.to_thread(slow.start))
+    try:
+        error = await soon(_first_loading(slow))
+        assert is_away(error)
+        assert await soon(store.queue.ack(*life, "p"))
+        await starting
+        assert await store.difference() == 0
+        assert (await store.status.census()).ended["sent"] == 1
+    finally:
+        await starting
+        slow.kill()
+
+
+async def _first_loading(server: RedisServer) -> Exception:
+    async with connect(server.url, connections=1, timeout_s=3.0) as client:
+        while True:
+            try:
+                await client.get("x")
+            except BusyLoadingError as error:
+                return error
+            except (redis.RedisError, OSError):
+                await asyncio.sleep(0.002)
+            else:
+                raise AssertionError("it had loaded already")
+
+
+async def test_what_was_answered_is_there_after_sigkill(
+    own_server: RedisServer, open_store: OpenStore
+) -> None:
+    store = await open_store(url=own_server.url).lead()
+    await store.append(*[ALICE] * 20)
+    await store.schedule(5)
+    life = await store.begin_next()
+    gone = await store.begin_next()
+    assert await store.queue.bury(*gone, reason="rejected")
+    before = await dump(store.client, store.keys.prefix)
+    own_server.kill()
+    own_server.start()
+    assert await soon(_when_back(store)) == before
+    assert await store.queue.journal() == {life[0].name: life[1]}
+    assert await store.difference() == 0
+
+
+async def _when_back(store: Store) -> dict[str, object]:
+    while True:
+        try:
+            return await dump(store.client, store.keys.prefix)
+        except redis.RedisError:
+            await asyncio.sleep(0.01)
+
+
+async def test_insisting_waits_for_a_killed_server_and_then_answers(
+    own_server: RedisServer, open_store: OpenStore
+) -> None:
+    store = await open_store(url=own_server.url).lead()
+    await store.append(*[ALICE] * 6)
+    lives = [await store.begin_next() for _ in range(5)]
+    entry, message = await store.claim_one()
+    own_server.kill()
+    queue = store.queue
+    waiting = asyncio.gather(
+        queue.ack(*lives[0], "p"),
+        queue.defer(*lives[1], until=1, attempts=1, why="w"),
+        queue.bury(*lives[2], reason="rejected"),
+        queue.expire(*lives[3]),
+        queue.release(lives[4][0].name, lives[4][1]),
+        queue.begin(entry, store.attempt(), message.recipient),
+    )
+    await until(lambda: not store.availability.up, "it is noticed")
+    await asyncio.sleep(0.2)
+    assert not waiting.done()
+    own_server.start()
+    assert await soon(waiting) == [True, True, True, True, None, "begun"]
+    assert store.availability.up
+    assert await store.difference() == 0
+
+
+async def test_an_append_outlives_a_short_absence(
+    own_server: RedisServer, open_store: OpenStore
+) -> None:
+    store = await open_store(url=own_server.url).lead()
+    own_server.kill()
+    appends = [asyncio.create_task(store.append(ALICE, ALICE)) for _ in range(10)]
+    await until(lambda: not store.availability.up, "it is noticed")
+    own_server.start()
+    made = await soon(asyncio.gather(*appends))
+    assert len({id_ for ids in made for id_ in ids}) == await store.length() == 20
+
+
+async def test_an_append_to_an_absent_redis_fails_when_its_patience_ends(
+    own_server: RedisServer, open_store: OpenStore
+) -> None:
+    store = await open_store(url=own_server.url).lead()
+    own_server.kill()
+    started = time.monotonic()
+    results = await asyncio.gather(*(store.append() for _ in range(5)), return_exceptions=True)
+    assert all(isinstance(result, Exception) and is_away(result) for result in results)
+    assert time.monotonic() - started < 2 * APPEND_PATIENCE_S + 3
+
+
+async def test_an_append_to_a_server_that_hangs_fails_and_does_not_hang(
+    own_server: RedisServer, open_store: OpenStore
+) -> None:
+    store = await open_store(url=own_server.url).lead()
+    own_server.send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - redis-py has several for this
+            await soon(store.append())
+        assert is_away(caught.value)
+    finally:
+        own_server.send_signal(signal.SIGCONT)
+    # It was told that the text may be queued or not; it is so once at most.
+    await store.append()
+    assert await store.length() in (1, 2)
+    assert await store.difference() == 0
+
+
+async def test_a_server_killed_again_and_again_takes_each_text_once(
+    own_server: RedisServer, open_store: OpenStore
+) -> None:
+    store = await open_store(url=own_server.url).lead()
+    answered: list[str] = []
+    unanswered = 0
+    stop = asyncio.Event()
+
+    async def intake() -> None:
+        nonlocal unanswered
+        while not stop.is_set():
+            try:
+                answered.extend(await store.append())
+            except redis.RedisError:
+                unanswered += 1
+
+    takers = [asyncio.create_task(intake()) for _ in range(20)]
+    for _ in range(4):
+        await asyncio.sleep(0.1)
+        own_server.kill()
+        await asyncio.to_thread(own_server.start)
+    stop.set()
+    await soon(asyncio.gather(*takers))
+    entries = [entry.decode() for entry, _ in await store.client.xrange(store.keys.queue)]
+    assert len(answered) == len(set(answered))
+    assert set(answered) <= set(entries)
+    assert len(entries) <= len(answered) + unanswered
+
+
+# -- a reply is lost ----------------------------------------------------------------------------
+
+
+async def test_an_append_whose_reply_was_lost_is_repeated_and_queued_once(
+    wired: Store, proxy: Proxy
+) -> None:
+    for _ in range(10):
+        proxy.lose_reply(sha("append"))
+        await soon(wired.append(ALICE, ALICE))
+    proxy.lose_reply(sha("append"), times=3)
+    made = await soon(asyncio.gather(*(wired.append() for _ in range(100))))
+    assert proxy.lost == 13
+    assert len({id_ for [id_] in made}) == 100
+    assert await wired.length() == 120
+
+
+async def test_an_append_that_never_arrived_is_repeated_and_queued_once(
+    wired: Store, proxy: Proxy
+) -> None:
+    proxy.lose_request(sha("append"), times=2)
+    made = await soon(asyncio.gather(*(wired.append() for _ in range(100))))
+    assert proxy.lost == 2
+    assert len({id_ for [id_] in made}) == await wired.length() == 100
+
+
+async def test_a_scheduled_and_an_idempotent_append_are_repeated_too(
+    wired: Store, proxy: Proxy
+) -> None:
+    proxy.lose_reply(sha("append"))
+    await soon(wired.schedule(5))
+    assert await wired.client.zcard(wired.keys.deferred) == 1
+    request = Append(content(), [ALICE], idempotency_key="k", fingerprint="f", answer=b"{}")
+    proxy.lose_reply(sha("append"))
+    first = await soon(wired.queue.append(request))
+    assert first.answer is None
+    assert (await wired.queue.append(request)).ids == first.ids
+    assert await wired.length() == 1
+    assert await wired.difference() == 0
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_append_whose_every_reply_is_lost_fails_and_is_queued_once(
+    wired: Store, proxy: Proxy
+) -> None:
+    proxy.lose_reply(sha("append"), times=1000)
+    with pytest.raises(redis.RedisError) as caught:
+        await soon(wired.append())
+    assert is_away(caught.value)
+    assert proxy.lost > 1
+    assert await wired.length() == 1
+
+
+async def test_a_begin_whose_reply_was_lost_is_begun(wired: Store, proxy: Proxy) -> None:
+    await wired.append()
+    entry, message = await wired.claim_one()
+    proxy.lose_reply(sha("begin"), times=2)
+    begun = await soon(wired.queue.begin(entry, wired.attempt(), message.recipient))
+    assert proxy.lost == 2
+    assert begun == "begun"
+    assert await wired.queue.journal() == {entry.name: wired.attempt()}
+
+
+SETTLED = {
+    "finish": lambda store, life: store.queue.ack(*life, "p"),
+    "defer": lambda store, life: store.queue.defer(*life, until=1, attempts=1, why="w"),
+    "bury": lambda store, life: store.queue.bury(*life, reason="rejected"),
+    "release": lambda store, life: store.queue.release(life[0].name, life[1]),
+}
+
+
+@pytest.mark.parametrize("script", SETTLED)
+async def test_a_settlement_whose_reply_was_lost_is_done_once(
+    wired: Store, proxy: Proxy, script: str
+) -> None:
+    life = await wired.sending()
+    proxy.lose_reply(sha(script), times=2)
+    await soon(SETTLED[script](wired, life))
+    assert proxy.lost == 2
+    assert await wired.queue.journal() == {}
+    assert await wired.difference() == 0
+    settled = wired.length() if script != "release" else wired.client.xlen(wired.keys.dead)
+    assert await settled == 0
+
+
+async def test_a_promotion_whose_reply_was_lost_is_done_once(
+    wired: Store, proxy: Proxy, wall: Wall
+) -> None:
+    for n in range(10):
+        await wired.schedule(1, f"s{n}")
+    wall.advance(2)
+    proxy.lose_reply(sha("promote"))
+    await soon(wired.queue.promote())
+    assert await wired.length() == 10
+    assert await wired.difference() == 0
+
+
+@pytest.mark.parametrize("script", ["cancel", "replay", "drop"])
+async def test_what_a_person_asked_for_is_not_repeated_by_itself_and_can_be_asked_for_again(
+    wired: Store, proxy: Proxy, script: str
+) -> None:
+    letter, dead_id = await wired.dead_letter()
+    [id_] = await wired.append()
+    operation: dict[str, Callable[[], Awaitable[object]]] = {
+        "cancel": lambda: wired.queue.cancel(id_),
+        "replay": lambda: wired.queue.replay(letter, dead_id),
+        "drop": lambda: wired.queue.drop(letter, dead_id),
+    }
+    proxy.lose_reply(sha(script))
+    with pytest.raises(redis.RedisError) as caught:
+        await soon(operation[script]())
+    assert is_away(caught.value)
+    assert await operation[script]() in ("cancelled", False)
+    assert await wired.difference() == 0
+
+
+async def test_a_claim_whose_reply_was_lost_is_recovered(wired: Store, proxy: Proxy) -> None:
+    await wired.append(*[ALICE] * 5)
+    proxy.lose_reply(sha("claim"))
+    with pytest.raises(redis.RedisError) as caught:
+        await soon(wired.queue.claim(5, 5))
+    assert is_away(caught.value)
+    assert await wired.queue.claim(5, 5) == []
+    await _recovery(wired).recover()
+    assert len(wired.window) == 5
+
+
+@pytest.fixture
+async def claiming(wired: Store) -> AsyncIterator[Store]:
+    """The daemon's own claimer and recovery, at work."""
+    parts = [
+        asyncio.create_task(wired.claimer.run()),
+        asyncio.create_task(_recovery(wired).run()),
+    ]
+    yield wired
+    for part in parts:
+        assert not part.done(), part
+        part.cancel()
+    await asyncio.gather(*parts, return_exceptions=True)
+
+
+async def test_the_claimer_goes_on_through_all_of_it(
+    claiming: Store, proxy: Proxy, wall: Wall
+) -> None:
+    store = claiming
+    seen: set[str] = set()
+
+    async def arrives(id_: str) -> None:
+        while id_ not in seen:
+            held = await store.window.take()
+            seen.add(held.message.id)
+            store.window.forget(held.entry.name)
+            await store.queue.suppress(held.entry, held.message)
+
+    for disturb in (
+        lambda: _destroy_groups(store),
+        lambda: _delete_streams(store),
+        lambda: _flush(store),
+        store.client.script_flush,
+    ):
+        await disturb()
+        [id_] = await store.append()
+        await soon(arrives(id_))
+        [id_] = await store.append(priority="high")
+        await soon(arrives(id_))
+    await load_scripts(store.client)
+    proxy.lose_reply(sha("claim"))
+    [id_] = await store.append()
+    await soon(arrives(id_))
+    assert wall() > 0
+
+
+# -- what an error means ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "away", "full", "missing"),
+    [
+        ("MISCONF Errors writing to the AOF file", True, False, False),
+        ("NOREPLICAS Not enough good replicas to write.", True, False, False),
+        ("CLUSTERDOWN Hash slot not served", True, False, False),
+        ("READONLY You can't write against a read only replica.", True, False, False),
+        ("BUSY Redis is busy running a script.", True, False, False),
+        ("OOM command not allowed when used memory > 'maxmemory'.", False, True, False),
+        ("NOGROUP No such key", False, False, True),
+        ("UNBLOCKED the stream key no longer exists", False, False, True),
+        ("BUSYGROUP Consumer Group name already exists", False, False, False),
+        ("WRONGTYPE Operation against a key", False, False, False),
+        ("ERR unknown command", False, False, False),
+    ],
+)
+def test_an_error_means_one_thing(words: str, *, away: bool, full: bool, missing: bool) -> None:
+    error = BaseParser.parse_error(words)  # as redis-py takes the code off some and not off others
+    assert (is_away(error), is_out_of_memory(error), is_group_missing(error)) == (
+        away,
+        full,
+        missing,
+    )
