@@ -16,9 +16,9 @@ from redis.exceptions import (
     BusyLoadingError,
     ClusterDownError,
     MasterDownError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
-    RedisError,
     ResponseError,
 )
 from redis.exceptions import (
@@ -155,11 +155,14 @@ class Persistence:
 
 async def persistence(client: Redis) -> Persistence:
     """Read how durable an external server is, in words for the log."""
-    server = await client.info("server")
+    try:
+        server = await client.info("server")
+    except NoPermissionError:
+        server = {}
     version = str(server.get("valkey_version") or server.get("redis_version", "unknown"))
     try:
         config = await client.config_get("appendonly", "appendfsync", "maxmemory-policy")
-    except RedisError:
+    except ResponseError:
         return Persistence(version, ("its persistence settings cannot be read (CONFIG refused)",))
     settings = {_text(name): _text(value) for name, value in config.items()}
     return Persistence(version, tuple(_warnings(settings)))

@@ -19,9 +19,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+
+from smsd.store.connection import connect
 
 log = logging.getLogger("smsd.embedded")
 
@@ -61,14 +65,16 @@ class Embedded:
     @property
     def url(self) -> str:
         """Where clients find it."""
-        return f"unix://{self._socket}"
+        return f"unix://{quote(str(self._socket))}"
 
     async def start(self) -> None:
         """Lock the directory and start the server. Raises `EmbeddedError`."""
         self._take_directory()
-        if len(os.fsencode(self._socket)) > LONGEST_SOCKET_PATH:
-            self._socket = Path(tempfile.mkdtemp(prefix="smsd-")) / "redis.sock"
         await self._end_orphan()
+        if len(os.fsencode(self._socket)) > LONGEST_SOCKET_PATH:
+            short = Path(tempfile.mkdtemp(prefix="smsd-")) / "redis.sock"
+            self._socket.symlink_to(short)  # for a successor that has an orphan to end
+            self._socket = short
         await self._spawn()
 
     async def supervise(self) -> None:
@@ -100,6 +106,7 @@ class Embedded:
             self._lock = -1
         if self._socket.parent != self._data_dir:
             shutil.rmtree(self._socket.parent, ignore_errors=True)
+            (self._data_dir / "redis.sock").unlink(missing_ok=True)
 
     def _take_directory(self) -> None:
         try:
@@ -122,16 +129,24 @@ class Embedded:
 
     async def _end_orphan(self) -> None:
         """A server that outlived its daemon still has the files open: end it."""
-        if not self._socket.exists():
+        short = self._socket.readlink() if self._socket.is_symlink() else None
+        if short is None and not self._socket.exists():
             return
-        client = Redis(unix_socket_path=str(self._socket), socket_timeout=STOP_S)
+        client = _client(short or self._socket)
         try:
-            await client.shutdown(nosave=True)
-        except (RedisError, OSError):
+            async with asyncio.timeout(STOP_S):
+                await client.shutdown(nosave=True)
+        except RedisConnectionError:
             pass  # a socket file that nobody listens on
+        except (RedisError, TimeoutError):
+            raise EmbeddedError(
+                f"a server that an earlier smsd left in {self._data_dir} does not end"
+            ) from None
         finally:
             await client.aclose()
         self._socket.unlink(missing_ok=True)
+        if short is not None:
+            shutil.rmtree(short.parent, ignore_errors=True)
 
     async def _spawn(self) -> None:
         binary = find_server()
@@ -155,7 +170,7 @@ class Embedded:
         log.info("server started", extra={"server": binary, "socket": str(self._socket)})
 
     async def _until_it_answers(self, process: asyncio.subprocess.Process) -> None:
-        client = Redis(unix_socket_path=str(self._socket), socket_timeout=5.0)
+        client = _client(self._socket)
         try:
             async with asyncio.timeout(START_S):
                 while process.returncode is None:
@@ -170,6 +185,10 @@ class Embedded:
         finally:
             await client.aclose()
         raise EmbeddedError(f"the server did not start: {_last_words(self._data_dir)}")
+
+
+def _client(path: Path) -> Redis:
+    return connect(f"unix://{quote(str(path))}", connections=1, timeout_s=STOP_S)
 
 
 def find_server() -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 from redis._parsers.base import BaseParser
-from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
+from redis.exceptions import ReadOnlyError, ResponseError
 
 from smsd.core.message import Message
 from smsd.core.outcome import RetryPolicy
@@ -430,7 +430,7 @@ async def test_a_server_that_loads_its_data_is_away_until_it_has(
     store = await open_store(url=server.url).lead()
     life = await store.sending()
     async with store.client.pipeline(transaction=False) as pipeline:
-        for n in range(16_000):  # it looks up from loading every 1024 commands
+        for n in range(8000):  # it looks up from loading every 1024 commands
             pipeline.set(f"filler:{n % 10}", n)
         await pipeline.execute()
     server.kill()
@@ -453,9 +453,9 @@ async def _first_loading(server: RedisServer) -> Exception:
         while True:
             try:
                 await client.get("x")
-            except BusyLoadingError as error:
-                return error
-            except (redis.RedisError, OSError):
+            except (redis.RedisError, OSError) as error:
+                if "loading" in str(error):  # already the greeting of a connection may say so
+                    return error
                 await asyncio.sleep(0.002)
             else:
                 raise AssertionError("it had loaded already")
@@ -772,7 +772,8 @@ async def test_the_claimer_goes_on_through_all_of_it(
     ],
 )
 def test_an_error_means_one_thing(words: str, *, away: bool, full: bool, missing: bool) -> None:
-    error = BaseParser.parse_error(words)  # as redis-py takes the code off some and not off others
+    parsed: Any = BaseParser  # it takes the code off some errors and not off others
+    error = parsed.parse_error(words)
     assert (is_away(error), is_out_of_memory(error), is_group_missing(error)) == (
         away,
         full,

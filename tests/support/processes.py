@@ -97,11 +97,15 @@ class Daemon:
     def log(self) -> str:
         return self.log_path.read_text()
 
-    def start(self, *, wait: bool = True) -> "Daemon":
+    def start(self, *, wait: bool = True, killed_at: tuple[str, int] | None = None) -> "Daemon":
+        """`killed_at`: a step of tests/support/killed_daemon.py, and at which time."""
+        program = ["-m", "smsd"]
+        if killed_at is not None:
+            program = [str(HERE / "killed_daemon.py"), killed_at[0], str(killed_at[1])]
         offset = self.log_path.stat().st_size if self.log_path.exists() else 0
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "smsd", "run"],
+                [sys.executable, *program, "run"],
                 cwd=self.directory,
                 env=self._environment,
                 stdout=log,

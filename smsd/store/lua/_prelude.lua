@@ -56,10 +56,15 @@ local function clip(lane, entry, most_octets)
 end
 
 -- Record a change of state, for look-ups (`history` holds one line a change) and for listeners.
+-- What was true of the former place (where it was, when it was due, why it was dead) is true no longer.
 local function tell(status, id, state, line, detail, facts)
   local past = redis.call('HGET', status, 'history')
-  redis.call('HSET', status, 'state', state, 'history', past and (past .. '\n' .. line) or line, unpack(facts or {}))
-  redis.call('PERSIST', status)
+  if past then
+    redis.call('HDEL', status, 'entry', 'due', 'letter', 'reason', 'code', 'detail')
+    redis.call('PERSIST', status)
+    line = past .. '\n' .. line
+  end
+  redis.call('HSET', status, 'state', state, 'history', line, unpack(facts or {}))
   redis.call('XADD', EVENTS, 'MAXLEN', '~', MOST_EVENTS, '*', 'id', id, 'state', state, 'detail', detail or '')
 end
 

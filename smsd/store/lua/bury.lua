@@ -12,7 +12,6 @@ local function run(request, keys)
   local letter = redis.call('XADD', DEAD, '*', unpack(append_all(without(fields, taken), ours)))
   redis.call('HINCRBY', COUNTERS, 'buried', 1)
   if request.suppress then redis.call('SADD', OPTOUTS, request.suppress) end
-  redis.call('HDEL', status, 'entry', 'due')
   local why = {
     'letter', letter, 'reason', request.reason, 'code', request.code, 'detail', request.detail,
     'attempts', request.attempts,

@@ -24,7 +24,6 @@ local function run(request, keys)
     facts = {'to', field_of(fields, 'to') or ''}
   end
   redis.call('HINCRBY', COUNTERS, 'cancelled', 1)
-  redis.call('HDEL', status, 'entry', 'due')
   tell(status, id, 'cancelled', NOW .. ' cancelled', '', facts)
   redis.call('PEXPIRE', status, KEEP_STATUS)
   return 'cancelled'

@@ -11,7 +11,6 @@ local function run(request, keys)
   if request.attempts then append_all(kept, {'attempts', request.attempts}) end
   redis.call('ZADD', DEFERRED, request.due, id)
   redis.call('HSET', MESSAGES, id, cjson.encode(kept))
-  redis.call('HDEL', status, 'entry')
   tell(status, id, 'deferred', request.line, request.detail, append_all(request.facts, {'due', request.due}))
   return 'settled'
 end

@@ -5,7 +5,6 @@ local function run(request, keys)
   if not fields then return 'gone' end
   redis.call('XDEL', DEAD, request.letter)
   redis.call('HINCRBY', COUNTERS, 'dropped', 1)
-  redis.call('HDEL', status, 'letter')
   tell(status, field_of(fields, 'id') or '', 'dropped', NOW .. ' dropped')
   redis.call('PEXPIRE', status, KEEP_STATUS)
   return 'done'

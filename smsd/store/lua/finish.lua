@@ -3,7 +3,6 @@
 local function void_letter(status)
   local letter, reason = unpack(redis.call('HMGET', status, 'letter', 'reason'))
   if not letter or reason ~= 'in_doubt' or redis.call('XDEL', DEAD, letter) == 0 then return false end
-  redis.call('HDEL', status, 'letter', 'reason', 'code', 'detail')
   return true
 end
 
@@ -13,7 +12,6 @@ local function run(request, keys)
   local fields, why_not = settle(request.name, request.mark, sent)
   if not fields and not (sent and void_letter(status)) then return why_not end
   redis.call('HINCRBY', COUNTERS, request.state, 1)
-  redis.call('HDEL', status, 'entry', 'due')
   tell(status, request.id, request.state, request.line, '', request.facts)
   redis.call('PEXPIRE', status, KEEP_STATUS)
   return 'settled'

