@@ -299,6 +299,7 @@ class Daemon:
             pace,
             self._hold,
             owner=self._owner,
+            default_sender=self._limits.default_from,
             may_send=lambda: self._lease.held,
             policy=settings.retry.policy,
             max_in_flight=settings.provider.max_in_flight,

@@ -116,6 +116,18 @@ class RetryPolicy:
         return chance * ceiling
 
 
+def blame(outcome: Outcome, *, own_sender: bool) -> Outcome:
+    """The same, unless the fault lies with a sender that the message brought itself.
+
+    That is a fault of the message: whoever may set `from` must not be able to stop all the rest.
+    """
+    match outcome:
+        case Halted(code, reason, "sender") if own_sender:
+            return Rejected(code, reason, "sender")
+        case _:
+            return outcome
+
+
 def decide(  # noqa: C901, PLR0911, PLR0912 - one case per outcome: it reads as a table
     outcome: Outcome,
     *,

@@ -20,6 +20,7 @@ from smsd.core.outcome import (
     RetryPolicy,
     Throttled,
     Verdict,
+    blame,
     decide,
 )
 from smsd.core.outcome import Hold as HoldVerdict
@@ -47,6 +48,7 @@ class Dispatcher:
         hold: Hold,
         *,
         owner: str,
+        default_sender: str,
         may_send: Callable[[], bool],
         policy: RetryPolicy,
         max_in_flight: int,
@@ -62,6 +64,7 @@ class Dispatcher:
         self._pace = pace
         self._hold = hold
         self._owner = owner
+        self._default_sender = default_sender
         self._may_send = may_send
         self._policy = policy
         self._free = asyncio.Semaphore(max_in_flight)
@@ -141,6 +144,8 @@ class Dispatcher:
         return None
 
     async def _settle(self, held: Held, attempt: Attempt, outcome: Outcome, *, probe: bool) -> None:
+        sender = held.message.content.sender
+        outcome = blame(outcome, own_sender=sender not in ("", self._default_sender))
         self._learn(held.message, outcome, probe=probe)
         verdict = decide(
             outcome,

@@ -6,7 +6,7 @@ pacer of its own that starts full: what a predecessor sent in the last second st
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from smsd.dispatch.claimer import Claimer
@@ -38,12 +38,10 @@ class Tenure:
             await asyncio.wait([parts], timeout=WATCH_S)
         parts.cancel()
         drained = await self.dispatcher.drain(drain_s)
+        await asyncio.wait([parts])
         log.info("dispatch stopped", extra={"drained": drained, "left": len(self.window)})
-        try:
-            await parts
-        except asyncio.CancelledError:
-            if (me := asyncio.current_task()) is not None and me.cancelling():
-                raise
+        if not parts.cancelled():
+            parts.result()  # a part that ended by itself is broken: its error is ours
 
     def alive(self, now: int, patience: int) -> bool:
         """Whether work goes on: texts are claimed, and they depart unless something holds them."""
@@ -58,6 +56,21 @@ class Tenure:
 
     async def _work(self) -> None:
         await self.recovery.recover()
-        async with asyncio.TaskGroup() as group:
-            for part in (self.claimer, self.dispatcher, self.promoter, self.recovery):
-                group.create_task(part.run(), name=type(part).__name__)
+        tasks = [
+            asyncio.create_task(part.run(), name=type(part).__name__)
+            for part in (self.claimer, self.dispatcher, self.promoter, self.recovery)
+        ]
+        try:
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                task.result()
+        finally:
+            await _end(tasks)
+
+
+async def _end(tasks: Collection["asyncio.Task[None]"]) -> None:
+    """Cancel until all have ended: a library may swallow one cancellation, and we would hang."""
+    while not all(task.done() for task in tasks):
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=1.0)

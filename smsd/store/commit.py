@@ -54,7 +54,7 @@ class GroupCommit(Generic[Request, Reply]):
     async def _commit(self, group: list[tuple[Request, asyncio.Future[Reply]]]) -> None:
         replies: Sequence[Reply | Exception]
         try:
-            replies = await self._execute([request for request, _ in group])
+            replies = await self._replies([request for request, _ in group])
         except Exception as error:  # noqa: BLE001 - it is theirs: each caller gets it
             replies = [error] * len(group)
         except asyncio.CancelledError:
@@ -68,3 +68,9 @@ class GroupCommit(Generic[Request, Reply]):
                 answer.set_exception(reply)
             else:
                 answer.set_result(reply)
+
+    async def _replies(self, requests: Sequence[Request]) -> Sequence[Reply | Exception]:
+        replies = await self._execute(requests)
+        if len(replies) != len(requests):
+            raise RuntimeError(f"{len(replies)} replies to {len(requests)} requests")
+        return replies

@@ -18,6 +18,7 @@ from smsd.core.outcome import (
     Throttled,
     Unavailable,
     Verdict,
+    blame,
     decide,
 )
 
@@ -133,3 +134,11 @@ def test_backoff_lies_between_nothing_and_the_longest_delay(attempt: int, chance
     delay = policy.backoff(attempt, chance)
     assert 0 <= delay < policy.max_delay
     assert delay <= policy.initial_delay * 2.0 ** min(attempt - 1, 62)
+
+
+def test_a_fault_of_a_sender_that_the_message_brought_does_not_hold_the_rest() -> None:
+    fault = Halted("21606", "not yours", "sender")
+    assert blame(fault, own_sender=True) == Rejected("21606", "not yours", "sender")
+    assert blame(fault, own_sender=False) is fault
+    account = Halted("20003", "no such account")
+    assert blame(account, own_sender=True) is account

