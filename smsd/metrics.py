@@ -34,6 +34,12 @@ class Metrics:
             "Most segment instants in any second",
             registry=registry,
         )
+        self.late_seconds = Histogram(
+            "smsd_start_late_seconds",
+            "How late messages left, by their slot",
+            buckets=(5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1),
+            registry=registry,
+        )
         self.submit_seconds = Histogram(
             "smsd_submit_seconds",
             "From preparing a submission to its outcome",

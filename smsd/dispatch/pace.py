@@ -90,17 +90,21 @@ class Pace:
 
     async def _until_due(self, segments: int, wanted: Callable[[], bool]) -> None:
         close = min(CLOSE, self.pacer.gap() // 8)
+        due = None
         while True:
             if not wanted():
                 raise NotNow
             now = self._clock()
             ahead = self.pacer.due(segments, now) - now
             if ahead <= 0:
-                return
+                break
+            due = now + ahead
             if ahead <= close:
                 await asyncio.sleep(0)
             else:
                 await asyncio.sleep(min(ahead - close, LONGEST_SLEEP) / SECOND)
+        if due is not None:  # else it came after its slot: nobody was late
+            self._metrics.late_seconds.observe((now - due) / SECOND)
 
     def _count(self, segments: int, now: int) -> None:
         second = self._second

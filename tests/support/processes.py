@@ -32,15 +32,21 @@ class Recorder:
             sys.executable,
             str(HERE / "recorder.py"),
             *("--record", str(self.record)),
-            *("--plan", json.dumps(plan or {"ok": 1})),
             *("--seed", str(seed)),
             *("--latency", str(latency)),
         ]
+        self._plan = plan or {"ok": 1}
         self._process: subprocess.Popen[str] | None = None
         self.port = 0
 
-    def start(self) -> "Recorder":
-        command = [*self._command, "--port", str(self.port)]
+    def start(self, *, plan: Mapping[str, float] | None = None) -> "Recorder":
+        """Start, or start again on the same port and record; `plan` replaces the first one."""
+        self._plan = plan or self._plan
+        command = [
+            *self._command,
+            *("--port", str(self.port)),
+            *("--plan", json.dumps(self._plan)),
+        ]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
@@ -60,11 +66,12 @@ class Recorder:
         lines = self.record.read_text().splitlines()
         return sorted((json.loads(line) for line in lines), key=lambda arrival: arrival["at"])
 
-    def settings(self) -> str:
+    def settings(self, *, timeout: float = 10.0) -> str:
         """A config.toml that points the daemon here."""
         return f"""
             [provider]
             name = "http"
+            timeout = {timeout}
             [provider.http]
             url = "http://127.0.0.1:{self.port}/send"
             body = "json"
@@ -97,15 +104,12 @@ class Daemon:
     def log(self) -> str:
         return self.log_path.read_text()
 
-    def start(self, *, wait: bool = True, killed_at: tuple[str, int] | None = None) -> "Daemon":
-        """`killed_at`: a step of tests/support/killed_daemon.py, and at which time."""
-        program = ["-m", "smsd"]
-        if killed_at is not None:
-            program = [str(HERE / "killed_daemon.py"), killed_at[0], str(killed_at[1])]
+    def start(self, *, wait: bool = True, program: Sequence[str] | None = None) -> "Daemon":
+        """`program`: another way to run the same code, see `killed_at`."""
         offset = self.log_path.stat().st_size if self.log_path.exists() else 0
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, *program, "run"],
+                [sys.executable, *(program or ("-m", "smsd")), "run"],
                 cwd=self.directory,
                 env=self._environment,
                 stdout=log,
@@ -179,6 +183,11 @@ class Daemon:
         assert status == 200, answer
         assert isinstance(answer, dict)
         return answer
+
+
+def killed_at(step: str, count: int) -> list[str]:
+    """A program for `Daemon.start` that ends at a step of tests/support/killed_daemon.py."""
+    return [str(HERE / "killed_daemon.py"), step, str(count)]
 
 
 def eventually(condition: Any, seconds: float = 15, what: str = "") -> None:

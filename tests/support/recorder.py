@@ -1,9 +1,10 @@
 """A recording gateway: a real HTTP server in a process of its own that says what arrived, and when.
 
 The time of an arrival is the kernel's (SO_TIMESTAMPING), so a busy recorder does not blur it. One
-JSON line an arrival goes to a file: at (ns), to, id, segments, reply. Replies follow `--plan`, a
-JSON object of reply kind to weight, drawn from `--seed`; each is given after `--latency` seconds. Kinds: ok 429 503 500 400 garbage half reset drop (takes it, then closes without
-an answer) hang.
+JSON line an arrival goes to a file: at (ns), to, id, segments, reply, taken. Replies follow
+`--plan`, a JSON object of reply kind to weight, drawn from `--seed`; each is given after
+`--latency` seconds. Kinds: ok 429 503 500 400 garbage half reset hang drop (takes it, then closes
+without an answer).
 """
 
 import argparse

@@ -15,7 +15,15 @@ import redis
 
 from tests.support.killed_daemon import STEPS
 from tests.support.oracle import judge, states, waiting
-from tests.support.processes import SECOND, Daemon, Recorder, eventually, instants, worst_window
+from tests.support.processes import (
+    SECOND,
+    Daemon,
+    Recorder,
+    eventually,
+    instants,
+    killed_at,
+    worst_window,
+)
 from tests.support.redis_server import RedisServer
 
 RATE = 45
@@ -97,7 +105,7 @@ def test_killed_at_a_step_every_text_is_accounted_for_once(
     daemon: Daemon, recorder: Recorder, step: str
 ) -> None:
     (daemon.directory / "config.toml").write_text(FAST + recorder.settings())
-    daemon.start(killed_at=(step, 2 if step == "after claim" else 20))
+    daemon.start(program=killed_at(step, 2 if step == "after claim" else 20))
     ids = fill(daemon, 60)
     daemon.wait()  # it kills itself
     daemon.start()

@@ -3,7 +3,6 @@
 Every text here holds the word Zebra, which must not stand in any log.
 """
 
-import contextlib
 import json
 import os
 import re
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from tests.support.processes import Daemon, Recorder, eventually
 
@@ -72,6 +72,13 @@ def states(daemon: Daemon, ids: list[str]) -> list[str]:
 def send_many(daemon: Daemon, count: int) -> list[str]:
     ids = daemon.send(message=TEXT, to=[f"+1202556{one:04}" for one in range(count)])["ids"]
     assert isinstance(ids, list)
+    return ids
+
+
+def send_until_some_are_in_flight(daemon: Daemon, count: int) -> list[str]:
+    """Send at the pace of SLOW; what left during the last second has no answer yet."""
+    ids = send_many(daemon, count)
+    eventually(lambda: " sent id=" in daemon.log, what="the first answer")
     return ids
 
 
@@ -231,12 +238,11 @@ def test_a_stop_settles_what_is_in_flight_and_leaves_the_rest_for_the_next_start
     smsd: Daemon,
 ) -> None:
     smsd.start()
-    ids = send_many(smsd, 30)
-    eventually(lambda: states(smsd, ids).count("sending") >= 5, what="some are in flight")
+    ids = send_until_some_are_in_flight(smsd, 60)
     assert smsd.stop() == 0
     sent = re.findall(r" sent id=([0-9-]+) ", smsd.log)
-    assert 5 <= len(sent) < 30
-    assert re.search(r'"dispatch stopped" drained=true', smsd.log)
+    assert 5 <= len(sent) < 60
+    assert '"dispatch stopped" drained=true' in smsd.log
 
     smsd.start()
     assert states(smsd, sent) == ["sent"] * len(sent)
@@ -278,8 +284,7 @@ def test_an_idle_daemon_stops_at_once(smsd: Daemon, number: signal.Signals) -> N
 
 def test_a_second_signal_does_not_cut_the_drain_short(smsd: Daemon) -> None:
     smsd.start()
-    ids = send_many(smsd, 10)
-    eventually(lambda: "sending" in states(smsd, ids))
+    send_until_some_are_in_flight(smsd, 60)
     for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
         smsd.signal(number)
 
@@ -289,8 +294,7 @@ def test_a_second_signal_does_not_cut_the_drain_short(smsd: Daemon) -> None:
 
 def test_while_it_drains_it_is_not_ready_and_still_serves(smsd: Daemon) -> None:
     smsd.start()
-    ids = send_many(smsd, 10)
-    eventually(lambda: "sending" in states(smsd, ids))
+    send_until_some_are_in_flight(smsd, 30)
     smsd.signal(signal.SIGTERM)
     eventually(lambda: smsd.call("GET", "/readyz")[0] == 503, what="not ready")
 
@@ -318,6 +322,28 @@ def test_a_client_that_never_finishes_its_body_does_not_hold_up_a_stop(
         assert idle.recv(12) == b"HTTP/1.1 200"
 
         assert smsd.stop() == 0
+
+
+@pytest.mark.xfail(strict=True, reason="the whole window is marked in flight at once")
+def test_no_more_is_marked_in_flight_than_is_about_to_leave(
+    tmp_path: Path, started: list[Daemon]
+) -> None:
+    smsd = Daemon(tmp_path, "[message]\nmax_segments = 1\n[provider.sandbox]\nlatency = 0.05\n")
+    started.append(smsd)
+    smsd.start()
+    ids = send_many(smsd, 150)
+    marked = 0
+    with redis.Redis(unix_socket_path=str(tmp_path / "var/redis.sock")) as client:
+
+        def half_is_sent() -> bool:
+            nonlocal marked
+            marked = max(marked, client.hlen("smsd:inflight"))
+            return smsd.log.count(" sent id=") >= len(ids) // 2
+
+        eventually(half_is_sent, what="half of them are sent")
+
+    # A kill leaves all of these in doubt. 100 ms of preparation and 50 ms to the answer are 7.
+    assert marked <= 20
 
 
 # -- SIGHUP -------------------------------------------------------------------------------------
@@ -350,15 +376,16 @@ def test_a_hangup_changes_rate_and_log_level(tmp_path: Path, started: list[Daemo
     ids = send_many(smsd, 10)
 
     # At the old rate this would take 50 s.
-    fast = '[rate]\nsegments_per_second = 40\n[message]\nmax_segments = 1\n[log]\nlevel = "debug"\n'
-    reconfigure(smsd, fast, "info reloaded rate=40.0 level=debug")
-    assert target(smsd) == "40.0"
+    fast = "[rate]\nsegments_per_second = 40\n[message]\nmax_segments = 1\n"
+    (smsd.directory / "config.toml").write_text(fast + '[log]\nlevel = "warning"\n')
+    smsd.signal(signal.SIGHUP)
+    eventually(lambda: target(smsd) == "40.0", what="the new rate")
     eventually(lambda: set(states(smsd, ids)) == {"sent"}, what="all are sent")
+    assert " sent id=" not in smsd.log
 
-    reconfigure(smsd, fast.replace("debug", "info"), "level=info")
-    length = len(smsd.log)
-    reconfigure(smsd, fast.replace("debug", "warning"), "level=info")
-    assert length
+    reconfigure(smsd, fast, "info reloaded rate=40.0 level=info")
+    message_id = smsd.send(message=TEXT, to=ANYBODY)["id"]
+    eventually(lambda: f" sent id={message_id} " in smsd.log, what="a line of it")
 
 
 def test_a_broken_configuration_is_told_at_a_hangup_and_ignored(smsd: Daemon) -> None:
@@ -591,6 +618,5 @@ def test_the_log_of_a_whole_life_tells_the_story_without_texts_or_numbers(smsd: 
     for word in ("listening address=", " lease ", " sent id=", "to=+1202*****0", " stopping"):
         assert word in smsd.log
     assert_discreet(smsd.log)
-    with contextlib.suppress(urllib.error.URLError):
+    with pytest.raises(urllib.error.URLError):
         smsd.call("GET", "/healthz")
-        raise AssertionError("it still listens")

@@ -1,0 +1,42 @@
+"""`make bench`: every measure, as one table. `--quick` shortens the runs, names choose some."""
+
+import argparse
+import os
+import platform
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.bench import bench_segment, measures
+from tests.bench.stage import Row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("names", nargs="*")
+    given = parser.parse_args()
+    seconds = 10 if given.quick else 60
+    turns = 3 if given.quick else 8
+    runs: dict[str, Callable[[Path], list[Row]]] = {
+        "segments": lambda _: bench_segment.run(),
+        "pace": lambda where: measures.pace(where, seconds, None, "alone"),
+        "pace-1000": lambda where: measures.pace(where, seconds, 1000, "1,000 POST/s"),
+        "pace-flood": lambda where: measures.pace(where, seconds, 0, "POST flat out"),
+        "intake": lambda where: measures.intake(where, "everysec", turns),
+        "intake-always": lambda where: measures.intake(where, "always", turns),
+        "drain": measures.drain,
+        "drain-http": measures.drain_over_http,
+        "footprint": measures.footprint,
+    }
+    print(f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.machine()}")
+    for name, measure in runs.items():
+        if given.names and name not in given.names:
+            continue
+        with tempfile.TemporaryDirectory(prefix="smsd-bench-") as where:
+            for what, figure, how in measure(Path(where)):
+                print(f"  {what:<44} {figure:>28}   {how}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""`python -m tests.chaos --runs 20 --seed 1 [--jobs 2]`: exit 0 if every run was clean."""
+
+import argparse
+import random
+import sys
+import traceback
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, as_completed
+
+from tests.chaos.run import RATE, Result, perform
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--texts", type=int, default=2000)
+    parser.add_argument("--seconds", type=float, default=8.0)
+    given = parser.parse_args()
+    print(f"seeds {given.seed} to {given.seed + given.runs - 1}", flush=True)
+
+    faults: Counter[str] = Counter()
+    passed = failed = texts = 0
+    with ProcessPoolExecutor(given.jobs) as pool:
+        runs = {
+            pool.submit(perform, seed, texts=given.texts, seconds=given.seconds): seed
+            for seed in range(given.seed, given.seed + given.runs)
+        }
+        for run in as_completed(runs):
+            try:
+                result = run.result()
+            except Exception:  # noqa: BLE001 - a run that broke is a failed run
+                failed += 1
+                print(f"seed {runs[run]}: BROKE\n{traceback.format_exc()}", flush=True)
+                continue
+            faults.update(result.done)
+            texts += sum(result.judgement.states.values())
+            passed, failed = passed + result.clean, failed + (not result.clean)
+            print(_line(result), flush=True)
+    print(f"{texts} texts, faults: {dict(faults)}")
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+def _line(result: Result) -> str:
+    states = ", ".join(f"{count} {state}" for state, count in result.judgement.states.items())
+    line = f"seed {result.seed}: {states}; worst window {result.worst} of {RATE}"
+    if result.clean:
+        return f"{line}; clean"
+    return f"{line}; NOT CLEAN: {result.judgement}, marks {result.marks}, {result.log}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
