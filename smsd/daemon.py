@@ -92,6 +92,8 @@ class Daemon:
             # What exists now exists for good: the collector need not look at it again.
             gc.collect()
             gc.freeze()
+            # The rest is short-lived and dies by its reference count; look for cycles seldom.
+            gc.set_threshold(50_000, 20, 50)
             systemd.notify("READY=1")
             await self._work(provider)
 

@@ -1,5 +1,8 @@
 """All metrics, declared once. Rule: a label takes few values: no number, id or text."""
 
+from collections.abc import Callable
+from functools import cache
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 
@@ -9,10 +12,10 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         registry = self.registry
-        self.outcomes = Counter(
+        outcomes = Counter(
             "smsd_outcomes", "What providers answered", ["outcome"], registry=registry
         )
-        self.settled = Counter(
+        settled = Counter(
             "smsd_messages_settled", "What became of attempts", ["verdict"], registry=registry
         )
         self.segments_started = Counter(
@@ -58,6 +61,9 @@ class Metrics:
         self.leader = Gauge(
             "smsd_lease_held", "Whether this daemon may dispatch", registry=registry
         )
+        # A label is looked up once, not at every message.
+        self.outcome: Callable[[str], Counter] = cache(outcomes.labels)
+        self.settled: Callable[[str], Counter] = cache(settled.labels)
         self._worst = 0
 
     def window(self, segments: int) -> None:

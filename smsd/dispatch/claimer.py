@@ -11,6 +11,7 @@ from smsd.store.connection import is_away
 from smsd.store.queue import LARGEST_ENTRY, Entry, Queue
 
 log = logging.getLogger("smsd.claim")
+AT_ONCE = 256  # entries a claim: parsing them is one turn of the loop
 PAUSE_S = 0.5  # before Redis is asked again after it was away
 
 
@@ -49,7 +50,7 @@ class Claimer:
                 await asyncio.sleep(PAUSE_S)
 
     async def _claim(self) -> None:
-        high_room, normal_room = self._window.room
+        high_room, normal_room = (min(room, AT_ONCE) for room in self._window.room)
         entries = await self._queue.claim(high_room, normal_room)
         if entries:
             await self.admit(entries)

@@ -203,7 +203,7 @@ class Dispatcher:
     def _over(self, held: Held, how: str, *, probe: bool) -> None:
         """It ended, or was found settled, without a submission."""
         log.info("not sent", extra={"id": held.message.id, "because": how})
-        self._metrics.settled.labels(how).inc()
+        self._metrics.settled(how).inc()
         self._window.forget(held.entry.name)
         if probe:
             self._hold.void()
@@ -217,7 +217,7 @@ class Dispatcher:
 
     def _learn(self, message: Message, outcome: Outcome, *, probe: bool) -> None:
         self._hold.saw(outcome, probe=probe)
-        self._metrics.outcomes.labels(type(outcome).__name__).inc()
+        self._metrics.outcome(type(outcome).__name__).inc()
         if isinstance(outcome, Throttled):
             pause = THROTTLE_PAUSE_S if outcome.retry_after is None else outcome.retry_after
             self._pace.pause(min(max(pause, 0.0), self._policy.max_delay))
@@ -230,7 +230,7 @@ class Dispatcher:
                 )
 
     def _log(self, message: Message, attempt: Attempt, outcome: Outcome, verdict: Verdict) -> None:
-        self._metrics.settled.labels(type(verdict).__name__.lower()).inc()
+        self._metrics.settled(type(verdict).__name__.lower()).inc()
         facts: dict[str, object] = {
             "id": message.id,
             "to": message.recipient,

@@ -12,7 +12,7 @@ from smsd.core.message import Message
 from smsd.store.queue import Entry
 
 LOOK_AHEAD_S = 2.0
-SMALLEST = 32  # texts a lane, at the slowest rates
+SMALLEST, LARGEST = 32, 4096  # texts a lane, at the slowest rates and at the fastest
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Window:
 
     def set_rate(self, rate: float) -> None:
         """Look as far ahead as this rate needs."""
-        self._room = max(SMALLEST, round(rate * LOOK_AHEAD_S))
+        self._room = min(max(SMALLEST, round(rate * LOOK_AHEAD_S)), LARGEST)
 
     @property
     def room(self) -> tuple[int, int]:

@@ -28,6 +28,7 @@ class Census:
     dead: int
     accepted: int
     ended: Mapping[str, int]  # sent, expired, suppressed, cancelled, dropped
+    adjusted: int  # differences that `smsd fsck --repair` found and booked; 0 where all is well
 
     @property
     def waiting(self) -> int:
@@ -37,7 +38,8 @@ class Census:
     @property
     def difference(self) -> int:
         """Accepted texts that are in no known place; 0, or Redis was changed by other hands."""
-        return self.accepted - self.waiting - self.dead - sum(self.ended.values())
+        over = sum(self.ended.values())
+        return self.accepted - self.waiting - self.dead - over - self.adjusted
 
 
 class Status:
@@ -75,13 +77,33 @@ class Status:
         mark = await self._server.read(lambda client: client.hget(inflight, name))
         return {"state": "sending", "attempts": text(mark).split(" ")[0]} if mark else {}
 
-    async def dead_letters(self, after: str, count: int) -> list[tuple[str, dict[str, str]]]:
+    async def dead_letters(
+        self, after: str, count: int, until: str = "+"
+    ) -> list[tuple[str, dict[str, str]]]:
         """Up to `count` dead letters behind the one with id `after` ("" for the first)."""
         start, dead = f"({after}" if after else "-", self._server.keys.dead
         found = await self._server.read(
-            lambda client: client.xrange(dead, min=start, max="+", count=count)
+            lambda client: client.xrange(dead, min=start, max=until, count=count)
         )
         return [(text(letter), _texts(fields)) for letter, fields in found or []]
+
+    async def dead_letter(self, letter: str) -> dict[str, str] | None:
+        """The dead letter with this id, or None."""
+        dead = self._server.keys.dead
+        found = await self._server.read(lambda client: client.xrange(dead, letter, letter))
+        return _texts(found[0][1]) if found else None
+
+    async def last_letter(self) -> str:
+        """Id of the dead letter that died last, or ""."""
+        dead = self._server.keys.dead
+        found = await self._server.read(lambda client: client.xrevrange(dead, count=1))
+        return text(found[0][0]) if found else ""
+
+    async def letter_of(self, message_id: str) -> str:
+        """Id of the dead letter that a text became, as far as its status knows, or ""."""
+        key = self._server.keys.message(message_id)
+        found = await self._server.read(lambda client: client.hget(key, "letter"))
+        return text(found) if found else ""
 
     async def census(self) -> Census:
         """Count every text."""
@@ -99,6 +121,7 @@ class Status:
                 state: count.get(state, 0)
                 for state in ("sent", "expired", "suppressed", "cancelled", "dropped")
             },
+            adjusted=count.get("adjusted", 0),
         )
 
     async def holder(self) -> str | None:

@@ -28,7 +28,8 @@ def require_token(tokens: Sequence[str]) -> Middleware:
                     401,
                     "unauthorized",
                     "this needs a header Authorization: Bearer <one of [http] tokens>",
-                    headers={"WWW-Authenticate": 'Bearer realm="smsd"'},
+                    # Whoever guesses must connect anew for each guess, and that is bounded.
+                    headers={"WWW-Authenticate": 'Bearer realm="smsd"', "Connection": "close"},
                 )
         return await handler(request)
 

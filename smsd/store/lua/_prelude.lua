@@ -68,18 +68,15 @@ local function tell(status, id, state, line, detail, facts)
   redis.call('XADD', EVENTS, 'MAXLEN', '~', MOST_EVENTS, '*', 'id', id, 'state', state, 'detail', detail or '')
 end
 
--- Take an entry out of its stream. Returns its fields, or nil and why not:
+-- Take an entry out of its stream. Returns 'settled', or why not:
 -- 'gone' (settled before) or 'marked' (another daemon's attempt is under way).
 -- `fact`: the provider took it; that holds whoever set the mark.
 local function settle(name, mark, fact)
   local stream, id = stream_of(name)
   local found = redis.call('HGET', INFLIGHT, name)
-  if found and found ~= mark and not fact then return nil, 'marked' end
+  if found and found ~= mark and not fact then return 'marked' end
   redis.call('XACK', stream, GROUP, id)
   if found == mark then redis.call('HDEL', INFLIGHT, name) end
-  local fields = entry_of(stream, id)
-  if not fields then return nil, 'gone' end
-  redis.call('XDEL', stream, id)
-  return fields
+  return redis.call('XDEL', stream, id) == 1 and 'settled' or 'gone'
 end
 

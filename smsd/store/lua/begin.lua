@@ -1,11 +1,13 @@
 -- begin: mark an entry in flight, if this daemon may send it.
 -- Returns 'begun', or why not: 'fenced' 'marked' 'gone' 'suppressed'.
+local held = redis.call('GET', LEASE) == OWNER
+redis.call('HDEL', INFLIGHT, '') -- a first write that Redis allows while it is full
+
 local function run(request)
   local name, mark = request.name, request.mark
   local found = redis.call('HGET', INFLIGHT, name)
   if found == mark then return 'begun' end -- our own reply was lost
-  redis.call('HDEL', INFLIGHT, '') -- a first write that Redis allows while it is full
-  if redis.call('GET', LEASE) ~= OWNER then return 'fenced' end
+  if not held then return 'fenced' end
   if found then return 'marked' end
   if not entry_of(stream_of(name)) then return 'gone' end
   if redis.call('SISMEMBER', OPTOUTS, request.recipient) == 1 then return 'suppressed' end

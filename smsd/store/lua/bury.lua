@@ -1,8 +1,9 @@
 -- bury: out of the stream, into the dead letters, with the reason; optionally suppress the recipient.
 local function run(request, keys)
   local id, status = request.id, keys[1]
-  local fields, why_not = settle(request.name, request.mark, false)
-  if not fields then return why_not end
+  local fields = entry_of(stream_of(request.name))
+  local how = settle(request.name, request.mark, false)
+  if how ~= 'settled' then return how end
   local ours = {
     'id', id, 'reason', request.reason, 'code', request.code, 'detail', request.detail,
     'attempts', request.attempts, 'failed_at', NOW, 'lane', string.sub(request.name, 1, 1),

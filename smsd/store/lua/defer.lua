@@ -2,8 +2,9 @@
 -- Without `attempts` it has never been in line: its `send_at` lies ahead.
 local function run(request, keys)
   local id, status = request.id, keys[1]
-  local fields, why_not = settle(request.name, request.mark, false)
-  if not fields then return why_not end
+  local fields = entry_of(stream_of(request.name))
+  local how = settle(request.name, request.mark, false)
+  if how ~= 'settled' then return how end
   -- An XADD may give any id, and the same one twice: a second text of this id goes by its entry's.
   if redis.call('ZSCORE', DEFERRED, id) then id = string.gsub(request.name, '^n', '') end
   local kept = without(fields, {id = true, attempts = true, priority = true, send_at = true})

@@ -1,0 +1,191 @@
+"""Finding and mending faults. Rule: a script looks at one instant, and mends what it sees there.
+
+So it is safe beside a running daemon, and told not to repair it changes nothing. What the daemon
+does by itself makes none of these faults: they are what deletions by hand, a lost failover or a
+restored backup leave behind.
+"""
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, Protocol, cast
+
+from redis.asyncio import Redis
+
+from smsd.store.scripts import Call
+from smsd.store.server import Server, text
+from smsd.store.status import Census, Status
+
+STEP = 200  # what one script looks at
+TRIES = 5  # to book a difference that changes under our hands
+
+Kind = Literal["entry", "mark", "deferred", "status", "counters"]
+
+ORPHAN = "was delivered and is not pending: nobody will ever send it"
+STRAY = "is marked in flight, but its entry is gone"
+NO_MESSAGE = "is due, but its message is gone: it can never be sent"
+NO_DUE = "has a message, but no due time: it would never be sent"
+MISSING = (
+    "accepted texts are in no place: entries or dead letters were deleted by other hands"
+    " (XDEL, XTRIM, DEL, ZREM), or a failover lost writes"
+)
+SURPLUS = (
+    "more texts are in known places than were accepted: a stream or smsd:counters was deleted or"
+    " restored from a backup, or dead letters were added by other hands"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that should not be. `remedy` is what was done, "" when nothing was."""
+
+    kind: Kind
+    name: str  # of the entry, or the message's id
+    why: str
+    remedy: str = ""
+
+
+class Fsck:
+    """One look at everything, in bounded steps."""
+
+    def __init__(self, server: Server, status: Status, *, repair: bool) -> None:
+        self._server = server
+        self._status = status
+        self._repair = repair
+
+    async def faults(self) -> AsyncGenerator[Fault, None]:
+        """Every fault, once. The counters come last: what was mended before may have moved them."""
+        looks = (self._entries, self._marks, self._deferred, self._statuses, self._counters)
+        for look in looks:
+            seen: set[str] = set()  # a SCAN may tell the same thing twice
+            async with aclosing(look()) as faults:
+                async for fault in faults:
+                    if fault.name not in seen:
+                        seen.add(fault.name)
+                        yield fault
+
+    async def _entries(self) -> AsyncGenerator[Fault, None]:
+        for lane in "hn":
+            after, more = "", True
+            while more:
+                request = {"lane": lane, "after": after, "count": STEP}
+                reply = await self._ask("fsck_entries", request)
+                next_, orphans = cast("tuple[bytes, list[bytes]]", reply)
+                for name in orphans:
+                    yield self._fault("entry", name, ORPHAN, "pending again; recovery takes it in")
+                after = text(next_)
+                more = after != ""
+
+    async def _marks(self) -> AsyncGenerator[Fault, None]:
+        inflight = self._server.keys.inflight
+        async for names in self._scan(_fields_of(inflight)):
+            for name in cast("list[bytes]", await self._ask("fsck_marks", {"names": names})):
+                yield self._fault("mark", name, STRAY, "unmarked")
+
+    async def _deferred(self) -> AsyncGenerator[Fault, None]:
+        keys = self._server.keys
+        for step in (_members_of(keys.deferred), _fields_of(keys.deferred_messages)):
+            async for ids in self._scan(step):
+                reply = await self._ask("fsck_deferred", {"ids": ids}, self._statuses_of(ids))
+                for id_, missing, state in cast("list[list[bytes]]", reply):
+                    yield self._deferred_fault(id_, text(missing), text(state))
+
+    def _deferred_fault(self, id_: bytes, missing: str, state: str) -> Fault:
+        if missing == "message":
+            return self._fault("deferred", id_, NO_MESSAGE, "removed; the text is lost")
+        if state == "deferred":
+            return self._fault("deferred", id_, NO_DUE, "deferred again")
+        said = f"its status says {state}" if state else "no status tells whether it was sent"
+        remedy = "set aside as a dead letter in doubt"
+        return self._fault("deferred", id_, f"{NO_DUE}; {said}", remedy)
+
+    async def _statuses(self) -> AsyncGenerator[Fault, None]:
+        prefix = self._server.keys.message("")
+        async for keys in self._scan(_keys_with(prefix)):
+            ids = [key.removeprefix(prefix) for key in keys]
+            reply = await self._ask("fsck_statuses", {"ids": ids}, keys)
+            for id_, state in cast("list[list[bytes]]", reply):
+                why = f"is nowhere, though its status says {text(state)}"
+                yield self._fault("status", id_, why, "marked lost")
+
+    async def _counters(self) -> AsyncGenerator[Fault, None]:
+        census = await self._status.census()
+        for _ in range(TRIES):
+            if census.difference == 0:
+                return
+            if await self._book(census):
+                remedy = f"booked as adjusted: {census.difference:+d}"
+                yield Fault("counters", *_explained(census.difference), remedy)
+                return
+            census = await self._status.census()
+        yield Fault("counters", *_explained(census.difference))
+
+    async def _book(self, census: Census) -> bool:
+        """Whether the difference is booked; not if another has booked one since the count."""
+        if not self._repair:
+            return False
+        request = {"adjusted": str(census.adjusted), "difference": census.difference}
+        return await self._ask("fsck_counters", request) == b"booked"
+
+    def _fault(self, kind: Kind, name: bytes, why: str, remedy: str) -> Fault:
+        return Fault(kind, text(name), why, remedy if self._repair else "")
+
+    def _statuses_of(self, ids: Sequence[str]) -> list[str]:
+        return [self._server.keys.message(id_) for id_ in ids]
+
+    async def _ask(
+        self, script: str, request: Mapping[str, object], keys: Sequence[str] = ()
+    ) -> object:
+        request = {**request, "repair": self._repair}
+        return await self._server.ask(Call(script, request, keys))
+
+    async def _scan(self, step: "Step") -> AsyncIterator[list[str]]:
+        """The names that a SCAN of some kind tells, a script's worth at a time."""
+        cursor = 0
+        while True:
+            cursor, names = await self._server.read(partial(step, cursor=cursor))
+            for at in range(0, len(names), STEP):
+                yield [text(name) for name in names[at : at + STEP]]
+            if cursor == 0:
+                return
+
+
+class Step(Protocol):
+    """One step of a scan: where to go on, and what it told."""
+
+    def __call__(self, client: Redis, *, cursor: int) -> Awaitable[tuple[int, list[bytes]]]:
+        """Go on from `cursor`, 0 at first; it is 0 again at the end."""
+        ...
+
+
+def _fields_of(key: str) -> Step:
+    async def step(client: Redis, *, cursor: int) -> tuple[int, list[bytes]]:
+        next_, found = await client.hscan(key, cursor, count=STEP)
+        return next_, [cast("bytes", name) for name in found]
+
+    return step
+
+
+def _members_of(key: str) -> Step:
+    async def step(client: Redis, *, cursor: int) -> tuple[int, list[bytes]]:
+        next_, found = await client.zscan(key, cursor, count=STEP)
+        return next_, [cast("bytes", member) for member, _ in found]
+
+    return step
+
+
+def _keys_with(prefix: str) -> Step:
+    pattern = re.sub(r"([\\*?\[\]^])", r"\\\1", prefix) + "*"
+
+    async def step(client: Redis, *, cursor: int) -> tuple[int, list[bytes]]:
+        next_, found = await client.scan(cursor, match=pattern, count=STEP)
+        return next_, [cast("bytes", key) for key in found]
+
+    return step
+
+
+def _explained(difference: int) -> tuple[str, str]:
+    """How many texts, and why."""
+    return str(abs(difference)), MISSING if difference > 0 else SURPLUS

@@ -1,0 +1,30 @@
+-- fsck_statuses: texts that by their status are waiting or dead, and are nowhere. Keys: the status of each id.
+-- Returns {id, what its status says} of each. Mended: marked lost.
+local function is_there(id, status)
+  local state, name, letter = unpack(redis.call('HMGET', status, 'state', 'entry', 'letter'))
+  if state == 'deferred' then
+    return state, redis.call('ZSCORE', DEFERRED, id) or redis.call('HGET', MESSAGES, id)
+  elseif state == 'dead' then
+    return state, entry_of(DEAD, letter or '')
+  elseif state == 'queued' then
+    local fields = entry_of(stream_of(name or (string.sub(id, 1, 1) == 'h' and id or 'n' .. id)))
+    return state, fields and (field_of(fields, 'id') or id) == id
+  end
+  return state, true
+end
+
+local function run(request, keys)
+  local lost = {}
+  for i, id in ipairs(request.ids) do
+    local status = keys[i]
+    local state, there = is_there(id, status)
+    if not there then
+      lost[#lost + 1] = {id, state}
+      if request.repair then
+        tell(status, id, 'lost', NOW .. ' lost it was ' .. state .. ' and is nowhere', 'fsck')
+        redis.call('PEXPIRE', status, KEEP_STATUS)
+      end
+    end
+  end
+  return lost
+end

@@ -1,0 +1,209 @@
+"""One caller's connection. Rule: it holds little, and whoever makes us wait is let go in time.
+
+aiohttp serves it; what is added here are the limits that aiohttp leaves to a proxy in front: time
+for the headers and for taking in an answer, octets before a request is whole, a small read at
+once. What aiohttp itself refuses is answered in JSON, and counted instead of logged: the octets
+of a bad request may be anybody's text or token.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, cast
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from smsd.web.errors import json_response
+
+READ = 16_384  # octets read at once, and about as many again before reading stops
+LARGEST_HEADERS = 32_768  # octets of a request that has not begun: headers, and READ of its body
+KEEP_ALIVE_S = 75.0  # idle between two requests; more than the 60 s of common load balancers
+
+_CALLERS_FAULTS = (HttpProcessingError, web.RequestPayloadError)
+# What aiohttp is to do. Its own limits are for one header; LARGEST_HEADERS is for all of them.
+_SERVING: dict[str, Any] = {
+    "keepalive_timeout": KEEP_ALIVE_S,
+    "access_log": None,
+    "max_headers": 100,
+    "read_bufsize": READ // 2,  # it stops reading at twice this
+}
+
+
+@dataclass
+class Bounds:
+    """What every connection has in common."""
+
+    header_timeout_s: float
+    answer_timeout_s: float
+    clock: Callable[[], float]
+    # Nothing is awaited between a read and its use, so one buffer serves all connections.
+    buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(READ)))
+    open: "set[Connection]" = field(default_factory=set)
+    refused: Counter[str] = field(default_factory=Counter)  # by a few words of our own
+
+
+def farewell(status: int, code: str, message: str, *headers: str) -> bytes:
+    """An answer before there is a request to answer; the connection is closed after it."""
+    body = f'{{"error":{{"code":"{code}","message":"{message}"}}}}\n'
+    head = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        *headers,
+        "Connection: close",
+    )
+    return "\r\n".join((*head, "", body)).encode()
+
+
+_TOO_LARGE = farewell(431, "headers_too_large", "the headers are too large to be read")
+
+
+class Connection(web.RequestHandler, asyncio.BufferedProtocol):
+    """aiohttp's connection, bounded. `asyncio.BufferedProtocol` makes each read a small one."""
+
+    __slots__ = (
+        "_at_end",
+        "_bounds",
+        "_closing_since",
+        "_early",
+        "_owing_since",
+        "_serving",
+        "_unread_since",
+        "_wire",
+    )
+
+    def __init__(self, server: web.Server, bounds: Bounds, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(server, loop=loop, **_SERVING)
+        self._bounds = bounds
+        self._wire: asyncio.Transport
+        self._serving: web.BaseRequest | None = None
+        self._early = 0  # octets since the last request
+        self._at_end = False  # the caller will send nothing more
+        # Times since when the caller makes us wait, or None.
+        self._owing_since: float | None = None  # for a whole request
+        self._unread_since: float | None = None  # for taking in an answer
+        self._closing_since: float | None = None  # for taking in the last one
+
+    # -- what asyncio tells us ------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is open."""
+        self._wire = cast("asyncio.Transport", transport)
+        self._owing_since = self._bounds.clock()
+        self._bounds.open.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """It is closed."""
+        self._bounds.open.discard(self)
+        super().connection_lost(exc)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next octets go."""
+        return self._bounds.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Octets came in."""
+        if self._serving is None:
+            if self._owing_since is None:
+                self._owing_since = self._bounds.clock()
+            self._early += nbytes
+            if self._early > LARGEST_HEADERS:
+                self._bounds.refused["headers_too_large"] += 1
+                self._wire.write(_TOO_LARGE)
+                self.force_close()
+                return
+        self.data_received(bytes(self._bounds.buffer[:nbytes]))
+
+    def eof_received(self) -> bool | None:  # type: ignore[override] # aiohttp says None
+        """The caller sends nothing more; it may still listen for an answer. True: stay open."""
+        self._at_end = True
+        if self._serving is not None:
+            return self._answer_and_close(self._serving)
+        return self._early > 0  # perhaps a whole request that is about to begin
+
+    def pause_writing(self) -> None:
+        """The caller does not take in what we say."""
+        self._unread_since = self._bounds.clock()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self._unread_since = None
+        super().resume_writing()
+
+    # -- what the application tells us ------------------------------------------------------------
+
+    def began(self, request: web.BaseRequest) -> None:
+        """A request is whole but for its body."""
+        self._serving = request
+        self._owing_since = None
+        self._early = 0
+        if self._at_end and not self._answer_and_close(request):
+            self.force_close()
+
+    def ended(self, request: web.BaseRequest) -> None:
+        """It has its answer; what is left of its body aiohttp reads and forgets."""
+        request.content.on_eof(self._rest)
+
+    def _rest(self) -> None:
+        self._serving = None
+
+    def _answer_and_close(self, request: web.BaseRequest) -> bool:
+        whole = request.content.is_eof()
+        if whole:
+            self.close()  # as soon as the answer is out
+        return whole
+
+    # -- limits ---------------------------------------------------------------------------------
+
+    def look(self, now: float) -> None:
+        """Let go of a caller that makes us wait for too long."""
+        patience = now - self._bounds.answer_timeout_s
+        if self._wire.is_closing():
+            if self._closing_since is None:
+                self._closing_since = now
+            elif self._closing_since < patience:
+                self._abort()
+        elif self._unread_since is not None and self._unread_since < patience:
+            self._abort()
+        elif self._owes_since_before(now - self._bounds.header_timeout_s):
+            self._bounds.refused["headers_timeout"] += 1
+            self.force_close()
+
+    def _owes_since_before(self, then: float) -> bool:
+        return self._owing_since is not None and self._owing_since < then
+
+    def _abort(self) -> None:
+        self._bounds.refused["answer_not_read"] += 1
+        self._wire.abort()
+
+    # -- what is no request -----------------------------------------------------------------------
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer octets that are no HTTP, repeating none of them."""
+        if not isinstance(exc, _CALLERS_FAULTS):
+            return super().handle_error(request, status, exc, message)  # a bug: logged as one
+        self._bounds.refused["no_http"] += 1
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer is under way already")
+        error = {"code": "bad_request", "message": "this is no HTTP request that can be read"}
+        response = json_response({"error": error}, status=400)
+        response.force_close()
+        return response
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Log a bug; count what is the caller's fault, like a body that is no gzip."""
+        if isinstance(kw.get("exc_info"), _CALLERS_FAULTS):
+            self._bounds.refused["no_http"] += 1
+        else:
+            super().log_exception(*args, **kw)

@@ -1,0 +1,100 @@
+"""Before a handler runs. Rule: requests begin a few at a time, and their bodies share one bound."""
+
+import asyncio
+from collections import deque
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from smsd.web.connection import Connection
+from smsd.web.errors import RETRY_AFTER_S, ApiError, Handler
+
+AT_ONCE = 8  # requests that begin in one turn of the loop, so that no flood holds up the pace
+BODIES = 64  # of the largest size that may be in memory at once; of small ones, that many more
+
+
+def in_turn() -> Middleware:
+    """A middleware that lets requests begin in the order they came, a few each turn of the loop.
+
+    It also tells the connection where its request begins and ends.
+    """
+    turns = _Turns()
+
+    @web.middleware
+    async def wait(request: web.Request, handler: Handler) -> web.StreamResponse:
+        connection = request.protocol
+        if not isinstance(connection, Connection):  # a test's own server
+            return await handler(request)
+        connection.began(request)
+        try:
+            await turns.wait()
+            return await handler(request)
+        finally:
+            connection.ended(request)
+
+    return wait
+
+
+class _Turns:
+    def __init__(self) -> None:
+        self._free = AT_ONCE
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._ticking = False
+
+    async def wait(self) -> None:
+        if not self._ticking:
+            self._ticking = True
+            asyncio.get_running_loop().call_soon(self._tick)
+        if self._free:
+            self._free -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        await turn
+
+    def _tick(self) -> None:
+        """Once a turn of the loop, while there are requests."""
+        self._free = AT_ONCE
+        while self._waiting and self._free:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                self._free -= 1
+        self._ticking = self._free < AT_ONCE
+        if self._ticking:
+            asyncio.get_running_loop().call_soon(self._tick)
+
+
+def bounded_bodies(max_body: int) -> Middleware:
+    """A middleware that refuses a body for which there is no memory left at this moment.
+
+    A body counts from its headers to its answer: while Redis is away, answers wait and bodies
+    would pile up. One that does not say its size, or is compressed, counts as the largest.
+    """
+    most, held = BODIES * max_body, 0
+
+    @web.middleware
+    async def reserve(request: web.Request, handler: Handler) -> web.StreamResponse:
+        nonlocal held
+        octets = _octets(request, max_body)
+        if held + octets > most:
+            raise ApiError(
+                503,
+                "busy",
+                "too many bodies are being read",
+                headers={"Retry-After": RETRY_AFTER_S, "Connection": "close"},
+            )
+        held += octets
+        try:
+            return await handler(request)
+        finally:
+            held -= octets
+
+    return reserve
+
+
+def _octets(request: web.Request, most: int) -> int:
+    if not request.body_exists:
+        return 0
+    stated = None if "Content-Encoding" in request.headers else request.content_length
+    return most if stated is None else min(stated, most)
