@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import cast
 
 from aiohttp import web
 from pydantic import ValidationError
@@ -46,6 +47,7 @@ from smsd.store.queue import Queue
 from smsd.store.server import Server
 from smsd.store.status import Status
 from smsd.web import app
+from smsd.web.listener import Listener, room_for
 from smsd.web.messages import Messages
 from smsd.web.operations import Operations
 from smsd.web.send import Send, SendLimits
@@ -179,16 +181,26 @@ class Daemon:
 
     @asynccontextmanager
     async def _intake(self) -> AsyncIterator[None]:
-        http = self._settings.http
-        runner = web.AppRunner(self._app(), access_log=None, handle_signals=False)
+        settings, http = self._settings, self._settings.http
+        runner = web.AppRunner(self._app(), handle_signals=False)
         await runner.setup()
+        listener = Listener(
+            cast("web.Server", runner.server),
+            max_connections=room_for(http.max_connections, settings.provider.max_in_flight),
+            header_timeout_s=http.header_timeout,
+            answer_timeout_s=http.body_timeout,
+        )
         try:
-            for address in await self._listen(runner):
+            for address in await self._listen(listener):
                 log.info("listening", extra={"address": address})
             yield
         finally:
-            async with asyncio.timeout(http.body_timeout + DRAIN_GRACE_S):
-                await runner.cleanup()
+            listener.close()
+            try:
+                async with asyncio.timeout(http.body_timeout + DRAIN_GRACE_S):
+                    await runner.cleanup()
+            finally:
+                listener.stop()
 
     def _app(self) -> web.Application:
         settings, http = self._settings, self._settings.http
@@ -207,7 +219,7 @@ class Daemon:
             max_body=http.max_body,
         )
 
-    async def _listen(self, runner: web.AppRunner) -> list[str]:
+    async def _listen(self, listener: Listener) -> list[str]:
         """Open the doors: those that systemd holds for us, or else our own."""
         http = self._settings.http
         sockets = systemd.listen_fds()
@@ -216,16 +228,16 @@ class Daemon:
                 host = sock.getsockname()[0]
                 if not is_loopback(host):
                     raise StartError(f"systemd listens on {host}; that needs [http] tokens")
-            await web.SockSite(runner, sock).start()
+            listener.adopt(sock)
         if not sockets:
             try:
-                await web.TCPSite(runner, http.host, http.port).start()
+                await listener.listen(http.host, http.port)
             except OSError as error:
                 raise StartError(
                     f"cannot listen on {http.host} port {http.port}: {error.strerror}"
                     " ([http] host, port)"
                 ) from None
-        return [_shown(address) for address in runner.addresses]
+        return [_shown(address) for address in listener.addresses]
 
     def _readiness(self) -> Mapping[str, object]:
         up, held = self._availability.up, self._hold.reason

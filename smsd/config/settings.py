@@ -80,6 +80,8 @@ class Http(Table):
     tokens: Tokens = Field((), validate_default=True)
     max_body: int = Field(1_048_576, ge=1)  # bytes
     max_recipients: int = Field(1000, ge=1)  # numbers in one request
+    max_connections: int = Field(1000, ge=1, le=100_000)
+    header_timeout: float = Field(10.0, gt=0)  # seconds
     body_timeout: float = Field(10.0, gt=0)  # seconds
 
     @field_validator("tokens")

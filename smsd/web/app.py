@@ -6,6 +6,7 @@ from aiohttp import web
 
 from smsd.web.auth import require_token
 from smsd.web.errors import errors_as_json
+from smsd.web.guard import bounded_bodies, in_turn
 from smsd.web.messages import Messages
 from smsd.web.operations import Operations
 from smsd.web.send import Send
@@ -21,7 +22,10 @@ def build(
 ) -> web.Application:
     """Everything that smsd answers by HTTP."""
     guards = [require_token(tokens)] if tokens else []
-    app = web.Application(middlewares=[errors_as_json, *guards], client_max_size=max_body)
+    app = web.Application(
+        middlewares=[errors_as_json, in_turn(), *guards, bounded_bodies(max_body)],
+        client_max_size=max_body,
+    )
     app.router.add_post("/send", send.handle)
     app.router.add_get("/messages/{id}", messages.show)
     app.router.add_delete("/messages/{id}", messages.cancel)

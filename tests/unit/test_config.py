@@ -68,6 +68,10 @@ KEYS = {
     ),
     "http.max_body": Key("7", 7, COUNT),
     "http.max_recipients": Key("7", 7, COUNT),
+    "http.max_connections": Key(
+        "7", 7, {**COUNT, "100001": "expected less than or equal to 100000, got 100001"}
+    ),
+    "http.header_timeout": Key("0.5", 0.5, SECONDS),
     "http.body_timeout": Key("0.5", 0.5, SECONDS),
     "redis.url": Key(
         f"redis://:{HUSH}@db/0",
