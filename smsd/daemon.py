@@ -43,10 +43,13 @@ from smsd.store.connection import Availability, connect, is_away, persistence
 from smsd.store.embedded import Embedded, EmbeddedError
 from smsd.store.keys import Keys
 from smsd.store.lease import Lease
+from smsd.store.letters import Letters
 from smsd.store.queue import Queue
 from smsd.store.server import Server
 from smsd.store.status import Status
+from smsd.store.witness import Loss, Witness
 from smsd.web import app
+from smsd.web.dead_letters import DeadLetters
 from smsd.web.listener import Listener, room_for
 from smsd.web.messages import Messages
 from smsd.web.operations import Operations
@@ -71,13 +74,13 @@ class Daemon:
         self._settings = settings
         self._config_path = config_path
         self._owner = owner.name()
-        self._keys = Keys(settings.redis.prefix)
         self._limits = Limits(settings.message.max_segments, settings.message.default_from)
         self._metrics = Metrics()
         self._availability = Availability(changed=self._redis_changed)
         self._stopping = asyncio.Event()
         self._hold = Hold(clock=clock, changed=self._hold_changed)
         self._tenure: Tenure | None = None
+        self._examined = False  # Redis, for what it may lose
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises `StartError`, `ConfigError`, `EmbeddedError`."""
@@ -85,8 +88,7 @@ class Daemon:
         async with AsyncExitStack() as stack:
             url = await self._redis_url(stack)
             self._connect(url, stack)
-            with suppress(Exception):  # if it is away, intake says so and dispatch waits for it
-                await self._server.read(lambda client: client.ping())
+            await self._examine_redis()  # if it is away, intake says so and dispatch waits for it
             await provider.start()
             stack.push_async_callback(provider.close)
             await stack.enter_async_context(self._intake())
@@ -141,34 +143,38 @@ class Daemon:
 
     def _connect(self, url: str, stack: AsyncExitStack) -> None:
         settings = self._settings
-        writer = connect(url, connections=WRITERS, timeout_s=3.0)
+        witness = Witness(
+            Keys(settings.redis.prefix).intake(self._owner), lost=self._redis_lost, now_ms=now_ms
+        )
+        writer = connect(url, connections=WRITERS, timeout_s=3.0, greet=witness.greet)
         reader = connect(url, connections=1, timeout_s=5.0)
         renewer = connect(url, connections=1, timeout_s=1.0)
         for client in (writer, reader, renewer):
             stack.push_async_callback(client.aclose)
-        self._server = self._server_over(writer, self._availability)
+        self._server = self._server_over(writer, self._availability, witness)
         # Its own connection and its own view of Redis: a busy pool must not cost us the lease.
         leasing = self._server_over(renewer, Availability())
         self._lease = Lease(leasing, life_s=settings.redis.lease, clock=clock)
         self._arrivals = Arrivals(self._server, reader)
         self._status = Status(self._server)
-        self._queue = Queue(
-            self._server,
-            max_length=settings.queue.max_length,
-            keep_idempotency_ms=settings.queue.keep_idempotency * 1000,
+        self._queue = build_queue(settings, self._server)
+
+    def _server_over(
+        self, client: Redis, availability: Availability, witness: Witness | None = None
+    ) -> Server:
+        return build_server(
+            self._settings, client, availability, owner=self._owner, witness=witness
         )
 
-    def _server_over(self, client: Redis, availability: Availability) -> Server:
-        kept = self._settings.queue
-        return Server(
-            client,
-            self._keys,
-            owner=self._owner,
-            availability=availability,
-            now_ms=now_ms,
-            keep_status_ms=kept.keep_status * 1000,
-            max_events=kept.max_events,
-        )
+    def _redis_lost(self, loss: Loss) -> None:
+        self._metrics.redis_lost.labels("text").inc(loss.texts)
+        self._metrics.redis_lost.labels("settlement").inc(loss.settlements)
+        if loss.texts:
+            facts = {"first": loss.first, "last": loss.last, "complete": loss.complete}
+            log.error("redis lost its last writes: texts", extra={"texts": loss.texts} | facts)
+        if loss.settlements:
+            facts = {"settled_again": loss.settlements, "complete": loss.complete}
+            log.error("redis lost its last writes: settlements", extra=facts)
 
     def _redis_changed(self, up: bool, reason: str) -> None:  # noqa: FBT001 - a callback
         self._metrics.redis_up.set(up)
@@ -214,6 +220,11 @@ class Daemon:
         return app.build(
             send,
             Messages(self._queue, self._status),
+            DeadLetters(
+                Letters(self._queue, self._status),
+                max_body=http.max_body,
+                body_timeout_s=http.body_timeout,
+            ),
             Operations(self._metrics, self._readiness),
             tokens=[token.get_secret_value() for token in http.tokens],
             max_body=http.max_body,
@@ -246,7 +257,8 @@ class Daemon:
             "redis": {"up": up, "reason": self._availability.reason},
             "dispatch": {
                 "role": "active" if self._lease.held else "standby",
-                "lease_holder": self._lease.holder,
+                "lease_holder": self._lease.holder,  # as last seen
+                "this_daemon": self._owner,
                 "held": held,
             },
             "stopping": self._stopping.is_set(),
@@ -331,20 +343,39 @@ class Daemon:
     # -- what goes on beside --------------------------------------------------------------------
 
     async def _prepare_redis(self) -> None:
-        """Wait for Redis, make the groups, and say what the server may lose."""
+        """Wait for Redis, and make the groups."""
         while not self._stopping.is_set():
             try:
-                await self._server.ensure_groups()
-                if self._settings.redis.url.get_secret_value() != "embedded":
-                    found = await self._server.read(persistence)
-                    for warning in found.warnings:
-                        log.warning("persistence", extra={"warning": warning})
+                if await self._examine_redis():
+                    await self._server.ensure_groups()
+                    return
             except Exception as error:
                 if not is_away(error):
                     raise
-                await asyncio.sleep(0.5)
-            else:
-                return
+            await asyncio.sleep(0.5)
+
+    async def _examine_redis(self) -> bool:
+        """Say once what an external server may lose; False: it is away. Raises `StartError`."""
+        redis = self._settings.redis
+        if self._examined:
+            return True
+        try:
+            found = await self._server.read(
+                lambda client: persistence(
+                    client, prefix=redis.prefix, replicas_ack=redis.replicas_ack
+                )
+            )
+        except Exception as error:
+            if not is_away(error):
+                raise
+            return False
+        if found.fault:
+            raise StartError(found.fault)
+        self._examined = True
+        if redis.url.get_secret_value() != "embedded":
+            for warning in found.warnings:
+                log.warning("persistence", extra={"warning": warning})
+        return True
 
     async def _count_texts(self) -> None:
         while True:
@@ -360,12 +391,14 @@ class Daemon:
                 "in_flight": census.inflight,
                 "deferred": census.deferred,
                 "dead": census.dead,
+                "adjusted": census.adjusted,
             }
             for place, texts in (places | dict(census.ended)).items():
                 self._metrics.texts.labels(place).set(texts)
             self._metrics.difference.set(census.difference)
             if census.difference:
-                log.error("texts unaccounted for", extra={"difference": census.difference})
+                facts = {"difference": census.difference, "look": "smsd fsck"}
+                log.error("texts unaccounted for", extra=facts)
             await asyncio.sleep(CENSUS_S)
 
     async def _feed_watchdog(self) -> None:
@@ -418,6 +451,38 @@ def build_provider(settings: Settings, config_path: Path) -> Provider:
     return kind.build(options, timeout_s=chosen.timeout, max_in_flight=chosen.max_in_flight)
 
 
+def build_server(
+    settings: Settings,
+    client: Redis,
+    availability: Availability,
+    *,
+    owner: str,
+    witness: Witness | None = None,
+) -> Server:
+    """Redis as everything in the store sees it."""
+    kept = settings.queue
+    return Server(
+        client,
+        Keys(settings.redis.prefix),
+        owner=owner,
+        availability=availability,
+        now_ms=now_ms,
+        keep_status_ms=kept.keep_status * 1000,
+        max_events=kept.max_events,
+        witness=witness,
+        replicas_ack=settings.redis.replicas_ack,
+    )
+
+
+def build_queue(settings: Settings, server: Server) -> Queue:
+    """The queue with its configured bounds."""
+    return Queue(
+        server,
+        max_length=settings.queue.max_length,
+        keep_idempotency_ms=settings.queue.keep_idempotency * 1000,
+    )
+
+
 def clock() -> int:
     """Monotonic nanoseconds that go on while the machine is suspended, where there are such."""
     return time.clock_gettime_ns(_CLOCK)
@@ -450,4 +515,13 @@ def serve(config_path: Path) -> None:
         stop_logging()
 
 
-__all__ = ["ConfigError", "EmbeddedError", "StartError", "build_provider", "serve"]
+__all__ = [
+    "ConfigError",
+    "EmbeddedError",
+    "StartError",
+    "build_provider",
+    "build_queue",
+    "build_server",
+    "now_ms",
+    "serve",
+]

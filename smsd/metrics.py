@@ -57,6 +57,9 @@ class Metrics:
             "smsd_texts_difference", "Accepted texts that are in no known place", registry=registry
         )
         self.redis_up = Gauge("smsd_redis_up", "Whether Redis answers", registry=registry)
+        self.redis_lost = Counter(
+            "smsd_redis_lost", "What Redis had answered and then lost", ["what"], registry=registry
+        )
         self.held = Gauge("smsd_dispatch_held", "Whether dispatch is held", registry=registry)
         self.leader = Gauge(
             "smsd_lease_held", "Whether this daemon may dispatch", registry=registry

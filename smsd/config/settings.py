@@ -5,6 +5,7 @@ Types are strict: what TOML says is taken as said, `port = "8080"` is a fault.
 """
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -23,12 +24,12 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from smsd.core import message, number
-from smsd.core.outcome import InDoubtPolicy, RetryPolicy
+from smsd.core import endpoint, message, number
+from smsd.core.outcome import InDoubtHighPolicy, InDoubtPolicy, RetryPolicy
 
 SHORTEST_TOKEN = 16  # characters: what cannot be guessed over a network
 LONGEST_PREFIX = 64  # characters: it stands in the name of every key
-REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+REDIS_SCHEMES = tuple(f"{scheme}://" for scheme in endpoint.SCHEMES)
 
 
 def is_loopback(host: str) -> bool:
@@ -99,15 +100,28 @@ class Redis(Table):
     url: SecretStr = SecretStr("embedded")  # may hold a password
     prefix: str = "smsd:"
     data_dir: Directory = Path("var")  # of the embedded server
+    replicas_ack: int = Field(0, ge=0, le=100)
     lease: float = Field(10.0, ge=1)  # seconds
 
     @field_validator("url")
     @classmethod
     def _reachable(cls, url: SecretStr) -> SecretStr:
-        value = url.get_secret_value()
-        if value != "embedded" and not value.startswith(REDIS_SCHEMES):
+        if (value := url.get_secret_value()) == "embedded":
+            return url
+        if not value.startswith(REDIS_SCHEMES):
             raise ValueError(f'expected "embedded", or a URL with {", ".join(REDIS_SCHEMES)}')
+        for option, path in endpoint.parse(value).files.items():
+            if not os.access(path, os.R_OK):
+                raise ValueError(f"expected {option} to name a file that can be read")
         return url
+
+    @field_validator("replicas_ack")
+    @classmethod
+    def _replicated(cls, replicas_ack: int, info: ValidationInfo) -> int:
+        url = info.data.get("url")  # absent: its own fault is reported already
+        if replicas_ack and url and url.get_secret_value() == "embedded":
+            raise ValueError("expected 0, since the embedded server has no replicas")
+        return replicas_ack
 
     @field_validator("prefix")
     @classmethod
@@ -157,6 +171,7 @@ class Retry(Table):
     initial_delay: float = Field(1.0, gt=0)  # seconds
     max_delay: float = Field(900.0, gt=0)  # seconds
     in_doubt: InDoubtPolicy = "dead-letter"
+    in_doubt_high: InDoubtHighPolicy = ""  # "": as in_doubt
 
     @field_validator("max_delay")
     @classmethod
@@ -168,7 +183,13 @@ class Retry(Table):
     @property
     def policy(self) -> RetryPolicy:
         """The same, in the core's own words."""
-        return RetryPolicy(self.max_attempts, self.initial_delay, self.max_delay, self.in_doubt)
+        return RetryPolicy(
+            self.max_attempts,
+            self.initial_delay,
+            self.max_delay,
+            self.in_doubt,
+            self.in_doubt_high,
+        )
 
 
 class Message(Table):

@@ -9,6 +9,7 @@ from typing import Literal, assert_never
 
 Scope = Literal["message", "recipient", "sender", "account"]
 InDoubtPolicy = Literal["dead-letter", "resend"]
+InDoubtHighPolicy = Literal["dead-letter", "resend", ""]  # of high priority; "": no other
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,11 @@ class RetryPolicy:
     initial_delay: float = 1.0
     max_delay: float = 900.0
     in_doubt: InDoubtPolicy = "dead-letter"
+    in_doubt_high: InDoubtHighPolicy = ""
+
+    def when_in_doubt(self, *, high: bool) -> InDoubtPolicy:
+        """What to do with a text that nobody can tell about."""
+        return (self.in_doubt_high if high else "") or self.in_doubt
 
     def backoff(self, attempt: int, chance: float) -> float:
         """Seconds before attempt `attempt + 1`: exponential, full jitter. `chance` in [0, 1)."""
@@ -131,13 +137,14 @@ def blame(outcome: Outcome, *, own_sender: bool) -> Outcome:
 def decide(  # noqa: C901, PLR0911, PLR0912 - one case per outcome: it reads as a table
     outcome: Outcome,
     *,
+    high: bool,
     attempt: int,
     now_ms: int,
     policy: RetryPolicy,
     provider_down: bool,
     chance: float,
 ) -> Verdict:
-    """The verdict on `outcome` of attempt number `attempt` (from 1)."""
+    """The verdict on `outcome` of attempt number `attempt` (from 1). `high`: its priority."""
     match outcome:
         case Accepted(provider_id, segments):
             return Ack(provider_id, segments)
@@ -153,7 +160,7 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - one case per outcome: it reads as 
                 return Hold(reason)
             return _again("exhausted", reason, attempt, policy, now_ms=now_ms, chance=chance)
         case InDoubt(reason):
-            if policy.in_doubt == "dead-letter":
+            if policy.when_in_doubt(high=high) == "dead-letter":
                 return Bury("in_doubt", "", reason)
             return _again("in_doubt", reason, attempt, policy, now_ms=now_ms, chance=chance)
         case Halted(code, reason):

@@ -7,6 +7,7 @@ slot, so that a provider that answers in two seconds still gets the full rate.
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import assert_never
 
 from smsd.core.message import Message
@@ -25,8 +26,9 @@ from smsd.core.outcome import (
 )
 from smsd.core.outcome import Hold as HoldVerdict
 from smsd.core.pacer import SECOND
+from smsd.dispatch.doubt import Doubt, is_high
 from smsd.dispatch.hold import Hold
-from smsd.dispatch.pace import Pace
+from smsd.dispatch.pace import Pace, PacedSlot
 from smsd.dispatch.window import Held, Window
 from smsd.metrics import Metrics
 from smsd.provider.base import NotNow, Provider
@@ -56,6 +58,7 @@ class Dispatcher:
         now_ms: Callable[[], int],
         chance: Callable[[], float],
         metrics: Metrics,
+        doubt: Doubt | None = None,
     ) -> None:
         """`may_send` tells whether the lease is held at this instant."""
         self._queue = queue
@@ -72,6 +75,7 @@ class Dispatcher:
         self._now_ms = now_ms
         self._chance = chance
         self._metrics = metrics
+        self._doubt = doubt or Doubt(provider)
         self._deliveries: set[asyncio.Task[None]] = set()
         self._draining = False
 
@@ -79,18 +83,28 @@ class Dispatcher:
         """Start deliveries, each shortly before its slot, until cancelled."""
         while True:
             probe = await self._hold.passage()
-            await self._pace.near()
-            await self._free.acquire()
             try:
-                held = await self._window.take()
+                held = await self._next()
             except asyncio.CancelledError:
-                self._free.release()
+                if probe:
+                    self._hold.void()
                 raise
             self._start(held, probe=probe)
+
+    async def _next(self) -> Held:
+        """The next message, when it is time to prepare it and there is room in flight."""
+        await self._pace.near()
+        await self._free.acquire()
+        try:
+            return await self._window.take()
+        except asyncio.CancelledError:
+            self._free.release()
+            raise
 
     async def drain(self, seconds: float) -> bool:
         """Start nothing more and wait for what is under way; whether all of it was settled."""
         self._draining = True
+        self._doubt.close()
         if self._deliveries:
             _, unfinished = await asyncio.wait(self._deliveries, timeout=seconds)
             for delivery in unfinished:
@@ -98,57 +112,66 @@ class Dispatcher:
             return not unfinished
         return True
 
-    @property
-    def idle(self) -> bool:
-        """Whether there is a reason why nothing departs."""
-        return not len(self._window) or self._hold.engaged or self._free.locked()
-
     def _start(self, held: Held, *, probe: bool) -> None:
-        delivery = asyncio.create_task(self._deliver(held, probe=probe))
+        slot = self._pace.slot(
+            held.message.content.segments.segments, wanted=lambda: self._wanted(held.message)
+        )
+        delivery = asyncio.create_task(self._deliver(held, slot, probe=probe))
         self._deliveries.add(delivery)
-        delivery.add_done_callback(self._delivered)
+        delivery.add_done_callback(partial(self._delivered, held))
 
-    def _delivered(self, delivery: "asyncio.Task[None]") -> None:
+    def _delivered(self, held: Held, delivery: "asyncio.Task[None]") -> None:
         self._deliveries.discard(delivery)
         self._free.release()
         if not delivery.cancelled() and (error := delivery.exception()) is not None:
-            log.critical("delivery broke", exc_info=error)
+            # Recovery will find it, marked or not, and settle it by that.
+            self._window.forget(held.entry.name)
+            log.critical("delivery broke", extra={"id": held.message.id}, exc_info=error)
 
-    async def _deliver(self, held: Held, *, probe: bool) -> None:
-        entry, message = held.entry, held.message
-        if self._expired(message):
-            await self._queue.expire(entry, None, message)
-            return self._over(held, "expired", probe=probe)
-
-        attempt = Attempt(message.attempts + 1, self._now_ms(), self._owner)
-        asked_at = self._clock()
-        slot = self._pace.slot(
-            message.content.segments.segments, wanted=lambda: self._wanted(message)
-        )
+    async def _deliver(self, held: Held, slot: PacedSlot, *, probe: bool) -> None:
+        attempt = Attempt(held.message.attempts + 1, self._now_ms(), self._owner)
         try:
-            begun = await self._queue.begin(entry, attempt, message.recipient)
-            if begun == "suppressed":
-                await self._queue.suppress(entry, message)
-            if begun != "begun":
-                return self._over(held, begun, probe=probe)
-            outcome = await self._provider.submit(message, slot)
+            if why_not := await self._begin(held, attempt):
+                return self._over(held, why_not, probe=probe)
+            outcome = await self._submit(held.message, slot)
         except NotNow:
             return await self._not_sent(held, attempt, probe=probe)
-        except Exception as error:  # a bug in a provider must not lose the text or stop the rest
-            log.exception("provider broke", extra={"id": message.id})
-            outcome = InDoubt(f"the provider's code failed: {type(error).__name__}")
         finally:
             slot.close()
-        self._metrics.submit_seconds.observe((self._clock() - asked_at) / SECOND)
         await self._settle(held, attempt, outcome, probe=probe)
         return None
+
+    async def _begin(self, held: Held, attempt: Attempt) -> str:
+        """Mark it in flight; or a word for why it is not to be sent."""
+        if self._expired(held.message):
+            await self._queue.expire(held.entry, None, held.message)
+            return "expired"
+        begun = await self._queue.begin(held.entry, attempt, held.message.recipient)
+        if begun == "suppressed":
+            await self._queue.suppress(held.entry, held.message)
+        return "" if begun == "begun" else begun
+
+    async def _submit(self, message: Message, slot: PacedSlot) -> Outcome:
+        asked_at = self._clock()
+        try:
+            return await self._provider.submit(message, slot)
+        except NotNow:
+            raise
+        except Exception as error:  # a bug in a provider must not lose the text or stop the rest
+            log.exception("provider broke", extra={"id": message.id})
+            return InDoubt(f"the provider's code failed: {type(error).__name__}")
+        finally:
+            self._metrics.submit_seconds.observe((self._clock() - asked_at) / SECOND)
 
     async def _settle(self, held: Held, attempt: Attempt, outcome: Outcome, *, probe: bool) -> None:
         sender = held.message.content.sender
         outcome = blame(outcome, own_sender=sender not in ("", self._default_sender))
         self._learn(held.message, outcome, probe=probe)
+        if isinstance(outcome, InDoubt):
+            outcome = await self._doubt.resolve(held.message, attempt.started_ms, outcome)
         verdict = decide(
             outcome,
+            high=is_high(held.entry, held.message),
             attempt=attempt.number,
             now_ms=self._now_ms(),
             policy=self._policy,

@@ -58,14 +58,16 @@ class Hold:
             case Rejected(reason=reason):
                 self._no_answers = 0
                 self._unknown_refusals += 1
-                if self._unknown_refusals >= UNKNOWN_REFUSALS:
-                    self._engage(f"many unknown refusals: {reason}", HALTED_S, probe=probe)
+                enough = self._unknown_refusals >= UNKNOWN_REFUSALS
+                self._trouble(
+                    f"many unknown refusals: {reason}", HALTED_S, enough=enough, probe=probe
+                )
             case Unavailable(reason) | InDoubt(reason):
                 self._no_answers += 1
-                if self._no_answers >= NO_ANSWERS:
-                    self._engage(f"provider down: {reason}", DOWN_S, probe=probe)
+                enough = self._no_answers >= NO_ANSWERS
+                self._trouble(f"provider down: {reason}", DOWN_S, enough=enough, probe=probe)
             case Halted(code, reason):
-                self._engage(f"halted: {code} {reason}", HALTED_S, probe=probe)
+                self._trouble(f"halted: {code} {reason}", HALTED_S, enough=True, probe=probe)
 
     def void(self) -> None:
         """A probe was not sent after all: the next message is one."""
@@ -78,15 +80,18 @@ class Hold:
             self.reason = ""
             self._changed("")
 
-    def _engage(self, reason: str, pace: tuple[float, float], *, probe: bool) -> None:
-        if not self.engaged:
-            self._interval_s, self._longest_s = pace
-            log.error("dispatch held", extra={"reason": reason, "probe_in_s": self._interval_s})
-        elif probe:
+    def _trouble(
+        self, reason: str, pace: tuple[float, float], *, enough: bool, probe: bool
+    ) -> None:
+        """Hold when there is `enough` trouble; a probe that failed is followed by a longer wait."""
+        if self.engaged and probe:
             self._interval_s = min(self._interval_s * 2, self._longest_s)
             log.warning("probe failed", extra={"reason": reason, "probe_in_s": self._interval_s})
+        elif enough and not self.engaged:
+            self._interval_s, self._longest_s = pace
+            log.error("dispatch held", extra={"reason": reason, "probe_in_s": self._interval_s})
         else:
-            return  # a straggler from before
+            return
         self._probe_at = self._clock() + round(self._interval_s * SECOND)
         self.reason = reason
         self._changed(reason)

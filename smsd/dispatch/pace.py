@@ -17,7 +17,9 @@ from smsd.provider.base import NotNow
 MILLISECOND = 1_000_000  # ns
 LONGEST_SLEEP = SECOND // 4  # so that a withdrawn slot or a new rate is noticed
 CLOSE = 11 * MILLISECOND // 10  # what is crossed with sleep(0): a millisecond, and the wake-up
-LEAD = 100 * MILLISECOND  # how long before its slot a message is prepared
+SMALLEST_CROWD = 8  # slots that may be out at once, at the slowest rates
+LEAD = 100 * MILLISECOND  # how long before its slot a message is to be at the door
+LONGEST_WAY = SECOND  # that preparation is begun earlier for
 
 
 class Pace:
@@ -29,18 +31,34 @@ class Pace:
         self._clock = clock
         self._metrics = metrics
         self._turn = asyncio.Lock()
-        self._preparing = 0  # slots handed out and not used yet
-        self._queueing = 0  # those of them that wait for their departure
-        self._started = 0  # when the last preparation began
-        self.left_at = clock()  # when the last message left
+        self._slots = 0  # handed out and not used yet
+        self._expected = 0  # segments of those that will be at the door in time
+        self._approaching: deque[PacedSlot] = deque()  # on their way to it, oldest first
+        self._way = 0  # how long that way takes of late: a new connection, say
+        self._at_door = 0  # slots that wait for their departure
+        self._moved_at = clock()  # when one last left, or came to an empty door
         self._second: deque[int] = deque()  # departures of the last second, for the metrics
         metrics.pace_target.set(SECOND / pacer.gap())
 
     def slot(self, segments: int, *, wanted: Callable[[], bool]) -> "PacedSlot":
         """A slot for a message of `segments`; it is refused from when it is no longer `wanted`."""
-        self._preparing += 1
-        self._started = self._clock()
-        return PacedSlot(self, segments, wanted)
+        slot = PacedSlot(self, segments, wanted, self._clock())
+        self._slots += 1
+        self._approaching.append(slot)
+        self.expect(slot)
+        return slot
+
+    def expect(self, slot: "PacedSlot") -> None:
+        """This slot will be used: what is prepared after it is due later."""
+        if not slot.expected:
+            slot.expected = True
+            self._expected += slot.segments
+
+    def unexpect(self, slot: "PacedSlot") -> None:
+        """This slot will not be used in time, if at all."""
+        if slot.expected:
+            slot.expected = False
+            self._expected -= slot.segments
 
     async def near(self) -> None:
         """Return when it is time to prepare the next message."""
@@ -49,24 +67,40 @@ class Pace:
 
     def _until_preparation(self) -> int:
         now, gap = self._clock(), self.pacer.gap()
-        due = self.pacer.due(1, now)
-        in_time = due + self._preparing * gap - LEAD - now
-        # Slow connections must not starve the schedule: while its slot stands empty, prepare on.
-        starving = due <= now and not self._queueing and self._preparing < max(8, SECOND // gap)
-        return min(in_time, self._started + gap - now) if starving else min(in_time, gap)
+        # Who is on its way for far longer than others were may never come (a connection that
+        # hangs). Its slot must not stand empty for that: prepare as if it were not there.
+        too_long = max(LEAD // 2, 2 * self._way)
+        while self._approaching and self._approaching[0].since <= now - too_long:
+            late = self._approaching.popleft()
+            if not late.at_door:
+                self.unexpect(late)
+        if self._slots >= max(SMALLEST_CROWD, (LONGEST_WAY + 2 * LEAD) // gap):
+            return gap
+        due = self.pacer.due(1, now) + self._expected * gap
+        return min(due - LEAD - self._way - now, gap)
 
-    async def wait(self, segments: int, wanted: Callable[[], bool]) -> None:
-        """Wait for a turn and its departure; `left` must follow. Raises `NotNow`."""
-        self._queueing += 1
+    async def wait(self, slot: "PacedSlot") -> None:
+        """Wait at the door for a turn and its departure; `left` must follow. Raises `NotNow`."""
+        slot.at_door = True
+        self.expect(slot)
+        now = self._clock()
+        self._learn(min(now - slot.since, LONGEST_WAY))
+        if not self._at_door:
+            self._moved_at = now
+        self._at_door += 1
         try:
             await self._turn.acquire()
             try:
-                await self._until_due(segments, wanted)
+                await self._until_due(slot)
             except BaseException:
                 self._turn.release()
                 raise
         finally:
-            self._queueing -= 1
+            self._at_door -= 1
+
+    def _learn(self, way: int) -> None:
+        """How long the way to the door takes: believed at once when longer, slowly when shorter."""
+        self._way = way if way > self._way else self._way + (way - self._way) // 8
 
     def set_rate(self, segments_per_second: float) -> None:
         """Go on at another rate."""
@@ -79,23 +113,29 @@ class Pace:
 
     def left(self, segments: int) -> None:
         """The message has just left; the next may have its turn."""
-        self.left_at = now = self._clock()
+        self._moved_at = now = self._clock()
         self.pacer.depart(segments, now)
         self._turn.release()
         self._count(segments, now)
 
-    def done(self) -> None:
-        """A slot is used up or given back."""
-        self._preparing -= 1
+    def is_stuck(self, now: int, patience: int) -> bool:
+        """Whether somebody has waited at the door for `patience` ns beyond when he was due."""
+        due = self.pacer.due(1, self._moved_at)
+        return self._at_door > 0 and now - due > patience
 
-    async def _until_due(self, segments: int, wanted: Callable[[], bool]) -> None:
+    def closed(self, slot: "PacedSlot") -> None:
+        """A slot is used up or given back."""
+        self._slots -= 1
+        self.unexpect(slot)
+
+    async def _until_due(self, slot: "PacedSlot") -> None:
         close = min(CLOSE, self.pacer.gap() // 8)
         due = None
         while True:
-            if not wanted():
+            if not slot.wanted():
                 raise NotNow
             now = self._clock()
-            ahead = self.pacer.due(segments, now) - now
+            ahead = self.pacer.due(slot.segments, now) - now
             if ahead <= 0:
                 break
             due = now + ahead
@@ -118,14 +158,17 @@ class Pace:
 class PacedSlot:
     """`async with slot:` see `provider.base.Slot`."""
 
-    def __init__(self, pace: Pace, segments: int, wanted: Callable[[], bool]) -> None:
+    def __init__(self, pace: Pace, segments: int, wanted: Callable[[], bool], since: int) -> None:
         self._pace = pace
-        self._segments = segments
-        self._wanted = wanted
         self._open = True
+        self.segments = segments
+        self.wanted = wanted
+        self.since = since  # when it was handed out
+        self.expected = False
+        self.at_door = False
 
     async def __aenter__(self) -> None:
-        await self._pace.wait(self._segments, self._wanted)
+        await self._pace.wait(self)
 
     async def __aexit__(
         self,
@@ -133,11 +176,12 @@ class PacedSlot:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._pace.left(self._segments)
+        self._pace.left(self.segments)
         self.close()
 
     def close(self) -> None:
         """The submission is over, whether it used its slot or not."""
         if self._open:
             self._open = False
-            self._pace.done()
+            self.at_door = True  # it is past it: not late any more
+            self._pace.closed(self)

@@ -1,16 +1,19 @@
 """Entries nobody is working on. Rule: unmarked means surely not sent, marked means in doubt.
 
 A predecessor that died leaves them, and so does a claim whose reply was lost. Recovery runs on
-start and on takeover, before anything is sent, and again now and then while running.
+start and on takeover, before anything is sent, and again now and then while running. What is in
+doubt is asked about beside all that: its mark keeps it from being sent meanwhile.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from smsd.core.message import FieldError, Limits
-from smsd.core.outcome import Bury, Defer, InDoubt, RetryPolicy, decide
+from smsd.core.message import FieldError, Limits, Message
+from smsd.core.outcome import Ack, Bury, Defer, InDoubt, Outcome, RetryPolicy, decide
 from smsd.dispatch.claimer import Claimer, parse_entry
+from smsd.dispatch.doubt import Doubt, is_high
 from smsd.dispatch.window import Window
 from smsd.store.connection import is_away
 from smsd.store.queue import Attempt, Entry, Queue
@@ -18,7 +21,17 @@ from smsd.store.queue import Attempt, Entry, Queue
 log = logging.getLogger("smsd.recovery")
 EVERY_S = 30.0
 PAUSE_S = 0.5  # before Redis is asked again after it was away
+WITHIN_S = 600.0  # for all asks about a text: nothing waits for it, and many may have been left
 WHY = "the daemon stopped while it was being sent"
+
+
+@dataclass(frozen=True, slots=True)
+class Doubtful:
+    """A text that was marked in flight by somebody who is gone."""
+
+    entry: Entry
+    attempt: Attempt
+    message: Message
 
 
 class Recovery:
@@ -34,7 +47,9 @@ class Recovery:
         policy: RetryPolicy,
         now_ms: Callable[[], int],
         chance: Callable[[], float],
+        doubt: Doubt | None = None,
     ) -> None:
+        """Without `doubt` nobody is asked: the policy decides, and `recover` settles at once."""
         self._queue = queue
         self._claimer = claimer
         self._window = window
@@ -42,17 +57,24 @@ class Recovery:
         self._policy = policy
         self._now_ms = now_ms
         self._chance = chance
+        self._doubt = doubt
+        self._to_ask: list[Doubtful] = []
+        self._asked_about: set[str] = set()  # entries, from when they are found to their settlement
 
     async def run(self) -> None:
         """Recover every now and then, and soon after a claim whose reply was lost."""
-        while True:
-            try:
-                async with asyncio.timeout(EVERY_S):
-                    await self._claimer.missed.wait()
-            except TimeoutError:
-                pass
-            self._claimer.missed.clear()
-            await self.recover()
+        async with asyncio.TaskGroup() as asking:
+            while True:
+                for doubtful in self._to_ask:
+                    asking.create_task(self._ask(doubtful))
+                self._to_ask.clear()
+                try:
+                    async with asyncio.timeout(EVERY_S):
+                        await self._claimer.missed.wait()
+                except TimeoutError:
+                    pass
+                self._claimer.missed.clear()
+                await self.recover()
 
     async def recover(self) -> None:
         """Recover once, however often Redis goes away meanwhile."""
@@ -66,15 +88,18 @@ class Recovery:
 
     async def _recover(self) -> None:
         await self._settle_journal()
-        pending = [name for name in await self._queue.pending() if not self._window.knows(name)]
+        pending = [name for name in await self._queue.pending() if not self._knows(name)]
         if pending:
             entries = await self._queue.reclaim(pending)
             log.info("reclaimed", extra={"entries": len(entries)})
             await self._claimer.admit(entries)
 
+    def _knows(self, name: str) -> bool:
+        return self._window.knows(name) or name in self._asked_about
+
     async def _settle_journal(self) -> None:
         journal = await self._queue.journal()
-        lost = [name for name in journal if not self._window.knows(name)]
+        lost = [name for name in journal if not self._knows(name)]
         entries = {entry.name: entry for entry in await self._queue.reclaim(lost)}
         for name in lost:
             if name in entries:
@@ -88,19 +113,51 @@ class Recovery:
         except FieldError:  # the limits were lowered since
             await self._queue.bury(entry, attempt, None, reason="in_doubt", detail=WHY)
             return
+        log.warning("in doubt", extra={"id": message.id, "attempt": attempt.number})
+        doubtful = Doubtful(entry, attempt, message)
+        if self._doubt is None:
+            await self._settle(doubtful, InDoubt(WHY))
+        else:
+            self._asked_about.add(entry.name)
+            self._to_ask.append(doubtful)
+
+    async def _ask(self, doubtful: Doubtful) -> None:
+        assert self._doubt is not None  # noqa: S101 - else there is nothing to ask about
+        try:
+            outcome = await self._doubt.resolve(
+                doubtful.message, doubtful.attempt.started_ms, InDoubt(WHY), within_s=WITHIN_S
+            )
+            await self._settle(doubtful, outcome)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            # Its mark stays, and the next round finds it.
+        finally:
+            self._asked_about.discard(doubtful.entry.name)
+
+    async def _settle(self, doubtful: Doubtful, outcome: Outcome) -> None:
+        entry, attempt, message = doubtful.entry, doubtful.attempt, doubtful.message
         verdict = decide(
-            InDoubt(WHY),
+            outcome,
+            high=is_high(entry, message),
             attempt=attempt.number,
             now_ms=self._now_ms(),
             policy=self._policy,
             provider_down=False,
             chance=self._chance(),
         )
-        log.warning("in doubt", extra={"id": message.id, "attempt": attempt.number})
         match verdict:
-            case Bury(reason, code, detail):
+            case Ack(provider_id):
+                await self._queue.ack(entry, attempt, message, provider_id)
+            case Bury(reason, code, detail, suppress):
                 await self._queue.bury(
-                    entry, attempt, message, reason=reason, code=code, detail=detail
+                    entry,
+                    attempt,
+                    message,
+                    reason=reason,
+                    code=code,
+                    detail=detail,
+                    suppress=suppress,
                 )
             case Defer(until, why):
                 await self._queue.defer(

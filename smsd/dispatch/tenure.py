@@ -47,7 +47,7 @@ class Tenure:
         """Whether work goes on: texts are claimed, and they depart unless something holds them."""
         if now - self.claimer.alive_at > patience:
             return False
-        return self.dispatcher.idle or now - self.pace.left_at < patience
+        return not self.pace.is_stuck(now, patience)
 
     def set_rate(self, segments_per_second: float) -> None:
         """Go on at another rate."""
@@ -65,10 +65,10 @@ class Tenure:
             for task in ended:
                 task.result()
         finally:
-            await _end(tasks)
+            await end_all(tasks)
 
 
-async def _end(tasks: Collection["asyncio.Task[None]"]) -> None:
+async def end_all(tasks: Collection["asyncio.Task[None]"]) -> None:
     """Cancel until all have ended: a library may swallow one cancellation, and we would hang."""
     while not all(task.done() for task in tasks):
         for task in tasks:

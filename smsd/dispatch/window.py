@@ -74,4 +74,5 @@ class Window:
         self._known.discard(name)
 
     def _lane(self, held: Held) -> deque[Held]:
-        return self._high if held.entry.lane == "h" else self._normal
+        urgent = held.entry.lane == "h" or held.message.content.priority == "high"
+        return self._high if urgent else self._normal

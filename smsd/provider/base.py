@@ -1,7 +1,7 @@
 """What every provider is. Rule: one `submit` is one request, written in its slot or not at all."""
 
 from types import TracebackType
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -32,6 +32,21 @@ class Slot(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+
+class Unpaced:
+    """A slot for a request that sends no text: it is always open."""
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
 
 
 class ProviderSettings(BaseModel):
@@ -65,4 +80,20 @@ class Provider(Protocol):
 
     async def close(self) -> None:
         """Close connections; no submission is under way any more."""
+        ...
+
+
+@runtime_checkable
+class Askable(Protocol):
+    """What a provider may be besides: one that can tell what became of a message."""
+
+    async def look_up(self, message: Message, started_ms: int) -> Outcome | None:
+        """What became of the submission of `message` that began at `started_ms` (Unix ms).
+
+        `Accepted`: it was taken. `Rejected`: it was refused for good. `Unavailable`: it surely
+        was not taken, which an absence shows only where the look-up is by our own id and the
+        answer comes from those who take the texts; a caller believes it only after asking for a
+        while. `InDoubt`: not known, ask again. None: it cannot say, or cannot be asked.
+        Never paced: nothing is sent. Bounded by the provider's timeout; raises only for bugs.
+        """
         ...

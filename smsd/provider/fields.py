@@ -43,9 +43,11 @@ class Template:
             at = token.end()
         self._parts.append(text[at:])
 
-    def fill(self, message: Message) -> str:
-        """The text for one message."""
-        return "".join(part if isinstance(part, str) else part(message) for part in self._parts)
+    def fill(self, message: Message, encode: Callable[[str], str] = str) -> str:
+        """The text for one message, each value of it encoded."""
+        return "".join(
+            part if isinstance(part, str) else encode(part(message)) for part in self._parts
+        )
 
     def fixed(self) -> str:
         """The text, where no placeholder is allowed."""

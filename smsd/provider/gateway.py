@@ -9,7 +9,7 @@ from yarl import URL
 
 from smsd.core.message import Message
 from smsd.core.outcome import Outcome
-from smsd.provider.base import ProviderSettings, Slot
+from smsd.provider.base import ProviderSettings, Slot, Unpaced
 from smsd.provider.transport import Answer, Link, Request
 
 
@@ -51,6 +51,11 @@ class Gateway(ABC):
         """Hand one message over in its slot."""
         answer = await self._link.exchange(self.request(message), slot)
         return self.judge(answer, message) if isinstance(answer, Answer) else answer
+
+    async def ask(self, request: Request) -> Answer | None:
+        """The answer to a request that sends no text; None if there is none."""
+        answer = await self._link.exchange(request, Unpaced())
+        return answer if isinstance(answer, Answer) else None
 
     async def close(self) -> None:
         """Close the link."""

@@ -14,10 +14,12 @@
 
 Where no rule matches, a 2xx is a success, unless some rule says what a success looks like or the
 `id` is not where it should be: then it is in doubt. Other answers go by their status.
+
+`look_up` says how the gateway is asked about a text in doubt: see `lookup.py`.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, Self
 from urllib.parse import quote
@@ -32,12 +34,11 @@ from smsd.provider import codes, fields
 from smsd.provider.base import ProviderSettings
 from smsd.provider.fields import Template, Tree
 from smsd.provider.gateway import Gateway, HttpSettings, basic, http_url
-from smsd.provider.rules import Extract, ExtractField, Rule
+from smsd.provider.lookup import LONGEST_ID, LookUp, LookUpSettings
+from smsd.provider.rules import ExtractField, Rule, picked
 from smsd.provider.transport import Answer, Link, Request
 
 Body = Literal["form", "json", "query", "raw"]
-
-LONGEST_ID = 128  # characters of a provider's id for a message
 
 _TYPES: dict[Body, str] = {
     "form": "application/x-www-form-urlencoded",
@@ -64,10 +65,12 @@ class GenericSettings(HttpSettings):
     segments: ExtractField | None = None
     reason: ExtractField | None = None  # a refusal's words; without it only codes are kept
     rules: tuple[Rule, ...] = ()
+    look_up: LookUpSettings | None = None
 
     @model_validator(mode="after")
     def _readable(self) -> Self:
         Form(self)
+        _look_up(self)
         return self
 
 
@@ -75,13 +78,13 @@ class Form:
     """The settings, read once: what a message is filled into. Raises `ValueError`."""
 
     def __init__(self, settings: GenericSettings) -> None:
-        secrets = {name.lower(): s.get_secret_value() for name, s in settings.secrets.items()}
+        secrets = _secrets(settings)
         self._method = settings.method
         self._body: Body = settings.body or ("query" if settings.method == "GET" else "form")
         if settings.method == "GET" and self._body != "query":
             raise ValueError('body: a GET has none; it must be "query"')
         self._url = _url(settings.base_url + settings.url, secrets)
-        self._headers = _headers(settings, _TYPES.get(self._body), secrets)
+        self._headers = _headers(settings, settings.headers, _TYPES.get(self._body), secrets)
         self._fields = {
             name: _field(name, value, secrets, nested=self._body == "json")
             for name, value in settings.fields.items()
@@ -113,6 +116,20 @@ def _at(place: str) -> Iterator[None]:
         raise ValueError(f"{place}: {error}") from None
 
 
+def _secrets(settings: GenericSettings) -> dict[str, str]:
+    return {name.lower(): each.get_secret_value() for name, each in settings.secrets.items()}
+
+
+def _look_up(settings: GenericSettings) -> LookUp | None:
+    if (asking := settings.look_up) is None:
+        return None
+    secrets = _secrets(settings)
+    with _at("look_up"):
+        written = settings.headers if asking.headers is None else asking.headers
+        headers = _headers(settings, written, None, secrets)
+        return LookUp(asking, settings.base_url, headers, secrets)
+
+
 def _url(text: str, secrets: dict[str, str]) -> str:
     quoted = {name: quote(secret, safe="") for name, secret in secrets.items()}
     with _at("url"):
@@ -125,9 +142,12 @@ def _with_query(url: str, filled: dict[str, fields.Filled]) -> str:
 
 
 def _headers(
-    settings: GenericSettings, content_type: str | None, secrets: dict[str, str]
+    settings: GenericSettings,
+    headers: Mapping[str, str],
+    content_type: str | None,
+    secrets: dict[str, str],
 ) -> dict[str, Template]:
-    written = {name.lower(): value for name, value in settings.headers.items()}
+    written = {name.lower(): value for name, value in headers.items()}
     if content_type is not None:
         written.setdefault("content-type", content_type)
     if settings.user:
@@ -161,6 +181,7 @@ class Http(Gateway):
         super().__init__(link)
         self._settings = settings
         self._form = Form(settings)
+        self._look_up = _look_up(settings)
         self._success_is_ruled = any(rule.outcome.kind == "accepted" for rule in settings.rules)
         self._secrets = [
             secret.get_secret_value() for secret in (*settings.secrets.values(), settings.password)
@@ -173,6 +194,14 @@ class Http(Gateway):
             settings,
             Link(timeout_s=timeout_s, max_in_flight=max_in_flight, ca_file=settings.ca_file),
         )
+
+    async def look_up(self, message: Message, started_ms: int) -> Outcome | None:
+        """What became of a message, where `look_up` says how to ask."""
+        asking = self._look_up
+        if asking is None or (request := asking.request(message)) is None:
+            return None
+        answer = await self.ask(request)
+        return InDoubt("asked: no answer") if answer is None else asking.judge(answer)
 
     def request(self, message: Message) -> Request:
         """How the gateway is asked."""
@@ -201,15 +230,11 @@ class Http(Gateway):
         return accepted
 
     def _accepted(self, answer: Answer) -> Accepted:
-        provider_id = _picked(self._settings.id, answer)[:LONGEST_ID]
-        return Accepted(provider_id, codes.segment_count(_picked(self._settings.segments, answer)))
+        provider_id = picked(self._settings.id, answer)[:LONGEST_ID]
+        return Accepted(provider_id, codes.segment_count(picked(self._settings.segments, answer)))
 
     def _reason(self, answer: Answer, code: str, message: Message) -> str:
         hidden = (message.content.text, message.recipient, *self._secrets)
         return codes.reason(
-            answer.status, code, codes.words(_picked(self._settings.reason, answer), hidden)
+            answer.status, code, codes.words(picked(self._settings.reason, answer), hidden)
         )
-
-
-def _picked(pick: Extract | None, answer: Answer) -> str:
-    return (pick(answer) if pick is not None else None) or ""

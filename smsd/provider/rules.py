@@ -35,6 +35,11 @@ def extract(text: object) -> Extract:
     raise ValueError('must begin with "json:", "re:" or "header:"')
 
 
+def picked(pick: Extract | None, answer: Answer) -> str:
+    """What there is to extract; "" where it is missing, or was not asked for."""
+    return (pick(answer) if pick is not None else None) or ""
+
+
 ExtractField = Annotated[Extract, PlainValidator(extract)]
 
 

@@ -3,10 +3,14 @@
 The provider to begin with: every text is accepted after `latency`, but for these fictional
 numbers, which can stand in for what a real carrier does:
 
-    +12025550190  rejected       +12025550194  in doubt
+    +12025550190  rejected       +12025550194  in doubt, and it can never say what became of it
     +12025550191  opted out      +12025550195  halted: no funds
     +12025550192  throttled      +12025550196  accepted, but after 5 s
-    +12025550193  unavailable
+    +12025550193  unavailable    +12025550197  in doubt; asked, it says that it was taken
+                                 +12025550198  in doubt; asked, it says that it never arrived
+
+Asked about a text in doubt, it knows by its id what became of the last 10,000; a new process knows
+nothing of what came before.
 """
 
 import asyncio
@@ -29,19 +33,26 @@ from smsd.core.outcome import (
     Unavailable,
 )
 from smsd.provider.base import ProviderSettings, Slot
+from smsd.provider.recent import Recent
 
 log = logging.getLogger(__name__)
 
+LOST = InDoubt("the answer was lost")
 ANSWERS: Mapping[str, Outcome] = {
     "+12025550190": Rejected("invalid", "not a valid number", "recipient"),
     "+12025550191": Rejected("opted_out", "replied STOP", "recipient", opted_out=True),
     "+12025550192": Throttled(1.0, "too many requests"),
     "+12025550193": Unavailable("down for maintenance"),
-    "+12025550194": InDoubt("the answer was lost"),
+    "+12025550194": LOST,
     "+12025550195": Halted("no_funds", "the balance is used up"),
+    "+12025550197": LOST,
+    "+12025550198": LOST,
 }
+LOST_BUT_TAKEN = "+12025550197"
+NEVER_ARRIVED = "+12025550198"
 SLOW = "+12025550196"
 SLOW_S = 5.0
+REMEMBERED = 10_000  # texts whose fate is known
 
 # A carrier's clock reads an arrival a moment after ours reads the departure, and never the same
 # moment: it has to allow for that, or 45 of ours would now and then look like 46.
@@ -88,6 +99,7 @@ class Sandbox:
         self._rate = settings.rate
         self._meter = Meter(settings.rate)
         self._ids = count(1)
+        self._fates: Recent[Outcome] = Recent(REMEMBERED)
         self.accepted = 0
         self.violations = 0
 
@@ -104,21 +116,32 @@ class Sandbox:
         clock = self._clock or asyncio.get_running_loop().time
         async with slot:
             on_time = self._meter.take(message.content.segments.segments, clock())
+        outcome = self._answer(message) if on_time else self._refuse()
         delay = SLOW_S if message.recipient == SLOW else self._latency
         await asyncio.sleep(min(delay, self._timeout_s))
         if delay > self._timeout_s:
             return InDoubt(f"no answer within {self._timeout_s:g} s")
-        return self._answer(message) if on_time else self._refuse()
+        return outcome
+
+    async def look_up(self, message: Message, started_ms: int) -> Outcome | None:
+        """What became of a message, by its id; None for one that is forgotten."""
+        return self._fates.get(message.id)
 
     async def close(self) -> None:
         """Nothing to close."""
 
     def _answer(self, message: Message) -> Outcome:
-        outcome = ANSWERS.get(message.recipient)
-        if outcome is not None:
-            return outcome
+        if message.recipient == NEVER_ARRIVED:
+            self._fates.note(message.id, Unavailable("never arrived"))
+        elif message.recipient == LOST_BUT_TAKEN:
+            self._accept(message)
+        return ANSWERS.get(message.recipient) or self._accept(message)
+
+    def _accept(self, message: Message) -> Accepted:
         self.accepted += 1
-        return Accepted(f"sandbox-{next(self._ids)}", message.content.segments.segments)
+        accepted = Accepted(f"sandbox-{next(self._ids)}", message.content.segments.segments)
+        self._fates.note(message.id, accepted)
+        return accepted
 
     def _refuse(self) -> Throttled:
         self.violations += 1

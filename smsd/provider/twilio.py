@@ -7,9 +7,10 @@
     codes       = {"30034" = "rejected:sender"}
 
 One submission is one `POST …/Messages.json`. Twilio has no idempotency key for it, and warns that
-a 5xx may have been sent all the same.
+a 5xx may have been sent all the same: then its list of messages is looked through.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Self
 from urllib.parse import urlencode
@@ -19,11 +20,16 @@ from yarl import URL
 
 from smsd.core.message import Message
 from smsd.core.outcome import Accepted, InDoubt, Outcome
-from smsd.provider import codes
-from smsd.provider.base import ProviderSettings
+from smsd.provider import codes, twilio_list
+from smsd.provider.base import ProviderSettings, Slot
 from smsd.provider.codes import RulingField, ruling
 from smsd.provider.gateway import Gateway, HttpSettings, HttpUrl, basic
+from smsd.provider.recent import Recent
 from smsd.provider.transport import Answer, Link, Request
+from smsd.provider.twilio_list import EARLY_S, LATE_S, Sought
+
+REMEMBERED = 20_000  # sids, and for which text each stands
+_LISTED_AS = {"From": "from", "MessagingServiceSid": "messaging_service_sid"}
 
 # What Twilio may answer a submission. Not here: codes of delivery receipts, like 30003 to 30008,
 # and 20500, an internal error, which goes by its status.
@@ -107,12 +113,14 @@ class Twilio(Gateway):
 
     Settings: ClassVar[type[ProviderSettings]] = TwilioSettings
 
-    def __init__(self, settings: TwilioSettings, link: Link) -> None:
+    def __init__(self, settings: TwilioSettings, link: Link, timeout_s: float) -> None:
         super().__init__(link)
+        self._timeout_s = timeout_s
         self._url = URL(settings.base_url) / "2010-04-01/Accounts" / settings.account_sid
         self._url /= "Messages.json"
+        self._authorization = settings.authorization()
         self._headers = {
-            "Authorization": settings.authorization(),
+            "Authorization": self._authorization,
             "Content-Type": "application/x-www-form-urlencoded",
         }
         self._sender = (
@@ -121,6 +129,8 @@ class Twilio(Gateway):
             else {"MessagingServiceSid": settings.messaging_service_sid}
         )
         self._codes = {code: ruling(text) for code, text in CODES.items()} | settings.codes
+        self._sids: Recent[str] = Recent(REMEMBERED)
+        self._under_way: Counter[tuple[str, str]] = Counter()
 
     @classmethod
     def build(cls, settings: TwilioSettings, *, timeout_s: float, max_in_flight: int) -> Self:
@@ -128,13 +138,38 @@ class Twilio(Gateway):
         return cls(
             settings,
             Link(timeout_s=timeout_s, max_in_flight=max_in_flight, ca_file=settings.ca_file),
+            timeout_s,
         )
+
+    async def submit(self, message: Message, slot: Slot) -> Outcome:
+        """Hand one message over in its slot, and remember what tells it from its like."""
+        alike = _alike(message)
+        self._under_way[alike] += 1
+        try:
+            outcome = await super().submit(message, slot)
+        finally:
+            self._under_way[alike] -= 1
+            if not self._under_way[alike]:
+                del self._under_way[alike]
+        return self._note(message, outcome)
+
+    async def look_up(self, message: Message, started_ms: int) -> Outcome | None:
+        """What became of a message, if the list of messages tells."""
+        sought = self._sought(message, started_ms)
+        url = self._url.with_query(sought.query)
+        answer = await self.ask(Request("GET", url, {"Authorization": self._authorization}))
+        if answer is None or not answer.good:
+            return InDoubt("no list of messages")
+        if self._under_way[_alike(message)]:
+            return InDoubt("the like of it is under way")  # and might be the one in the list
+        found = twilio_list.find(answer.json(), sought, lambda sid: self._is_others(sid, message))
+        return found and self._note(message, found)
 
     def request(self, message: Message) -> Request:
         """How Twilio is asked. A message's own sender goes before the configured one."""
-        content = message.content
-        sender = {"From": content.sender} if content.sender else self._sender
-        form = urlencode({"To": message.recipient, **sender, "Body": content.text})
+        form = urlencode(
+            {"To": message.recipient, **self._sender_of(message), "Body": message.content.text}
+        )
         return Request("POST", self._url, self._headers, form.encode())
 
     def judge(self, answer: Answer, message: Message) -> Outcome:
@@ -152,6 +187,33 @@ class Twilio(Gateway):
         if (found := self._codes.get(code)) is not None:
             return codes.apply(found, answer, code, reason)
         return codes.by_status(answer, code or str(answer.status), reason)
+
+    def _sender_of(self, message: Message) -> Mapping[str, str]:
+        own = message.content.sender
+        return {"From": own} if own else self._sender
+
+    def _sought(self, message: Message, started_ms: int) -> Sought:
+        started = started_ms / 1000
+        return Sought(
+            message.recipient,
+            message.content.text,
+            {_LISTED_AS[field]: value for field, value in self._sender_of(message).items()},
+            started - EARLY_S,
+            started + self._timeout_s + LATE_S,
+        )
+
+    def _note(self, message: Message, outcome: Outcome) -> Outcome:
+        if isinstance(outcome, Accepted):
+            self._sids.note(outcome.provider_id, message.id)
+        return outcome
+
+    def _is_others(self, sid: str, message: Message) -> bool:
+        return self._sids.get(sid) not in (None, message.id)
+
+
+def _alike(message: Message) -> tuple[str, str]:
+    """What texts share that the list cannot tell apart."""
+    return message.recipient, message.content.text
 
 
 def _taken(answer: Answer, said: dict[str, object]) -> Outcome:

@@ -5,18 +5,16 @@ twice. So its retries are off, and `persevere` repeats only what its caller know
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import (
     BusyLoadingError,
     ClusterDownError,
     MasterDownError,
-    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
@@ -36,9 +34,13 @@ from tenacity import (
     wait_random,
 )
 
+from smsd.core import endpoint
+from smsd.store.pool import Greet, build
+
 T = TypeVar("T")
 
 REPLY_S = 3.0  # an answer that is later than this is none
+NOT_YET = "not connected yet"
 
 _AWAY = (
     RedisConnectionError,
@@ -52,6 +54,10 @@ _AWAY = (
 # Plain ResponseErrors that pass by themselves: no writes while a disk fills or a replica is lost.
 _AWAY_PREFIXES = ("MISCONF", "NOREPLICAS", "BUSY ")
 _MISSING_PREFIXES = ("NOGROUP", "no such key", "UNBLOCKED")
+
+
+class TooFewReplicas(RedisConnectionError):  # noqa: N818 - a state, named as users see it
+    """Fewer replicas have it than `replicas_ack`: it is not durable yet."""
 
 
 def is_away(error: BaseException) -> bool:
@@ -77,33 +83,25 @@ class Availability:
 
     changed: Callable[[bool, str], None] = field(default=lambda _up, _why: None)
     up: bool = False
-    reason: str = "not connected yet"
+    reason: str = NOT_YET
 
     def saw(self, error: BaseException | None) -> None:
         """Note how a command went; None is success."""
         up = error is None
         reason = "" if error is None else f"{type(error).__name__}: {error}"
-        if up != self.up:
+        if up != self.up or self.reason == NOT_YET:
             self.up, self.reason = up, reason
             self.changed(up, reason)
         self.reason = reason
 
 
-def connect(url: str, *, connections: int, timeout_s: float) -> Redis:
+def connect(url: str, *, connections: int, timeout_s: float, greet: Greet | None = None) -> Redis:
     """A client with a pool of its own, which repeats nothing. `observed` times its commands.
 
-    redis-py's own time-outs would cost a task and three timers a command.
+    `greet` makes every new connection ready (`on_connect`), before anything is asked over it.
     """
-    pool = ConnectionPool.from_url(
-        url,
-        max_connections=connections,
-        socket_timeout=None,
-        socket_connect_timeout=timeout_s,
-        retry=Retry(NoBackoff(), 0),
-        retry_on_error=[],
-        health_check_interval=15,
-        client_name="smsd",
-    )
+    where = endpoint.parse(url)
+    pool = build(where, connections=connections, timeout_s=timeout_s, greet=greet)
     return Redis.from_pool(pool)  # and whoever closes the client closes the pool
 
 
@@ -136,7 +134,7 @@ async def observed(
         async with asyncio.timeout(REPLY_S):
             result = await operation()
     except Exception as error:
-        if is_away(error):
+        if is_away(error) and not isinstance(error, TooFewReplicas):
             availability.saw(error)
             # A demoted or restarted server must be looked up anew, not asked again.
             await client.connection_pool.disconnect(inuse_connections=False)
@@ -147,41 +145,93 @@ async def observed(
 
 @dataclass(frozen=True, slots=True)
 class Persistence:
-    """What a server says it keeps."""
+    """What a server says it keeps. With a `fault` it cannot be used."""
 
     version: str
     warnings: tuple[str, ...]
+    fault: str = ""
 
 
-async def persistence(client: Redis) -> Persistence:
+async def persistence(client: Redis, *, prefix: str = "", replicas_ack: int = 0) -> Persistence:
     """Read how durable an external server is, in words for the log."""
-    try:
-        server = await client.info("server")
-    except NoPermissionError:
-        server = {}
-    version = str(server.get("valkey_version") or server.get("redis_version", "unknown"))
-    try:
-        config = await client.config_get("appendonly", "appendfsync", "maxmemory-policy")
-    except ResponseError:
-        return Persistence(version, ("its persistence settings cannot be read (CONFIG refused)",))
-    settings = {_text(name): _text(value) for name, value in config.items()}
-    return Persistence(version, tuple(_warnings(settings)))
+    told: dict[str, str] = {}
+    for section in ("server", "replication", "cluster"):
+        told |= await _answers(lambda section=section: client.info(section))  # type: ignore[misc]
+    settings = await _answers(
+        lambda: client.config_get("appendonly", "appendfsync", "maxmemory*", "min-replicas*")
+    )
+    warnings = _role_warnings(told)
+    if not settings:
+        warnings.append("its persistence settings cannot be read (CONFIG refused)")
+    else:
+        warnings += _disk_warnings(settings)
+        warnings += _memory_warnings(settings)
+        warnings += _replica_warnings(told, settings, replicas_ack)
+    version = told.get("valkey_version") or told.get("redis_version", "unknown")
+    return Persistence(version, tuple(warnings), _cluster_fault(told, prefix))
 
 
-def _warnings(settings: dict[str, str]) -> list[str]:
-    warnings = []
+async def _answers(ask: Callable[[], Awaitable[Mapping[Any, Any]]]) -> dict[str, str]:
+    """What the server tells, or nothing when it refuses to."""
+    try:
+        return {_text(name): _text(value) for name, value in (await ask()).items()}
+    except ResponseError as error:
+        if is_away(error):
+            raise
+        return {}
+
+
+def _cluster_fault(told: Mapping[str, str], prefix: str) -> str:
+    tagged = re.match(r"[^{]*\{[^}]+\}", prefix)
+    if told.get("cluster_enabled") != "1" or not prefix or tagged:
+        return ""
+    return (
+        f'Redis runs as a cluster: [redis] prefix needs a hash tag, "{{smsd}}:" in place of'
+        f' "{prefix}", so that one node holds all keys'
+    )
+
+
+def _role_warnings(told: Mapping[str, str]) -> list[str]:
+    if told.get("role") != "slave":
+        return []
+    return ["it is a replica and refuses writes: name the master, or the sentinels that know it"]
+
+
+def _disk_warnings(settings: Mapping[str, str]) -> list[str]:
     if settings.get("appendonly") == "no":
-        warnings.append(
-            "appendonly is no: a crash of Redis loses every text since its last snapshot"
-        )
-    elif settings.get("appendfsync") != "always":
-        warnings.append(
-            f"appendfsync is {settings.get('appendfsync')}: a power cut loses the last second or"
+        return ["appendonly is no: a crash of Redis loses every text since its last snapshot"]
+    if (fsync := settings.get("appendfsync")) != "always":
+        return [
+            f"appendfsync is {fsync}: a power cut loses the last second or"
             " two of accepted texts, and may send as much again; set it to always"
-        )
-    if (policy := settings.get("maxmemory-policy", "noeviction")) != "noeviction":
-        warnings.append(f"maxmemory-policy is {policy}: a full Redis may evict texts")
-    return warnings
+        ]
+    return []
+
+
+def _memory_warnings(settings: Mapping[str, str]) -> list[str]:
+    policy, limit = settings.get("maxmemory-policy", "noeviction"), settings.get("maxmemory", "0")
+    if policy == "noeviction":
+        return []
+    when = "a full Redis" if limit == "0" else f"above maxmemory ({limit} bytes) Redis"
+    return [f"maxmemory-policy is {policy}: {when} may evict texts; set it to noeviction"]
+
+
+def _replica_warnings(
+    told: Mapping[str, str], settings: Mapping[str, str], replicas_ack: int
+) -> list[str]:
+    attached = int(told.get("connected_slaves", "0"))
+    if attached < replicas_ack:
+        return [
+            f"replicas_ack is {replicas_ack} and {attached} replicas are attached:"
+            " nothing is taken in or sent until there are enough"
+        ]
+    if not attached or replicas_ack:
+        return []
+    loss = "a failover may lose the last accepted texts and send the last ones again"
+    if settings.get("min-replicas-to-write", "0") != "0":
+        lag = settings.get("min-replicas-max-lag", "10")
+        return [f"{loss}, those of up to {lag} s: set [redis] replicas_ack"]
+    return [f"{loss}: set [redis] replicas_ack, and on Redis min-replicas-to-write"]
 
 
 def _text(raw: object) -> str:

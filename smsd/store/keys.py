@@ -62,6 +62,11 @@ class Keys:
         """String: the daemon that may dispatch."""
         return f"{self.prefix}lease"
 
+    @property
+    def ack(self) -> str:
+        """String, short-lived: a write for the replicas to acknowledge."""
+        return f"{self.prefix}ack"
+
     def message(self, message_id: str) -> str:
         """Hash: status of one message."""
         return f"{self.prefix}message:{message_id}"

@@ -157,6 +157,7 @@ class Queue:
         fingerprint, ids, answer = cast("list[bytes | None]", found)
         if fingerprint is None or ids is None or answer is None:
             return None
+        await self._server.confirm()
         return text(fingerprint), Appended(text(ids).split(","), answer)
 
     # -- claim ----------------------------------------------------------------------------------

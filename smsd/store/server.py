@@ -1,6 +1,12 @@
-"""How this package talks to Redis. Rule: idempotent calls are repeated, others asked once."""
+"""How this package talks to Redis. Rule: idempotent calls are repeated, others asked once.
+
+With `replicas_ack`, what a caller is promised (`append`) and what permits a send (`begin`) counts
+only when so many replicas have it. Too few is as if Redis were away: it is asked again.
+"""
 
 import asyncio
+import itertools
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
@@ -10,6 +16,7 @@ from redis.exceptions import ResponseError
 from smsd.store import scripts
 from smsd.store.connection import (
     Availability,
+    TooFewReplicas,
     is_away,
     is_group_missing,
     observed,
@@ -17,10 +24,15 @@ from smsd.store.connection import (
 )
 from smsd.store.keys import GROUP, Keys
 from smsd.store.scripts import Call, Common
+from smsd.store.witness import Witness
 
 T = TypeVar("T")
+log = logging.getLogger("smsd.redis")
 
 PLACES = 8  # commands under way at once; a client needs as many connections
+REPLICATED = ("append", "begin")  # what `replicas_ack` is for
+ACK_MS = 1000  # what a replica may take to have it
+PROBE_MS = 100  # the same, to find out whether there are enough again
 
 
 class Server:
@@ -36,13 +48,19 @@ class Server:
         now_ms: Callable[[], int],
         keep_status_ms: int,
         max_events: int,
+        witness: Witness | None = None,
+        replicas_ack: int = 0,
     ) -> None:
+        """`witness` needs to greet the client's connections."""
         self.client = client
         self.keys = keys
         self.owner = owner
         self.now_ms = now_ms
         self._availability = availability
         self._places = asyncio.Semaphore(PLACES)
+        self._witness = witness
+        self._replicas_ack = replicas_ack
+        self._acked = True  # the last time replicas were waited for, there were enough
         self._common_keys = [
             key.encode()
             for key in (
@@ -79,18 +97,69 @@ class Server:
         self, calls: Sequence[Call], *, patience_s: float | None = None
     ) -> list[object]:
         """Run idempotent scripts until Redis has answered all of them, or patience ends."""
+        if patience_s is not None and not self._acked:
+            patience_s = 0.0  # it is known; those behind need not wait as long
+        again = itertools.count()
         return await persevere(
-            lambda: self._run(calls), self.client, self._availability, patience_s=patience_s
+            lambda: self._run(calls, again=next(again) > 0),
+            self.client,
+            self._availability,
+            patience_s=patience_s,
         )
 
-    async def _run(self, calls: Sequence[Call]) -> list[object]:
-        common = Common(self._common_keys, (self.owner, self.now_ms(), *self._kept))
+    async def _run(self, calls: Sequence[Call], *, again: bool = False) -> list[object]:
         async with self._places:
-            replies = await scripts.run(self.client, common, calls)
+            if self._witness is not None:
+                await self._witness.settle_again(self._evaluate)
+            if self._replicas_ack and calls[0].script in REPLICATED:
+                replies = await self._replicated(calls, again=again)
+            else:
+                replies = await self._evaluate(calls)
         for reply in replies:
             if isinstance(reply, Exception) and is_away(reply):
                 raise reply  # READONLY and its like: true of the server, not of the call
+        if self._witness is not None:
+            self._witness.told(calls, replies)
         return replies
+
+    async def _evaluate(self, calls: Sequence[Call], client: Redis | None = None) -> list[object]:
+        common = Common(self._common_keys, (self.owner, self.now_ms(), *self._kept))
+        return await scripts.run(client or self.client, common, calls)
+
+    async def _replicated(self, calls: Sequence[Call], *, again: bool) -> list[object]:
+        """Run scripts and wait for the replicas, over one connection: WAIT looks no further."""
+        async with self.client.client() as connection:
+            if again or not self._acked:
+                # A repetition may write nothing, and then WAIT looks at nothing. And while there
+                # are too few replicas, nothing is written that they would have to have.
+                await self._confirm(connection)
+            replies = await self._evaluate(calls, connection)
+            try:
+                await self._wait(connection, ACK_MS)
+            except TooFewReplicas:
+                marks = [call.request for call in calls if call.script == "begin"]
+                await self._evaluate([Call("release", mark) for mark in marks], connection)
+                raise
+        return replies
+
+    async def confirm(self) -> None:
+        """Return when the replicas have all there is. Raises `TooFewReplicas`, which is away."""
+        if self._replicas_ack:
+            await self.read(self._confirm)
+
+    async def _confirm(self, client: Redis) -> None:
+        async with client.client() as connection:
+            await connection.set(self.keys.ack, "", px=ACK_MS)
+            await self._wait(connection, PROBE_MS)
+
+    async def _wait(self, connection: Redis, patience_ms: int) -> None:
+        have, needed = await connection.wait(self._replicas_ack, patience_ms), self._replicas_ack
+        if (have >= needed) != self._acked:
+            self._acked = have >= needed
+            tell = log.info if self._acked else log.error
+            tell("replicas", extra={"enough": self._acked, "have": have, "needed": needed})
+        if not self._acked:
+            raise TooFewReplicas(f"{have} of {needed} replicas have it")
 
     async def read(self, operation: Callable[[Redis], Awaitable[T]]) -> T:
         """Run any operation once, noting whether Redis was there."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from smsd.web.auth import require_token
+from smsd.web.dead_letters import DeadLetters
 from smsd.web.errors import errors_as_json
 from smsd.web.guard import bounded_bodies, in_turn
 from smsd.web.messages import Messages
@@ -15,6 +16,7 @@ from smsd.web.send import Send
 def build(
     send: Send,
     messages: Messages,
+    dead_letters: DeadLetters,
     operations: Operations,
     *,
     tokens: Sequence[str],
@@ -29,6 +31,9 @@ def build(
     app.router.add_post("/send", send.handle)
     app.router.add_get("/messages/{id}", messages.show)
     app.router.add_delete("/messages/{id}", messages.cancel)
+    app.router.add_get("/dead-letters", dead_letters.show)
+    app.router.add_post("/dead-letters/replay", dead_letters.replay)
+    app.router.add_delete("/dead-letters", dead_letters.drop)
     app.router.add_get("/healthz", operations.healthz)
     app.router.add_get("/readyz", operations.readyz)
     app.router.add_get("/metrics", operations.metrics)

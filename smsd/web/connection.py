@@ -149,6 +149,13 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         """It has its answer; what is left of its body aiohttp reads and forgets."""
         request.content.on_eof(self._rest)
 
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
+        """Finish what was asked for and close."""
+        # aiohttp closed the idle before this; one that had just been accepted was not waiting yet,
+        # would go on waiting for its first request now, and aiohttp for it.
+        self.close()
+        await super().shutdown(timeout)
+
     def _rest(self) -> None:
         self._serving = None
 

@@ -21,7 +21,7 @@ from smsd.web.errors import RETRY_AFTER_S
 log = logging.getLogger("smsd.http")
 
 BACKLOG = 1024  # connections that the kernel keeps waiting for us; it may have a lower limit
-AT_ONCE = 8  # connections accepted in one turn of the loop: the pace must not wait for a flood
+AT_ONCE = 4  # connections accepted in one turn of the loop: the pace must not wait for a flood
 NO_FILES_PAUSE_S = 1.0  # after the process or the machine has run out of file descriptors
 SAY_S = 10.0  # between two log lines about connections
 OWN_FILES = 256  # descriptors for all but callers and provider: Redis, log, doors, and spare

@@ -1,4 +1,9 @@
-"""`/messages/{id}`. Rule: what was accepted can be looked up, and taken back while it waits."""
+"""`/messages/{id}`. Rule: what was accepted can be looked up, and taken back while it waits.
+
+A daemon has one tenant: whoever holds any of its tokens may see and take back every text, so ids
+are names and not secrets (many are the times at which texts were queued). Without a token nothing
+is told, not even whether there is such a text: 401 comes before Redis is asked.
+"""
 
 from aiohttp import web
 

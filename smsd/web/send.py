@@ -14,7 +14,7 @@ from smsd.core import segment
 from smsd.core.message import Content, FieldError, Limits, parse, parse_recipient
 from smsd.store.connection import Availability, is_away
 from smsd.store.queue import Append, Appended, KeyConflict, Queue, QueueFull
-from smsd.web.body import read_body, read_object
+from smsd.web.body import MOST_VALUES, read_body, read_object
 from smsd.web.errors import ApiError, unavailable
 
 MOST_FAULTS = 20  # bad numbers told in one answer
@@ -62,7 +62,7 @@ class Send:
             return answer
 
         now_ms = self._now_ms()
-        fields = read_object(body)
+        fields = read_object(body, most_values=MOST_VALUES + self._limits.max_recipients)
         recipients, duplicates = self._recipients(fields.pop("to", None))
         content = parse(fields, self._limits.text, now_ms)
         if content.expires_at is not None and content.expires_at <= now_ms:

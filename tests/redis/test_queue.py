@@ -920,7 +920,8 @@ async def test_a_script_that_runs_twice_changes_nothing_more(
 
 
 def test_every_script_is_among_those_that_run_twice() -> None:
-    assert {script for script, _ in CASES} == set(all_scripts())
+    others = {script for script in all_scripts() if script.startswith("fsck_")}  # test_fsck.py
+    assert {script for script, _ in CASES} | others == set(all_scripts())
 
 
 @pytest.mark.parametrize(

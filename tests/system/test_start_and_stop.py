@@ -238,10 +238,10 @@ def test_a_stop_settles_what_is_in_flight_and_leaves_the_rest_for_the_next_start
     smsd: Daemon,
 ) -> None:
     smsd.start()
-    ids = send_until_some_are_in_flight(smsd, 60)
+    ids = send_until_some_are_in_flight(smsd, 40)
     assert smsd.stop() == 0
     sent = re.findall(r" sent id=([0-9-]+) ", smsd.log)
-    assert 5 <= len(sent) < 60
+    assert 5 <= len(sent) < 40
     assert '"dispatch stopped" drained=true' in smsd.log
 
     smsd.start()
@@ -260,8 +260,8 @@ def test_across_stops_each_text_reaches_the_gateway_once(
         smsd = Daemon(tmp_path / "smsd", settings)
         started.append(smsd)
         smsd.start()
-        ids = send_many(smsd, 100)
-        for part in (20, 60):
+        ids = send_many(smsd, 60)
+        for part in (10, 30):
             eventually(lambda part=part: len(gateway.arrivals()) >= part)
             assert smsd.stop() == 0
             smsd.start()
@@ -294,7 +294,7 @@ def test_a_second_signal_does_not_cut_the_drain_short(smsd: Daemon) -> None:
 
 def test_while_it_drains_it_is_not_ready_and_still_serves(smsd: Daemon) -> None:
     smsd.start()
-    send_until_some_are_in_flight(smsd, 30)
+    send_until_some_are_in_flight(smsd, 25)
     smsd.signal(signal.SIGTERM)
     eventually(lambda: smsd.call("GET", "/readyz")[0] == 503, what="not ready")
 
@@ -324,7 +324,6 @@ def test_a_client_that_never_finishes_its_body_does_not_hold_up_a_stop(
         assert smsd.stop() == 0
 
 
-@pytest.mark.xfail(strict=True, reason="the whole window is marked in flight at once")
 def test_no_more_is_marked_in_flight_than_is_about_to_leave(
     tmp_path: Path, started: list[Daemon]
 ) -> None:
@@ -368,14 +367,14 @@ def reconfigure(daemon: Daemon, settings: str, until: str) -> None:
 
 
 def test_a_hangup_changes_rate_and_log_level(tmp_path: Path, started: list[Daemon]) -> None:
-    slow = "[rate]\nsegments_per_second = 0.2\n[message]\nmax_segments = 1\n"
+    slow = "[rate]\nsegments_per_second = 0.5\n[message]\nmax_segments = 1\n"
     smsd = Daemon(tmp_path, slow)
     started.append(smsd)
     smsd.start()
-    eventually(lambda: target(smsd) == "0.2")
+    eventually(lambda: target(smsd) == "0.5")
     ids = send_many(smsd, 10)
 
-    # At the old rate this would take 50 s.
+    # At the old rate this would take 20 s.
     fast = "[rate]\nsegments_per_second = 40\n[message]\nmax_segments = 1\n"
     (smsd.directory / "config.toml").write_text(fast + '[log]\nlevel = "warning"\n')
     smsd.signal(signal.SIGHUP)

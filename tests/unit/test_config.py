@@ -41,7 +41,11 @@ SECONDS = {
 }
 SENDER = "must be a +number, a short code, or 1 to 11 letters, digits and spaces, got"
 LONG_TOKENS = "expected at least 16 visible ASCII characters"
-REDIS_URL = 'expected "embedded", or a URL with redis://, rediss://, unix://'
+REDIS_URL = (
+    'expected "embedded", or a URL with redis://, rediss://, unix://, redis+sentinel://,'
+    " rediss+sentinel://"
+)
+UNENCODED = "(:, /, ?, #, @ and % in a name or password: percent-encoded)"
 
 KEYS = {
     "http.host": Key("::1", "::1", {"1": f"{STRING} 1", '""': "at least 1 character"}),
@@ -76,7 +80,14 @@ KEYS = {
     "redis.url": Key(
         f"redis://:{HUSH}@db/0",
         SecretStr(f"redis://:{HUSH}@db/0"),
-        {"6379": "expected a string", f'"http://:{HUSH}@db"': REDIS_URL, '""': REDIS_URL},
+        {
+            "6379": "expected a string",
+            f'"http://:{HUSH}@db"': REDIS_URL,
+            '""': REDIS_URL,
+            f'"redis://u:{HUSH}/{HUSH}@db"': f"expected a port of 1 to 65535 {UNENCODED}",
+            f'"rediss://:{HUSH}@db?ssl_ca_certs=/none"': "ssl_ca_certs to name a file that can be",
+            f'"redis+sentinel://:{HUSH}@a,b"': "expected the master's name after the sentinels",
+        },
     ),
     "redis.prefix": Key(
         "{smsd}:",
@@ -90,6 +101,15 @@ KEYS = {
         },
     ),
     "redis.data_dir": Key("/var/lib/smsd", Path("/var/lib/smsd"), {"1": f"{STRING} 1"}),
+    "redis.replicas_ack": Key(
+        "0",
+        0,
+        {
+            "true": f"{WHOLE} true",
+            "-1": "expected greater than or equal to 0, got -1",
+            "1": "expected 0, since the embedded server has no replicas, got 1",
+        },
+    ),
     "redis.lease": Key("30", 30.0, {'"8"': f'{NUMBER} "8"', "0.5": f"{LEAST_1} 0.5"}),
     "queue.max_length": Key("7", 7, COUNT),
     "queue.max_events": Key("7", 7, COUNT),
@@ -122,6 +142,11 @@ KEYS = {
         "resend",
         "resend",
         {"true": "got true", '"guess"': "expected 'dead-letter' or 'resend', got \"guess\""},
+    ),
+    "retry.in_doubt_high": Key(
+        "resend",
+        "resend",
+        {"true": "got true", '"guess"': "expected 'dead-letter', 'resend' or '', got \"guess\""},
     ),
     "message.max_segments": Key(
         "255", 255, {**COUNT, "256": "expected less than or equal to 255, got 256"}
@@ -419,10 +444,14 @@ def test_a_default_audience_must_be_one_of_the_tables(file: Path) -> None:
 
 
 def test_retry_says_the_same_in_the_words_of_the_core(file: Path) -> None:
-    file.write_text('[retry]\nmax_attempts = 2\nmax_delay = 5\nin_doubt = "resend"\n', "utf-8")
+    file.write_text(
+        '[retry]\nmax_attempts = 2\nmax_delay = 5\nin_doubt = "resend"\n'
+        'in_doubt_high = "dead-letter"\n',
+        "utf-8",
+    )
 
     assert Settings().retry.policy == RetryPolicy()
-    assert load(file).retry.policy == RetryPolicy(2, 1.0, 5.0, "resend")
+    assert load(file).retry.policy == RetryPolicy(2, 1.0, 5.0, "resend", "dead-letter")
 
 
 def test_settings_cannot_be_changed() -> None:

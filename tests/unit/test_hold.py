@@ -229,7 +229,6 @@ async def test_a_message_that_waits_passes_once_the_hold_opens() -> None:
         pytest.param(STRANGE, id="an unknown refusal"),
     ],
 )
-@pytest.mark.xfail(strict=True, reason="the next probe is not put off: it follows at once")
 async def test_a_probe_that_fails_otherwise_than_what_holds_is_followed_by_a_wait(
     outcome: Outcome,
 ) -> None:

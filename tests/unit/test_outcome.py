@@ -25,6 +25,8 @@ from smsd.core.outcome import (
 NOW = 1_000_000
 LAST = 6  # the default `max_attempts`
 RESEND = RetryPolicy(in_doubt="resend")
+RESEND_HIGH = RetryPolicy(in_doubt_high="resend")
+RESEND_NORMAL = RetryPolicy(in_doubt="resend", in_doubt_high="dead-letter")
 
 OPTED_OUT = Rejected("21610", "opted out", scope="recipient", opted_out=True)
 
@@ -84,6 +86,43 @@ VERDICTS: list[tuple[str, Outcome, dict[str, Any], Verdict]] = [
         {"policy": RESEND, "attempt": LAST},
         Bury("in_doubt", "", "timeout"),
     ),
+    (
+        "in doubt, to be sent again only if high",
+        InDoubt("timeout"),
+        {"policy": RESEND_HIGH},
+        Bury("in_doubt", "", "timeout"),
+    ),
+    (
+        "high and in doubt, to be sent again only if high",
+        InDoubt("timeout"),
+        {"policy": RESEND_HIGH, "high": True},
+        Defer(NOW + 500, "timeout", spent=True),
+    ),
+    (
+        "in doubt, to be sent again only if normal",
+        InDoubt("timeout"),
+        {"policy": RESEND_NORMAL},
+        Defer(NOW + 500, "timeout", spent=True),
+    ),
+    (
+        "high and in doubt, to be sent again only if normal",
+        InDoubt("timeout"),
+        {"policy": RESEND_NORMAL, "high": True},
+        Bury("in_doubt", "", "timeout"),
+    ),
+    (
+        "high and in doubt, under one policy for all",
+        InDoubt("timeout"),
+        {"policy": RESEND, "high": True},
+        Defer(NOW + 500, "timeout", spent=True),
+    ),
+    ("high and taken", Accepted("SM1"), {"policy": RESEND_HIGH, "high": True}, Ack("SM1", None)),
+    (
+        "high and in doubt at last, to be sent again",
+        InDoubt("timeout"),
+        {"policy": RESEND_HIGH, "high": True, "attempt": LAST},
+        Bury("in_doubt", "", "timeout"),
+    ),
     ("halted", Halted("20003", "bad credentials"), {}, Hold("20003: bad credentials")),
     ("halted without a code", Halted("", "no funds"), {"attempt": LAST}, Hold("no funds")),
 ]
@@ -96,6 +135,7 @@ def test_an_outcome_has_one_verdict(
     outcome: Outcome, given: dict[str, Any], verdict: Verdict
 ) -> None:
     usual: dict[str, Any] = {
+        "high": False,
         "attempt": 1,
         "now_ms": NOW,
         "policy": RetryPolicy(),
@@ -105,14 +145,16 @@ def test_an_outcome_has_one_verdict(
     assert decide(outcome, **{**usual, **given}) == verdict
 
 
+@pytest.mark.parametrize("high", [False, True])
 @pytest.mark.parametrize("down", [False, True])
 @pytest.mark.parametrize("attempt", [1, LAST, 10_000])
 @pytest.mark.parametrize("outcome", [InDoubt("timeout"), Rejected("1", "no")])
 def test_what_may_have_been_taken_is_never_sent_again_unasked(
-    outcome: Outcome, attempt: int, *, down: bool
+    outcome: Outcome, attempt: int, *, down: bool, high: bool
 ) -> None:
     verdict = decide(
         outcome,
+        high=high,
         attempt=attempt,
         now_ms=NOW,
         policy=RetryPolicy(),

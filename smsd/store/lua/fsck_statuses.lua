@@ -7,8 +7,9 @@ local function is_there(id, status)
   elseif state == 'dead' then
     return state, entry_of(DEAD, letter or '')
   elseif state == 'queued' then
-    local fields = entry_of(stream_of(name or (string.sub(id, 1, 1) == 'h' and id or 'n' .. id)))
-    return state, fields and (field_of(fields, 'id') or id) == id
+    name = name or (string.sub(id, 1, 1) == 'h' and id or 'n' .. id)
+    local fields = entry_of(stream_of(name))
+    return state, fields and (field_of(fields, 'id') or string.gsub(name, '^n', '')) == id
   end
   return state, true
 end

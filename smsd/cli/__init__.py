@@ -5,18 +5,13 @@ from pathlib import Path
 import click
 
 from smsd import daemon
+from smsd.cli.dead_letters import dead_letters
+from smsd.cli.fsck import fsck
+from smsd.cli.send import send
+from smsd.cli.status import status
+from smsd.cli.store import EX_CONFIG, config_option, fail
+from smsd.cli.watch import watch
 from smsd.config import ConfigError, load
-
-EX_CONFIG = 78  # sysexits.h; the unit does not restart on it
-
-config_option = click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    default=Path("config.toml"),
-    show_default=True,
-    help="Settings; each can also be set as SMSD_TABLE__KEY.",
-)
 
 
 @click.group()
@@ -32,9 +27,9 @@ def run(config_path: Path) -> None:
     try:
         daemon.serve(config_path)
     except ConfigError as error:
-        _fail(str(error), EX_CONFIG)
+        fail(str(error), EX_CONFIG)
     except (daemon.StartError, daemon.EmbeddedError) as error:
-        _fail(str(error), 1)
+        fail(str(error), 1)
 
 
 @main.command("check-config")
@@ -44,10 +39,9 @@ def check_config(config_path: Path) -> None:
     try:
         daemon.build_provider(load(config_path), config_path)
     except ConfigError as error:
-        _fail(str(error), EX_CONFIG)
+        fail(str(error), EX_CONFIG)
     click.echo(f"{config_path}: fine")
 
 
-def _fail(message: str, code: int) -> None:
-    click.echo(message, err=True)
-    raise SystemExit(code)
+for command in (status, send, dead_letters, watch, fsck):
+    main.add_command(command)

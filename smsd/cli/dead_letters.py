@@ -1,0 +1,105 @@
+"""`smsd dead-letters`. Rule: the same selectors as over HTTP, and a sweep goes on to its end."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import orjson
+
+from smsd.cli.store import Store, config_option, say, with_store
+from smsd.store import letters
+from smsd.store.letters import Letters, Order, Swept
+from smsd.web.dead_letters import told_of
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def selectors(command: Command) -> Command:
+    """The options that choose letters."""
+    for name, about in (
+        ("campaign", "Those of this campaign."),
+        ("reason", "Those that died of this: rejected, exhausted, in_doubt, invalid, …"),
+        ("letter", "The one with this id."),
+        ("id", "That of the text with this id."),
+    ):
+        command = click.option(f"--{name}", name, help=about)(command)
+    return config_option(command)
+
+
+@click.group("dead-letters")
+def dead_letters() -> None:
+    """Look at dead letters, send them again, or drop them."""
+
+
+@dead_letters.command("list")
+@selectors
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a letter.")
+@click.option("--message", "with_text", is_flag=True, help="Show the texts too.")
+def list_(config_path: Path, *, as_json: bool, with_text: bool, **options: str | None) -> None:
+    """Show them, oldest first."""
+
+    async def show(store: Store) -> None:
+        found = Letters(store.queue, store.status)
+        choice, after, more = letters.choose(_given(options)), "", True
+        while more:
+            page = await found.find(choice, after=after, count=letters.PAGE)
+            for letter in page.letters:
+                told = told_of(letter, with_text=with_text)
+                say(orjson.dumps(told).decode() if as_json else _line(told))
+            after, more = page.swept.after, page.swept.more
+
+    with_store(config_path, show)
+
+
+@dead_letters.command()
+@selectors
+@click.option("--all", "all_", is_flag=True, help="All of them.")
+@click.option("--in-doubt", is_flag=True, help="Also those that may have been sent: then twice.")
+def replay(config_path: Path, *, all_: bool, in_doubt: bool, **options: str | None) -> None:
+    """Put them back into the queue."""
+    order = {**_given(options), "all": all_, "in_doubt": in_doubt}
+    swept = _sweep(config_path, order, "replay", lambda found: found.replay)
+    say(f"{swept.done} replayed")
+    if swept.skipped:
+        say(f"{swept.skipped} skipped: they may have been sent; --in-doubt replays these too")
+
+
+@dead_letters.command()
+@selectors
+@click.option("--all", "all_", is_flag=True, help="All of them.")
+def drop(config_path: Path, *, all_: bool, **options: str | None) -> None:
+    """Throw them away for good."""
+    order = {**_given(options), "all": all_}
+    swept = _sweep(config_path, order, "drop", lambda found: found.drop)
+    say(f"{swept.done} dropped")
+
+
+def _sweep(
+    config_path: Path,
+    fields: dict[str, object],
+    what: str,
+    how: Callable[[Letters], Callable[[Order], Awaitable[Swept]]],
+) -> Swept:
+    async def sweep(store: Store) -> Swept:
+        order = letters.order(fields, replay=what == "replay")
+        step, total = how(Letters(store.queue, store.status)), Swept(more=True)
+        while total.more:
+            swept = await step(order)
+            total.done += swept.done
+            total.skipped += swept.skipped
+            total.more = swept.more
+            order = replace(order, after=swept.after, until=swept.until)
+        return total
+
+    return with_store(config_path, sweep)
+
+
+def _given(options: dict[str, str | None]) -> dict[str, object]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _line(told: dict[str, object]) -> str:
+    names = ("letter", "id", "to", "reason", "code", "detail", "message")
+    return "  ".join(str(told[name]) for name in names if told.get(name))

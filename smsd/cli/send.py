@@ -1,0 +1,66 @@
+"""`smsd send`. Rule: what POST /send would refuse is refused here, in the same words."""
+
+import secrets
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from smsd import daemon
+from smsd.cli.store import EX_FAILED, Store, config_option, fail, say, with_store
+from smsd.core.message import FieldError, Limits, parse, parse_recipient
+from smsd.store.queue import Append, QueueFull
+
+
+@click.command()
+@config_option
+@click.option("--to", "recipients", multiple=True, required=True, help="A number; repeatable.")
+@click.option("--message", required=True, help="The text; - reads it from standard input.")
+@click.option("--from", "from_", help="The sender.")
+@click.option("--priority", help="high or normal.")
+@click.option("--send-at", "send_at", help="Not before this time (RFC 3339).")
+@click.option("--expires-at", "expires_at", help="Not after this time (RFC 3339).")
+@click.option("--campaign", help="A word to find it by.")
+@click.option("--ref", help="Your own reference.")
+def send(config_path: Path, recipients: Sequence[str], message: str, **options: str | None) -> None:
+    """Queue a text; its ids are printed once it is durable."""
+    fields: dict[str, object] = {
+        name.rstrip("_"): value for name, value in options.items() if value is not None
+    }
+
+    async def append(store: Store) -> list[str]:
+        fields["message"] = _stdin() if message == "-" else message
+        return (await store.queue.append(_request(store, recipients, fields))).ids
+
+    try:
+        ids = with_store(config_path, append)
+    except QueueFull:
+        fail("the queue is full; nothing was queued", EX_FAILED)
+    for id_ in ids:
+        say(id_)
+
+
+def _request(store: Store, recipients: Sequence[str], fields: dict[str, object]) -> Append:
+    settings, now_ms = store.settings, daemon.now_ms()
+    numbers = list(dict.fromkeys(map(parse_recipient, recipients)))
+    if len(numbers) > settings.http.max_recipients:
+        raise FieldError("to", f"must name 1 to {settings.http.max_recipients} numbers")
+    limits = Limits(settings.message.max_segments, settings.message.default_from)
+    content = parse(fields, limits, now_ms)
+    if content.expires_at is not None and content.expires_at <= now_ms:
+        raise FieldError("expires_at", "has passed already")
+    later = content.send_at is not None and content.send_at > now_ms
+    return Append(
+        content,
+        numbers,
+        scheduled_ids=[f"s{secrets.token_hex(12)}" for _ in numbers] if later else (),
+    )
+
+
+def _stdin() -> str:
+    octets = sys.stdin.buffer.read()
+    try:
+        return octets.decode().removesuffix("\n")  # the one that ends the last line of any file
+    except UnicodeDecodeError:
+        raise FieldError("message", "is not valid UTF-8") from None

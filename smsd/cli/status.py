@@ -1,0 +1,134 @@
+"""`smsd status`. Rule: who dispatches, where every text is, and what could be lost, at a glance."""
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import orjson
+
+from smsd.cli.store import Store, config_option, say, with_store
+from smsd.store import owner
+from smsd.store.connection import Persistence, persistence
+from smsd.store.status import Census
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The daemon that may dispatch, as its name tells (see store/owner.py)."""
+
+    name: str
+    host: str
+    process: str
+    died: bool
+
+    @classmethod
+    def read(cls, name: str) -> "Holder":
+        """What a name tells; one that smsd did not make tells only itself."""
+        host, *rest = name.rsplit(":", 4)
+        process = rest[1] if len(rest) == 4 else "?"  # noqa: PLR2004 - place, pid, start, chance
+        return cls(name, host, process, owner.is_dead(name))
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it runs on this host."""
+        return self.host == socket.gethostname()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that is told."""
+
+    holder: Holder | None
+    census: Census
+    redis: Persistence
+    rate: float
+
+    @property
+    def seconds(self) -> float:
+        """How long the queue takes at the least: if every text is one segment."""
+        return self.census.queued / self.rate
+
+
+@click.command()
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
+def status(config_path: Path, *, as_json: bool) -> None:
+    """Say who dispatches, where every text is and what Redis may lose."""
+    report = with_store(config_path, _look)
+    if as_json:
+        say(orjson.dumps(_as_json(report)).decode())
+        return
+    for name, value in _lines(report):
+        say(f"{name:<12}{value}")
+
+
+async def _look(store: Store) -> Report:
+    holder = await store.status.holder()
+    return Report(
+        Holder.read(holder) if holder else None,
+        await store.status.census(),
+        await store.server.read(persistence),
+        store.settings.rate.segments_per_second,
+    )
+
+
+def _places(census: Census) -> dict[str, int]:
+    return {
+        "queued": census.queued - census.inflight,
+        "in_flight": census.inflight,
+        "deferred": census.deferred,
+        "dead": census.dead,
+        **census.ended,
+        "adjusted": census.adjusted,
+    }
+
+
+def _as_json(report: Report) -> dict[str, object]:
+    holder, census = report.holder, report.census
+    return {
+        "lease": holder
+        and {
+            "holder": holder.name,
+            "host": holder.host,
+            "process": holder.process,
+            "this_host": holder.is_here,
+            "died": holder.died,
+        },
+        "redis": {"version": report.redis.version, "warnings": report.redis.warnings},
+        "accepted": census.accepted,
+        "texts": _places(census),
+        "difference": census.difference,
+        "drains_in_at_least_seconds": round(report.seconds, 1),
+    }
+
+
+def _lines(report: Report) -> list[tuple[str, str]]:
+    census = report.census
+    lines = [("dispatch", _who(report.holder)), ("redis", report.redis.version)]
+    lines += [("warning", warning) for warning in report.redis.warnings]
+    lines.append(("accepted", f"{census.accepted:,}"))
+    for place, texts in _places(census).items():
+        if texts or place != "adjusted":
+            lines.append((place.replace("_", " "), f"{texts:,}"))
+    lines.append(("difference", f"{census.difference:,}"))
+    if census.difference:
+        lines.append(("", "texts are unaccounted for: smsd fsck looks for them"))
+    if census.queued:
+        at_least = f"at least {_duration(report.seconds)} at {report.rate:g} segments/s"
+        lines.append(("drains in", at_least))
+    return lines
+
+
+def _who(holder: Holder | None) -> str:
+    if holder is None:
+        return "by nobody: no daemon holds the lease"
+    where = "this host" if holder.is_here else f"host {holder.host}"
+    who = f"by process {holder.process} on {where}, which holds the lease"
+    return f"{who} and has died: any other daemon may take over" if holder.died else who
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

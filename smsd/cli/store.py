@@ -1,0 +1,116 @@
+"""What commands stand on. Rule: one way to reach the store, one line when it cannot be reached."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, TypeVar
+from urllib.parse import quote, unquote, urlsplit
+
+import click
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+from smsd import daemon
+from smsd.config import ConfigError, Settings, load
+from smsd.core.message import FieldError
+from smsd.store import owner
+from smsd.store.connection import Availability, connect, is_away
+from smsd.store.embedded import Embedded
+from smsd.store.queue import Queue
+from smsd.store.server import PLACES, Server
+from smsd.store.status import Status
+
+T = TypeVar("T")
+
+EX_CONFIG = 78  # sysexits.h; the unit does not restart on it
+EX_FAILED = 1
+EX_USAGE = 2  # as click's own
+
+config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    default=Path("config.toml"),
+    show_default=True,
+    help="Settings; each can also be set as SMSD_TABLE__KEY.",
+)
+
+
+class UnreachableError(Exception):
+    """There is no store to work on; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """All durable state, as a command sees it."""
+
+    settings: Settings
+    server: Server
+    queue: Queue
+    status: Status
+
+
+def with_store(config_path: Path, work: Callable[[Store], Awaitable[T]]) -> T:
+    """Do `work` on the store that the settings name; what goes wrong is told in one line."""
+    try:
+        return asyncio.run(_work(load(config_path), work))
+    except ConfigError as error:
+        fail(str(error), EX_CONFIG)
+    except FieldError as error:
+        fail(f"{error.field} {error}", EX_USAGE)
+    except BrokenPipeError:
+        raise  # whoever was reading has gone; click knows what to do
+    except UnreachableError as error:
+        fail(str(error), EX_FAILED)
+    except (RedisError, OSError, TimeoutError) as error:
+        if is_away(error):
+            fail(f"Redis went away, what was asked may be half done: {error}", EX_FAILED)
+        fail(f"Redis: {error}", EX_FAILED)
+
+
+async def _work(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
+    client = connect(_url(settings), connections=PLACES, timeout_s=3.0)
+    try:
+        server = daemon.build_server(settings, client, Availability(), owner=owner.name())
+        await _reach(server, settings)
+        queue = daemon.build_queue(settings, server)
+        return await work(Store(settings, server, queue, Status(server)))
+    finally:
+        await client.aclose()
+
+
+def _url(settings: Settings) -> str:
+    """Where Redis listens: for "embedded", the socket of the daemon that runs it."""
+    url = settings.redis.url.get_secret_value()
+    if url != "embedded":
+        return url
+    socket = Path(unquote(urlsplit(Embedded(settings.redis.data_dir).url).path))
+    with suppress(OSError):
+        socket = socket.readlink()  # its own path would be too long to connect to
+    return f"unix://{quote(str(socket))}"
+
+
+async def _reach(server: Server, settings: Settings) -> None:
+    try:
+        await server.read(lambda client: client.ping())
+    except Exception as error:
+        if not is_away(error):
+            raise
+        if settings.redis.url.get_secret_value() != "embedded":
+            raise UnreachableError(f"Redis does not answer: {error}") from None
+        said = f"smsd is not running on {settings.redis.data_dir}"
+        known = type(error) is RedisConnectionError and "ermission" not in str(error)
+        raise UnreachableError(said if known else f"{said}, or not yet: {error}") from None
+
+
+def say(line: str = "") -> None:
+    """Print a line. What came from elsewhere must not speak to the terminal."""
+    click.echo("".join(one if one.isprintable() else "\ufffd" for one in line))
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """End with a word on stderr."""
+    click.echo(message, err=True)
+    raise SystemExit(code)

@@ -1,0 +1,79 @@
+"""Texts in doubt. Rule: ask first, then the policy; an absence is believed at the last ask only.
+
+The answer to a submission was lost, so the provider is asked what became of it, where it can be
+asked. It may list a text late: so it is asked again, after growing pauses, before it is believed
+that a text is not there.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from smsd.core.message import Message
+from smsd.core.outcome import Accepted, InDoubt, Outcome, Rejected, Unavailable
+from smsd.provider.base import Askable, Provider
+from smsd.store.queue import Entry
+
+log = logging.getLogger("smsd.doubt")
+
+PAUSES_S = (1.0, 2.0, 4.0, 8.0, 10.0)  # before each ask
+WITHIN_S = 30.0  # for all asks about a text that was just sent: it holds a place in flight
+AT_ONCE = 8  # asks; a provider in trouble is not helped by more
+
+
+class Doubt:
+    """Asks the provider."""
+
+    def __init__(
+        self, provider: Provider, *, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    ) -> None:
+        self._provider = provider if isinstance(provider, Askable) else None
+        self._sleep = sleep
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._limits: set[asyncio.Timeout] = set()
+        self._closed = False
+
+    async def resolve(
+        self, message: Message, started_ms: int, outcome: InDoubt, *, within_s: float = WITHIN_S
+    ) -> Outcome:
+        """What became of a submission begun at `started_ms`; `outcome` where nobody can tell."""
+        if self._provider is None or self._closed:
+            return outcome
+        found = None
+        limit = asyncio.timeout(within_s)
+        try:
+            with suppress(TimeoutError):
+                async with limit:
+                    self._limits.add(limit)
+                    found = await self._ask(self._provider, message, started_ms)
+        finally:
+            self._limits.discard(limit)
+        log.info("asked", extra={"id": message.id, "found": found and type(found).__name__})
+        return found or outcome
+
+    def close(self) -> None:
+        """Ask no more: whoever waits for an answer gets none."""
+        self._closed = True
+        for limit in self._limits:
+            if not limit.expired():
+                limit.reschedule(0.0)
+
+    async def _ask(self, provider: Askable, message: Message, started_ms: int) -> Outcome | None:
+        told: Outcome | None = None
+        for pause in PAUSES_S:
+            await self._sleep(pause)
+            async with self._turns:
+                try:
+                    told = await provider.look_up(message, started_ms)
+                except Exception:  # a bug in a provider leaves the text in doubt, no worse
+                    log.exception("provider broke", extra={"id": message.id})
+                    return None
+            if told is None or isinstance(told, Accepted | Rejected):
+                return told
+        return told if isinstance(told, Unavailable) else None
+
+
+def is_high(entry: Entry, message: Message) -> bool:
+    """Whether the policy for high priority is this text's."""
+    return (message.content.priority or ("high" if entry.lane == "h" else "normal")) == "high"

@@ -1,0 +1,127 @@
+"""`/dead-letters`. Rule: a person sees why each died, and says which are sent again or dropped."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+
+from aiohttp import web
+
+from smsd.core.message import FieldError
+from smsd.store import letters
+from smsd.store.connection import is_away
+from smsd.store.letters import Letter, Letters, Order, Swept
+from smsd.web.body import read_body, read_object
+from smsd.web.errors import json_response, unavailable
+
+COUNT = 100  # letters in an answer that is not asked for so many
+LONGEST_SHOWN = 256  # characters of a fact; an entry that died unread may hold anything
+SHOWN = ("to", "from", "reason", "code", "detail", "attempts", "failed_at",
+         "priority", "send_at", "expires_at", "campaign", "ref")  # fmt: skip
+QUERY = (*letters.SELECTORS, "after", "count", "message")
+
+
+class DeadLetters:
+    """The handlers."""
+
+    def __init__(self, found: Letters, *, max_body: int, body_timeout_s: float) -> None:
+        self._letters = found
+        self._max_body = max_body
+        self._body_timeout_s = body_timeout_s
+
+    async def show(self, request: web.Request) -> web.Response:
+        """`GET`: letters with all that is known of them; their texts only with `message=true`."""
+        query = _query(request)
+        count, with_text = _count(query), _with_text(query)
+        found = await self._letters.find(
+            letters.choose(query), after=letters.after(query), count=count
+        )
+        told = [told_of(letter, with_text=with_text) for letter in found.letters]
+        return json_response({"dead_letters": told, **_more(found.swept, "after")})
+
+    async def replay(self, request: web.Request) -> web.Response:
+        """`POST …/replay`: put the chosen ones back into the queue."""
+        order = letters.order(await self._body(request), replay=True)
+        swept = await _finished(self._letters.replay, order, "replayed")
+        return json_response(
+            {
+                "status": "replayed",
+                "replayed": swept.done,
+                "skipped": swept.skipped,
+                **_more(swept, "after", "until"),
+            }
+        )
+
+    async def drop(self, request: web.Request) -> web.Response:
+        """`DELETE`: throw the chosen ones away."""
+        order = letters.order(await self._body(request), replay=False)
+        swept = await _finished(self._letters.drop, order, "dropped")
+        return json_response(
+            {"status": "dropped", "dropped": swept.done, **_more(swept, "after", "until")}
+        )
+
+    async def _body(self, request: web.Request) -> dict[str, object]:
+        body = await read_body(request, most_octets=self._max_body, timeout_s=self._body_timeout_s)
+        return read_object(body)
+
+
+def told_of(letter: Letter, *, with_text: bool) -> dict[str, object]:
+    """A letter as it is shown."""
+    told: dict[str, object] = {"letter": letter.id, "id": letter.message_id}
+    for name in SHOWN:
+        value = letter.fields.get(name, "")
+        if value:
+            told[name] = _clipped(value)
+    for name in ("attempts", "failed_at"):
+        if re.fullmatch("[0-9]{1,19}", value := letter.fields.get(name, "")):
+            told[name] = int(value)
+    if with_text:
+        told["message"] = letter.fields.get("message", "")
+    return told
+
+
+async def _finished(sweep: Callable[[Order], Awaitable[Swept]], order: Order, done: str) -> Swept:
+    try:
+        return await sweep(order)
+    except Exception as error:
+        if not is_away(error):
+            raise
+        raise unavailable(
+            "redis_away",
+            f"Redis went away; some may have been {done} already, and asking again does the rest",
+        ) from error
+
+
+def _query(request: web.Request) -> dict[str, object]:
+    query: dict[str, object] = {}
+    for name, value in request.query.items():
+        if name not in QUERY:
+            raise FieldError(name, f"unknown parameter; known are {', '.join(QUERY)}")
+        if name in query:
+            raise FieldError(name, "is given twice")
+        query[name] = value
+    return query
+
+
+def _count(query: Mapping[str, object]) -> int:
+    raw = str(query.get("count", COUNT))
+    if not re.fullmatch("[0-9]{1,9}", raw) or not 1 <= int(raw) <= letters.MOST_HANDLED:
+        raise FieldError("count", f"must be 1 to {letters.MOST_HANDLED}")
+    return int(raw)
+
+
+def _with_text(query: Mapping[str, object]) -> bool:
+    raw = query.get("message", "false")
+    if raw not in ("true", "false"):
+        raise FieldError("message", "must be true or false")
+    return raw == "true"
+
+
+def _more(swept: Swept, *places: str) -> dict[str, object]:
+    """Whether there is more, and what to send along to go on."""
+    more: dict[str, object] = {"more": swept.more}
+    if swept.more:
+        more |= {place: getattr(swept, place) for place in places}
+    return more
+
+
+def _clipped(value: str) -> str:
+    return value if len(value) <= LONGEST_SHOWN else f"{value[:LONGEST_SHOWN]}…"

@@ -1,0 +1,563 @@
+"""Redis as others run it. Rule: every URL leads to the master; what a failover loses is said."""
+
+import asyncio
+import re
+import signal
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from smsd.core.message import Message
+from smsd.store import server as server_module
+from smsd.store.connection import TooFewReplicas, connect, is_away, persevere, persistence
+from smsd.store.queue import Append, Attempt, Entry
+from smsd.store.witness import Loss, Witness
+from tests.redis.store import ALICE, Store, Ticks, Wall, all_scripts, content, until
+from tests.support.processes import Daemon, Recorder, eventually
+from tests.support.redis_server import RedisServer, free_port
+from tests.support.topologies import (
+    PASSWORD,
+    QUOTED,
+    USER,
+    Certificates,
+    Pair,
+    Sentinels,
+    TlsFront,
+    cluster_of_one,
+    entries,
+    has_openssl,
+)
+
+SOON_S = 40.0  # far more than a failover takes
+Life = tuple[Entry, Attempt, Message]
+
+
+class Opened:
+    """A store that is told of losses, as the daemon's is."""
+
+    def __init__(
+        self, url: str, *, owner: str = "a", prefix: str = "smsd:", replicas_ack: int = 0
+    ) -> None:
+        wall = Wall()
+        self.store = Store(url, prefix, owner=owner, wall=wall, ticks=Ticks())
+        self.losses: list[Loss] = []
+        intake = self.store.keys.intake(owner)
+        witness = Witness(intake, lost=self.losses.append, now_ms=wall)
+        self.store.client.connection_pool.connection_kwargs["redis_connect_func"] = witness.greet
+        self.store.server._witness = witness
+        self.store.server._replicas_ack = replicas_ack
+
+    @property
+    def texts_lost(self) -> int:
+        return sum(loss.texts for loss in self.losses)
+
+    @property
+    def settled_again(self) -> int:
+        return sum(loss.settlements for loss in self.losses)
+
+    async def __aenter__(self) -> "Opened":
+        await self.store.lead()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.store.close()
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    pair = Pair(tmp_path).start()
+    yield pair
+    pair.stop()
+
+
+@pytest.fixture
+def sentinels(tmp_path: Path, pair: Pair) -> Iterator[Sentinels]:
+    sentinels = Sentinels(tmp_path, pair).start()
+    yield sentinels
+    sentinels.stop()
+
+
+async def whole_life(store: Store) -> None:
+    """Every script a text can meet, each to its end."""
+    await store.append(ALICE, ALICE, priority="high")
+    entry, attempt, message = await store.begin_next()
+    assert await store.queue.ack(entry, attempt, message, "p")
+    entry, attempt, message = await store.begin_next()
+    assert await store.queue.defer(entry, attempt, message, until=1, attempts=1, why="w")
+    await store.schedule(-1)
+    assert await store.queue.promote() == 2
+    life = await store.begin_next()
+    assert await store.queue.bury(*life, reason="rejected", suppress=True)
+    assert (await store.status.message(message.id) or {})["state"] in ("dead", "queued")
+    [letter, *_] = await store.status.dead_letters("", 10)
+    assert await store.queue.replay(letter[0], letter[1]["id"])
+    [id_] = await store.append()
+    assert await store.queue.cancel(id_) == "cancelled"
+    request = Append(content(), [ALICE], idempotency_key="k", fingerprint="f", answer=b"{}")
+    assert (await store.queue.append(request)).answer is None
+    assert (await store.queue.append(request)).answer == b"{}"
+    claimed, _ = await store.claim_one()
+    assert [entry.name for entry in await store.queue.reclaim([claimed.name])] == [claimed.name]
+    assert await store.difference() == 0
+
+
+# -- what a URL may say -------------------------------------------------------------------------
+
+
+async def test_a_text_lives_its_life_over_tcp_as_a_user_that_may_touch_its_own_keys_only(
+    tmp_path: Path,
+) -> None:
+    server = RedisServer(tmp_path / "r", port=free_port()).start()
+    with server.client() as client:
+        rules = ("~smsd:*", "resetchannels", "+@all", "-@admin", "-@dangerous")
+        client.execute_command("ACL", "SETUSER", USER, "on", f">{PASSWORD}", *rules)
+    try:
+        async with Opened(f"redis://{USER}:{QUOTED}@127.0.0.1:{server.port}/0") as opened:
+            await whole_life(opened.store)
+            found = await persistence(opened.store.client, prefix="smsd:")
+            assert found.warnings == ("its persistence settings cannot be read (CONFIG refused)",)
+            with pytest.raises(redis.ResponseError):
+                await opened.store.client.get("another's")
+    finally:
+        server.kill()
+
+
+async def test_a_wrong_password_is_told_as_such_and_never_shown(
+    own_server: RedisServer, tmp_path: Path
+) -> None:
+    with own_server.client() as client:
+        client.execute_command("ACL", "SETUSER", USER, "on", ">another", "~*", "+@all")
+    url = f"unix://{USER}:{QUOTED}@{own_server.socket}"
+    async with connect(url, connections=1, timeout_s=3.0) as client_:
+        with pytest.raises(redis.RedisError) as caught:
+            await client_.ping()
+        assert is_away(caught.value)
+        shown = f"{caught.value!r} {client_!r} {client_.connection_pool.make_connection()!r}"
+        assert PASSWORD not in shown
+        assert QUOTED not in shown
+    daemon = Daemon(
+        tmp_path / "d", environment={"SMSD_REDIS__URL": url, "SMSD_LOG__LEVEL": "debug"}
+    )
+    daemon.start()
+    try:
+        status, readiness = daemon.call("GET", "/readyz")
+        assert status == 503
+        assert "invalid username-password pair" in readiness["redis"]["reason"]
+        assert daemon.call("POST", "/send", {"message": "Hi"})[0] == 503
+    finally:
+        daemon.stop()
+    assert "invalid username-password pair" in daemon.log
+    for secret in (PASSWORD, QUOTED):
+        assert secret not in daemon.log + str(readiness)
+
+
+@pytest.mark.skipif(not has_openssl(), reason="no openssl on PATH to make certificates with")
+async def test_tls_is_spoken_with_whom_the_authority_vouches_for_and_nobody_else(
+    own_server: RedisServer, tmp_path: Path
+) -> None:
+    ours, theirs = Certificates(tmp_path / "ours"), Certificates(tmp_path / "theirs")
+    front = await TlsFront(own_server, ours).start()
+    try:
+        at = f"rediss://127.0.0.1:{front.port}"
+        async with Opened(f"{at}?ssl_ca_certs={ours.authority}") as opened:
+            await whole_life(opened.store)
+        named = f"rediss://localhost:{front.port}?ssl_ca_certs={ours.authority}"
+        for refused in (at, f"{at}?ssl_ca_certs={theirs.authority}", named):
+            assert "certificate verify failed" in str(await _refusal(refused))
+        async with connect(f"{named}&ssl_check_hostname=no", connections=1, timeout_s=3.0) as any_:
+            assert await any_.ping()
+        plain = f"redis://127.0.0.1:{front.port}"
+        assert is_away(await _refusal(plain))
+    finally:
+        await front.stop()
+
+
+async def _refusal(url: str) -> BaseException:
+    async with connect(url, connections=1, timeout_s=3.0) as client:
+        with pytest.raises(redis.RedisError) as caught:
+            await client.ping()
+    assert is_away(caught.value)
+    return caught.value
+
+
+# -- a cluster ----------------------------------------------------------------------------------
+
+
+def test_no_script_makes_up_a_key() -> None:
+    """The first word after a command that has a key is a name, and never a string."""
+    folder = resources.files("smsd.store").joinpath("lua")
+    for script in [*all_scripts(), "_prelude", "_epilogue"]:
+        text = folder.joinpath(f"{script}.lua").read_text()
+        text = re.sub(r"'(XINFO|SCAN)', '\w+', ", r"'\1', ", text)
+        text = re.sub(r"'XREADGROUP'.*?'STREAMS', ", "'XREADGROUP', ", text)
+        for command, first in re.findall(r"redis\.p?call\('(\w+)'(?:, ([^)]*))?", text):
+            key = re.sub(r"\w+ == '\w+'", "it", (first or "").split(",")[0])
+            assert re.fullmatch(r"[A-Za-z_]\w*( (and|or) [A-Z]+)*", key), (script, command, first)
+
+
+async def test_a_text_lives_its_life_in_a_cluster_under_one_hash_tag(tmp_path: Path) -> None:
+    node = cluster_of_one(tmp_path / "c")
+    try:
+        async with Opened(node.url, prefix="{smsd}:") as opened:
+            await whole_life(opened.store)
+            assert (await persistence(opened.store.client, prefix="{smsd}:")).fault == ""
+            for untagged in ("smsd:", "{}smsd:", "s{msd:"):
+                found = await persistence(opened.store.client, prefix=untagged)
+                assert "needs a hash tag" in found.fault
+    finally:
+        node.kill()
+
+
+async def test_the_daemon_does_not_start_in_a_cluster_without_a_hash_tag(tmp_path: Path) -> None:
+    node = cluster_of_one(tmp_path / "c")
+    try:
+        environment = {"SMSD_REDIS__URL": node.url}
+        untagged = Daemon(tmp_path / "u", environment=environment)
+        untagged.start(wait=False)
+        assert untagged.wait() != 0
+        assert 'prefix needs a hash tag, "{smsd}:" in place of "smsd:"' in untagged.log
+        assert "Traceback" not in untagged.log
+        tagged = Daemon(tmp_path / "t", environment=environment | {"SMSD_REDIS__PREFIX": "{smsd}:"})
+        tagged.start()
+        id_ = tagged.send(to=ALICE, message="Hi")["id"]
+        eventually(lambda: tagged.call("GET", f"/messages/{id_}")[1]["state"] == "sent")
+        assert tagged.stop() == 0
+    finally:
+        node.kill()
+
+
+# -- what is said at the start --------------------------------------------------------------------
+
+
+async def _warnings(server: RedisServer, replicas_ack: int = 0) -> list[str]:
+    async with connect(server.url, connections=1, timeout_s=3.0) as client:
+        found = await persistence(client, prefix="smsd:", replicas_ack=replicas_ack)
+    return list(found.warnings)
+
+
+async def test_what_a_failover_may_lose_is_said_at_the_start(pair: Pair) -> None:
+    [said] = await _warnings(pair.master)
+    assert "replicas_ack, and on Redis min-replicas-to-write" in said
+    with pair.master.client() as client:
+        client.config_set("min-replicas-to-write", 1)
+    [said] = await _warnings(pair.master)
+    assert "those of up to 10 s" in said
+    assert await _warnings(pair.master, replicas_ack=1) == []
+    [said] = await _warnings(pair.master, replicas_ack=2)
+    assert "nothing is taken in or sent" in said
+    assert "it is a replica and refuses writes" in (await _warnings(pair.replica))[0]
+
+
+async def test_an_evicting_server_is_named_with_its_limit(own_server: RedisServer) -> None:
+    with own_server.client() as client:
+        client.config_set("maxmemory", 100_000_000)
+        assert await _warnings(own_server) == []
+        client.config_set("maxmemory-policy", "volatile-lru")
+    [said] = await _warnings(own_server)
+    assert "volatile-lru: above maxmemory (100000000 bytes)" in said
+
+
+# -- replicas that must have it -------------------------------------------------------------------
+
+
+async def test_without_its_replica_nothing_is_promised_and_nothing_permitted(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "ACK_MS", 300)
+    async with Opened(pair.master.url, replicas_ack=1) as opened:
+        store = opened.store
+        await store.append(ALICE, ALICE)
+        entry, message = await store.claim_one()
+        request = Append(content(), [ALICE], idempotency_key="k", fingerprint="f", answer=b"{}")
+        pair.replica.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(TooFewReplicas) as caught:
+                await store.queue.append(request)
+            assert is_away(caught.value)
+            assert await store.length() == 3  # that one had been written before it was known
+            with pytest.raises(TooFewReplicas):
+                await store.queue.first_answer("k")
+            for _ in range(2):
+                with pytest.raises(TooFewReplicas):
+                    await store.append()
+            assert await store.length() == 3
+            beginning = asyncio.create_task(
+                store.queue.begin(entry, store.attempt(), message.recipient)
+            )
+            await asyncio.wait([beginning], timeout=1.0)
+            assert not beginning.done()
+            assert await store.queue.journal() == {}  # a stop now leaves nothing in doubt
+            assert store.availability.up
+        finally:
+            pair.replica.send_signal(signal.SIGCONT)
+        async with asyncio.timeout(SOON_S):
+            assert await beginning == "begun"
+        assert await store.queue.ack(entry, store.attempt(), message, "p")
+        assert (await store.queue.append(request)).answer == b"{}"
+        await store.append()
+        assert await store.length() == 3
+        assert await store.difference() == 0
+
+
+async def test_a_begin_that_the_replica_did_not_hear_of_in_time_is_undone(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "ACK_MS", 300)
+    async with Opened(pair.master.url, replicas_ack=1) as opened:
+        store = opened.store
+        await store.append()
+        entry, message = await store.claim_one()
+        pair.replica.send_signal(signal.SIGSTOP)
+        try:
+            beginning = asyncio.create_task(
+                store.queue.begin(entry, store.attempt(), message.recipient)
+            )
+            await until(lambda: not store.server._acked, "the replica is missed")
+            await asyncio.wait([beginning], timeout=0.5)
+            assert not beginning.done()
+            assert await store.queue.journal() == {}
+        finally:
+            pair.replica.send_signal(signal.SIGCONT)
+        async with asyncio.timeout(SOON_S):
+            assert await beginning == "begun"
+
+
+async def test_the_daemon_sends_nothing_while_its_replica_is_stopped_and_goes_on_after(
+    pair: Pair, tmp_path: Path
+) -> None:
+    recorder = Recorder(tmp_path).start()
+    environment = {"SMSD_REDIS__URL": pair.master.url, "SMSD_REDIS__REPLICAS_ACK": "1"}
+    daemon = Daemon(tmp_path / "d", recorder.settings(), environment)
+    daemon.start()
+    try:
+        first = daemon.send(to=ALICE, message="first")["id"]
+        eventually(lambda: len(recorder.arrivals()) == 1, what="the first arrives")
+        pair.replica.send_signal(signal.SIGSTOP)
+        try:
+            with pair.master.client() as client:  # by a way that does not wait for the replica
+                for _ in range(20):
+                    client.xadd("smsd:queue", {"to": ALICE, "message": "by hand"})
+            status, answer = daemon.call("POST", "/send", {"to": ALICE, "message": "second"})
+            assert (status, answer["error"]["code"]) == (503, "outcome_unknown")
+            status, _ = daemon.call("POST", "/send", {"to": ALICE, "message": "third"})
+            assert status == 503
+            assert len(recorder.arrivals()) == 1
+        finally:
+            pair.replica.send_signal(signal.SIGCONT)
+        last = daemon.send(to=ALICE, message="last")["id"]
+        eventually(
+            lambda: daemon.call("GET", f"/messages/{last}")[1]["state"] == "sent",
+            30,
+            "the last is sent",
+        )
+        texts = [arrival["text"] for arrival in recorder.arrivals()]
+        assert texts.count("by hand") == 20
+        assert texts.count("second") <= 1
+        assert texts.count("third") == 0
+        assert daemon.call("GET", f"/messages/{first}")[1]["state"] == "sent"
+        assert daemon.stop() == 0
+        assert "replicas enough=False" in daemon.log
+        assert "replicas enough=True" in daemon.log
+    finally:
+        daemon.kill()
+        recorder.stop()
+
+
+# -- sentinels ----------------------------------------------------------------------------------
+
+
+async def test_a_text_lives_its_life_over_sentinels_that_want_a_login(
+    sentinels: Sentinels,
+) -> None:
+    async with Opened(sentinels.url) as opened:
+        assert opened.store.client.connection_pool.connection_kwargs["retry"]._retries == 0
+        for sentinel in opened.store.client.connection_pool.sentinel_manager.sentinels:
+            assert sentinel.connection_pool.connection_kwargs["retry"]._retries == 0
+        await whole_life(opened.store)
+        assert PASSWORD not in repr(opened.store.client)
+        wrong = sentinels.url.replace(f"sentinel_password={QUOTED}", "sentinel_password=wrong")
+        refusal = await _refusal(wrong)
+        assert "AuthenticationError" in str(refusal)
+        assert "wrong" not in str(refusal).replace("WRONGPASS", "")
+        assert "does not know it" in str(await _refusal(sentinels.url.replace("/texts", "/other")))
+
+
+async def test_a_sentinel_that_hangs_costs_no_time(sentinels: Sentinels) -> None:
+    sentinels.send_signal(0, signal.SIGSTOP)
+    try:
+        async with connect(sentinels.url, connections=1, timeout_s=3.0) as client:
+            async with asyncio.timeout(0.9):  # less than it would be waited for
+                assert await client.ping()
+    finally:
+        sentinels.send_signal(0, signal.SIGCONT)
+
+
+async def test_a_master_that_was_demoted_is_left_for_the_new_one(
+    sentinels: Sentinels, pair: Pair
+) -> None:
+    """Until it is demoted, the old master goes on taking what the new one will never have."""
+    async with Opened(sentinels.url) as opened, asyncio.timeout(SOON_S):
+        store = opened.store
+        lives = [await store.sending() for _ in range(5)]
+        pair.wait_until_it_follows()
+        await asyncio.to_thread(sentinels.fail_over)
+        told: list[str] = []
+        while await asyncio.to_thread(_role, pair.master) == "master":
+            told += await insist(store)
+        told += await insist(store)
+        for life in lives:
+            assert await store.queue.ack(*life, "p")
+        assert (await store.status.census()).ended["sent"] == 5
+        present = await asyncio.to_thread(entries, pair.replica, [store.keys.queue])
+        assert told[-1] in present
+        missing = [id_ for id_ in told if id_ not in present]
+        assert len(missing) == opened.texts_lost
+        if missing:
+            assert _texts(opened.losses) == [(len(missing), missing[0], missing[-1], True)]
+
+
+async def insist(store: Store) -> list[str]:
+    """Ask until it is queued, as a caller would; their ids."""
+    while True:
+        try:
+            return await store.append()
+        except redis.RedisError as error:
+            if not is_away(error):
+                raise
+
+
+def _role(server: RedisServer) -> str:
+    with server.client() as client:
+        return str(client.info("replication")["role"])
+
+
+async def test_what_a_failover_lost_is_counted_said_and_never_sent_again(
+    sentinels: Sentinels, pair: Pair
+) -> None:
+    async with Opened(sentinels.url) as opened, asyncio.timeout(SOON_S):
+        store = opened.store
+        await store.append(*[ALICE] * 3)
+        settled_before = await store.begin_next()
+        assert await store.queue.ack(*settled_before, "p")
+        lives = [await store.sending() for _ in range(8)]
+        pair.wait_until_it_follows()
+        await asyncio.to_thread(pair.part)
+        lost = [id_ for _ in range(4) for id_ in await store.append(ALICE, ALICE)]
+        for life in lives[:6]:
+            assert await store.queue.ack(*life, "p")
+        assert await store.queue.bury(*lives[6], reason="rejected")
+        assert await store.queue.defer(*lives[7], until=9_000_000_000_000, attempts=1, why="w")
+        pair.master.kill()
+        [after] = await insist(store)
+        assert _texts(opened.losses) == [(8, lost[0], lost[-1], True)]
+        census = await store.status.census()
+        assert opened.settled_again == 8
+        assert len(opened.losses) == 2
+        assert census.ended["sent"] == 1 + 6
+        assert (census.dead, census.deferred, census.inflight) == (1, 1, 0)
+        assert census.difference == 0
+        present = await asyncio.to_thread(entries, pair.replica, [store.keys.queue])
+        assert after in present
+        assert not present & {*lost, *(entry.name[1:] for entry, _, _ in lives)}
+        assert await store.queue.journal() == {}
+
+
+def _texts(losses: list[Loss]) -> list[tuple[int, str, str, bool]]:
+    return [(loss.texts, loss.first, loss.last, loss.complete) for loss in losses if loss.texts]
+
+
+@pytest.mark.parametrize("replicas_ack", [0, 1])
+async def test_a_master_killed_under_load_loses_nothing_that_is_not_said(
+    sentinels: Sentinels, pair: Pair, replicas_ack: int
+) -> None:
+    async with Opened(sentinels.url, replicas_ack=replicas_ack) as opened:
+        load = Load(opened)
+        async with asyncio.timeout(SOON_S):
+            await load.start()
+            await until(lambda: len(load.acked) > 100, "it runs")
+            pair.master.kill()
+            before = len(load.acked)
+            while len(load.acked) < before + 100:
+                await asyncio.sleep(0.01)
+            await load.stop()
+        store = opened.store
+        streams = [store.keys.high, store.keys.queue]
+        present = await asyncio.to_thread(entries, pair.replica, streams)
+        missing = load.told - present - load.acked
+        assert len(missing) <= opened.texts_lost
+        assert not present & load.acked  # they would be sent a second time
+        assert load.sent_twice == set()
+        if replicas_ack:
+            assert opened.losses == [] or opened.texts_lost == 0
+            assert not missing
+
+
+class Load:
+    """Appends, and a dispatch that does all but send."""
+
+    def __init__(self, opened: Opened) -> None:
+        self.opened = opened
+        self.told: set[str] = set()
+        self.acked: set[str] = set()
+        self.sent: set[str] = set()
+        self.sent_twice: set[str] = set()
+        self._stop = asyncio.Event()
+        self._parts: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        self._parts = [asyncio.create_task(self._append()) for _ in range(4)]
+        self._parts.append(asyncio.create_task(self._dispatch()))
+
+    async def stop(self) -> None:
+        self._stop.set()
+        await asyncio.gather(*self._parts)
+
+    async def _append(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.told.update(await self.opened.store.append())
+            except redis.RedisError as error:
+                if not is_away(error):
+                    raise
+            await asyncio.sleep(0.002)
+
+    async def _dispatch(self) -> None:
+        store: Any = self.opened.store
+        while not self._stop.is_set():
+            try:
+                claimed = await store.queue.claim(0, 8)
+            except redis.RedisError as error:
+                if not is_away(error):
+                    raise
+                await asyncio.sleep(0.05)
+                claimed = await self._recovered()
+            await asyncio.gather(*(self._deliver(entry) for entry in claimed))
+            await asyncio.sleep(0.002)
+
+    async def _recovered(self) -> list[Entry]:
+        store = self.opened.store
+
+        async def recover() -> list[Entry]:
+            pending = await store.queue.pending()
+            return await store.queue.reclaim(pending)
+
+        return await persevere(recover, store.client, store.availability)
+
+    async def _deliver(self, entry: Entry) -> None:
+        store, id_ = self.opened.store, entry.first_message_id
+        attempt = store.attempt()
+        begun = await store.queue.begin(entry, attempt, ALICE)
+        if begun == "fenced":  # the lease was lost with the master
+            await store.lead()
+            begun = await store.queue.begin(entry, attempt, ALICE)
+        if begun != "begun":
+            return
+        self.sent_twice |= {id_} & self.sent
+        self.sent.add(id_)
+        message = Message(id_, ALICE, content(), 0)
+        await store.queue.ack(entry, attempt, message, "p")
+        self.acked.add(id_)

@@ -1,0 +1,516 @@
+"""Texts in doubt. Rule: only a clear word settles one, and an absence only at the last ask."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, ClassVar, Self
+
+import pytest
+from multidict import CIMultiDict
+from pydantic import ValidationError
+
+from smsd.core.message import Content, Message, Priority
+from smsd.core.outcome import (
+    Accepted,
+    Halted,
+    InDoubt,
+    Outcome,
+    Rejected,
+    Throttled,
+    Unavailable,
+)
+from smsd.core.segment import Segments
+from smsd.dispatch.doubt import AT_ONCE, PAUSES_S, WITHIN_S, Doubt, is_high
+from smsd.provider import sandbox
+from smsd.provider.base import Askable, ProviderSettings, Slot, Unpaced
+from smsd.provider.http import GenericSettings, Http, _look_up
+from smsd.provider.recent import Recent
+from smsd.provider.sandbox import Sandbox, SandboxSettings
+from smsd.provider.transport import Answer, Request
+from smsd.provider.twilio import Twilio
+from smsd.provider.twilio_list import EARLY_S, LATE_S, Sought, find
+from smsd.store.queue import Entry
+
+Look = Callable[[Message], Awaitable[Outcome | None]]
+
+LOST = InDoubt("the answer was lost")
+GONE = Unavailable("never arrived")
+TAKEN = Accepted("p1")
+
+
+def message(
+    to: str = "+12025550123", id_: str = "m1", ref: str = "o-7", priority: Priority | None = None
+) -> Message:
+    content = Content("Hi", Segments("gsm7", 2, 1), "", priority, None, None, "", ref)
+    return Message(id_, to, content)
+
+
+# Asking
+
+
+class Deaf:
+    """A provider that cannot be asked."""
+
+    Settings: ClassVar[type[ProviderSettings]] = ProviderSettings
+
+    @classmethod
+    def build(cls, settings: Any, *, timeout_s: float, max_in_flight: int) -> Self:
+        return cls()
+
+    async def start(self) -> None: ...
+
+    async def submit(self, message: Message, slot: Slot) -> Outcome:
+        return LOST
+
+    async def close(self) -> None: ...
+
+
+class Asked(Deaf):
+    """One that says what is on its list, the last of it for ever; an error is raised."""
+
+    def __init__(self, told: Sequence[Outcome | Exception | None] = (None,)) -> None:
+        self.told = list(told)
+        self.asks: list[tuple[str, int]] = []
+        self.at_once = self.most_at_once = 0
+        self.door = asyncio.Event()
+        self.door.set()
+
+    async def look_up(self, message: Message, started_ms: int) -> Outcome | None:
+        self.asks.append((message.id, started_ms))
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await self.door.wait()
+        finally:
+            self.at_once -= 1
+        told = self.told.pop(0) if len(self.told) > 1 else self.told[0]
+        if isinstance(told, Exception):
+            raise told
+        return told
+
+
+class Pauses:
+    """A sleep that takes no time, and remembers."""
+
+    def __init__(self) -> None:
+        self.taken: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.taken.append(seconds)
+        await asyncio.sleep(0)
+
+
+async def resolved(*told: Outcome | Exception | None) -> tuple[Outcome, int]:
+    """What a text in doubt comes to, and after how many asks."""
+    provider = Asked(told)
+    outcome = await Doubt(provider, sleep=Pauses()).resolve(message(), 5, LOST)
+    return outcome, len(provider.asks)
+
+
+ASKS = len(PAUSES_S)
+REFUSED = Rejected("9", "no", "recipient", opted_out=True)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ([TAKEN], (TAKEN, 1)),
+        ([InDoubt("not listed"), InDoubt("not listed"), TAKEN], (TAKEN, 3)),
+        ([GONE, TAKEN], (TAKEN, 2)),
+        ([REFUSED], (REFUSED, 1)),
+        ([GONE], (GONE, ASKS)),
+        ([InDoubt("?"), GONE], (GONE, ASKS)),
+        ([GONE] * (ASKS - 1) + [InDoubt("?")], (LOST, ASKS)),
+        ([GONE, None], (LOST, 2)),
+        ([None], (LOST, 1)),
+        ([InDoubt("not listed")], (LOST, ASKS)),
+        ([Throttled(1.0)], (LOST, ASKS)),
+        ([Halted("401", "no")], (LOST, ASKS)),
+        ([ValueError("a bug")], (LOST, 1)),
+        ([TimeoutError("a bug")], (LOST, 1)),
+        ([GONE, ValueError("a bug")], (LOST, 2)),
+    ],
+)
+async def test_what_the_provider_tells_is_believed_as_far_as_it_goes(
+    told: Sequence[Outcome | Exception | None], expected: tuple[Outcome, int]
+) -> None:
+    assert await resolved(*told) == expected
+
+
+async def test_the_provider_is_asked_after_growing_pauses_with_what_it_needs() -> None:
+    provider, pauses = Asked([InDoubt("not listed")]), Pauses()
+    await Doubt(provider, sleep=pauses).resolve(message(), 77, LOST)
+    assert provider.asks == [("m1", 77)] * ASKS
+    assert tuple(pauses.taken) == PAUSES_S == tuple(sorted(PAUSES_S))
+    assert sum(PAUSES_S) < WITHIN_S
+
+
+async def test_a_provider_that_cannot_be_asked_costs_no_time() -> None:
+    pauses = Pauses()
+    assert await Doubt(Deaf(), sleep=pauses).resolve(message(), 0, LOST) is LOST
+    assert pauses.taken == []
+
+
+async def test_a_provider_that_does_not_answer_is_given_up_when_the_time_is_over() -> None:
+    provider = Asked([TAKEN])
+    provider.door.clear()
+    doubt = Doubt(provider, sleep=Pauses())
+    assert await doubt.resolve(message(), 0, LOST, within_s=0) is LOST
+
+
+async def test_closing_cuts_every_ask_and_every_pause_short_and_asks_no_more() -> None:
+    provider = Asked([TAKEN])
+    provider.door.clear()
+    doubt = Doubt(provider, sleep=Pauses())
+    pausing = Doubt(provider, sleep=lambda _: asyncio.Event().wait())
+    waiting = [asyncio.create_task(doubt.resolve(message(), 0, LOST)) for _ in range(AT_ONCE + 3)]
+    waiting.append(asyncio.create_task(pausing.resolve(message(), 0, LOST)))
+    while provider.at_once < AT_ONCE:
+        await asyncio.sleep(0)
+    doubt.close()
+    doubt.close()
+    pausing.close()
+    assert await asyncio.gather(*waiting) == [LOST] * len(waiting)
+    provider.door.set()
+    asks = len(provider.asks)
+    assert await doubt.resolve(message(), 0, LOST) is LOST
+    assert len(provider.asks) == asks
+
+
+async def test_no_more_than_a_few_are_asked_about_at_once() -> None:
+    provider = Asked([TAKEN])
+    provider.door.clear()
+    doubt = Doubt(provider, sleep=Pauses())
+    waiting = [asyncio.create_task(doubt.resolve(message(), 0, LOST)) for _ in range(100)]
+    while provider.at_once < AT_ONCE:
+        await asyncio.sleep(0)
+    provider.door.set()
+    assert await asyncio.gather(*waiting) == [TAKEN] * 100
+    assert provider.most_at_once == AT_ONCE
+
+
+async def test_a_bug_of_the_provider_is_logged_and_being_cancelled_is_not_caught(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await resolved(ValueError("a bug"))
+    assert "provider broke" in caplog.text
+    provider = Asked([TAKEN])
+    provider.door.clear()
+    asking = asyncio.create_task(Doubt(provider, sleep=Pauses()).resolve(message(), 0, LOST))
+    while not provider.asks:
+        await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+
+async def test_neither_text_nor_number_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    await resolved(TAKEN)
+    assert [record.message for record in caplog.records] == ["asked"]
+    assert "2025550123" not in str(caplog.records[0].__dict__)
+
+
+@pytest.mark.parametrize(
+    ("name", "priority", "high"),
+    [
+        ("n1-0", None, False),
+        ("h1-0", None, True),
+        ("n1-0", "high", True),
+        ("h1-0", "normal", False),
+    ],
+)
+def test_priority_is_that_of_the_text_or_else_of_its_stream(
+    name: str, priority: Priority | None, *, high: bool
+) -> None:
+    assert is_high(Entry(name, None, 0), message(priority=priority)) is high
+
+
+@pytest.mark.parametrize("kind", [Sandbox, Http, Twilio])
+def test_every_built_in_provider_can_be_asked(kind: type) -> None:
+    assert issubclass(kind, Askable)
+
+
+def test_a_memory_forgets_what_was_noted_first() -> None:
+    memory: Recent[int] = Recent(2)
+    for key, value in (("a", 1), ("b", 2), ("a", 3), ("c", 4)):
+        memory.note(key, value)
+    assert [memory.get(key) for key in "abc"] == [3, None, 4]
+    assert len(memory) == 2
+
+
+# The sandbox
+
+
+async def asked_of_the_sandbox(to: str, **settings: float) -> tuple[Outcome, Outcome | None]:
+    """The answer to a submission, and to the question what became of it."""
+    timeout_s = settings.pop("timeout_s", 5.0)
+    carrier = Sandbox(SandboxSettings.model_validate({"latency": 0, **settings}), timeout_s)
+    sent = message(to)
+    return await carrier.submit(sent, Unpaced()), await carrier.look_up(sent, 0)
+
+
+@pytest.mark.parametrize(
+    ("to", "expected"),
+    [
+        ("+12025550101", (Accepted("sandbox-1", 1), Accepted("sandbox-1", 1))),
+        ("+12025550194", (LOST, None)),
+        ("+12025550197", (LOST, Accepted("sandbox-1", 1))),
+        ("+12025550198", (LOST, GONE)),
+    ],
+)
+async def test_the_sandbox_knows_what_it_took(
+    to: str, expected: tuple[Outcome, Outcome | None]
+) -> None:
+    assert await asked_of_the_sandbox(to) == expected
+
+
+async def test_the_sandbox_took_what_it_answered_too_late() -> None:
+    outcome, found = await asked_of_the_sandbox(sandbox.SLOW, timeout_s=0.0)
+    assert (outcome, found) == (InDoubt("no answer within 0 s"), Accepted("sandbox-1", 1))
+
+
+async def test_the_sandbox_forgets_in_time_and_in_a_new_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sandbox, "REMEMBERED", 2)
+    carrier = Sandbox(SandboxSettings(latency=0), 5.0)
+    sent = [message(id_=f"m{n}") for n in range(3)]
+    for each in sent:
+        await carrier.submit(each, Unpaced())
+    assert [await carrier.look_up(each, 0) for each in sent] == [
+        None,
+        Accepted("sandbox-2", 1),
+        Accepted("sandbox-3", 1),
+    ]
+    assert await Sandbox(SandboxSettings(latency=0), 5.0).look_up(sent[2], 0) is None
+
+
+# Any gateway, by configuration
+
+STATUS = "https://gw.example/messages/{id}"
+SENT = {"json": "status", "in": ["sent"], "outcome": "accepted"}
+
+
+def settings(look_up: object, **more: object) -> GenericSettings:
+    return GenericSettings.model_validate(
+        {
+            "url": "https://gw.example/send",
+            "fields": {"to": "{to}", "text": "{text}"},
+            "look_up": look_up,
+            **more,
+        }
+    )
+
+
+def request(sought: Message, look_up: dict[str, object], **more: object) -> Request | None:
+    asking = _look_up(settings({"id": "json:id", **look_up}, **more))
+    assert asking is not None
+    return asking.request(sought)
+
+
+def judged(status: int, body: object, **look_up: object) -> Outcome:
+    asking = _look_up(settings({"url": STATUS, **look_up}))
+    assert asking is not None
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return asking.judge(Answer(status, CIMultiDict(), raw))
+
+
+def test_the_question_goes_to_the_address_of_the_text_with_the_headers_of_the_submission() -> None:
+    asked = request(
+        message(ref="a/b?c=d&é"),
+        {"url": "/find/{id}?to={to}&n={to_no_plus}&ref={ref}&key=${KEY}"},
+        base_url="https://gw.example",
+        url="/send",
+        headers={"Authorization": "Bearer ${KEY}"},
+        secrets={"KEY": "h/sh"},
+    )
+    assert asked is not None
+    assert (asked.method, asked.body) == ("GET", b"")
+    assert str(asked.url) == (
+        "https://gw.example/find/m1?to=%2B12025550123&n=12025550123"
+        "&ref=a%2Fb%3Fc%3Dd%26%C3%A9&key=h%2Fsh"
+    )
+    assert asked.headers == {"authorization": "Bearer h/sh"}
+    assert "h/sh" not in repr(asked)
+
+
+def test_headers_of_its_own_stand_in_place_of_those_of_the_submission() -> None:
+    asked = request(
+        message(),
+        {"url": STATUS, "method": "POST", "headers": {"X-Id": "{id}"}},
+        headers={"Idempotency-Key": "{id}"},
+        user="me",
+        password="pw",
+    )
+    assert asked is not None
+    assert asked.method == "POST"
+    assert asked.headers == {"x-id": "m1", "authorization": "Basic bWU6cHc="}
+
+
+@pytest.mark.parametrize("ref", ["", ".", ".."])
+def test_a_text_without_a_ref_to_ask_by_is_not_asked_about(ref: str) -> None:
+    assert request(message(ref=ref), {"url": "https://gw.example/m/{ref}"}) is None
+    assert request(message(ref=ref), {"url": STATUS}) is not None
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "look_up", "expected"),
+    [
+        (200, {"id": 7}, {"id": "json:id"}, Accepted("7")),
+        (200, {"id": "x" * 500}, {"id": "json:id"}, Accepted("x" * 128)),
+        (200, {}, {"id": "json:id"}, InDoubt("asked: HTTP 200")),
+        (200, [], {"id": "json:id"}, InDoubt("asked: HTTP 200")),
+        (200, b"<html>", {"id": "json:id"}, InDoubt("asked: HTTP 200")),
+        (200, {"id": 7, "status": "sent"}, {"id": "json:id", "rules": [SENT]}, Accepted("7")),
+        (200, {"status": "sent"}, {"rules": [SENT]}, Accepted("")),
+        (200, {"id": 7}, {"id": "json:id", "rules": [SENT]}, InDoubt("asked: HTTP 200")),
+        (500, {"id": 7}, {"id": "json:id"}, InDoubt("asked: HTTP 500")),
+        (302, {"id": 7}, {"id": "json:id"}, InDoubt("asked: HTTP 302")),
+        (401, {}, {"id": "json:id"}, InDoubt("asked: HTTP 401")),
+        (429, {}, {"id": "json:id"}, InDoubt("asked: HTTP 429")),
+        (404, {}, {"id": "json:id"}, InDoubt("asked: HTTP 404")),
+        (404, {}, {"id": "json:id", "not_found": "in_doubt"}, InDoubt("asked: HTTP 404")),
+        (404, {}, {"id": "json:id", "not_found": "unavailable"}, GONE),
+        (410, {}, {"id": "json:id", "not_found": "unavailable"}, InDoubt("asked: HTTP 410")),
+        (
+            404,
+            {"proxy": 1},
+            {
+                "id": "json:id",
+                "not_found": "unavailable",
+                "rules": [{"json": "proxy", "in": [1], "outcome": "in_doubt"}],
+            },
+            InDoubt("asked: HTTP 404: 1"),
+        ),
+        (
+            200,
+            {"status": "refused"},
+            {"id": "json:id", "rules": [{"json": "status", "in": ["refused"], "outcome": "rejected"}]},
+            Rejected("refused", "asked: HTTP 200: refused"),
+        ),
+        (
+            200,
+            {"status": "unknown"},
+            {
+                "id": "json:id",
+                "rules": [{"json": "status", "in": ["unknown"], "outcome": "unavailable"}],
+            },
+            Unavailable("asked: HTTP 200: unknown"),
+        ),
+    ],
+)  # fmt: skip
+def test_a_gateways_word_on_a_text_is_read_by_rules_and_else_in_doubt(
+    status: int, body: object, look_up: dict[str, object], expected: Outcome
+) -> None:
+    assert judged(status, body, **look_up) == expected
+
+
+@pytest.mark.parametrize(
+    ("look_up", "said"),
+    [
+        ({"id": "json:id"}, "Field required"),
+        ({"url": STATUS}, "needs an `id`, or a rule whose outcome is accepted"),
+        ({"url": "/m/{id}", "id": "json:id"}, "look_up: url: must be an address"),
+        ({"url": "https://gw.example/{text}", "id": "json:id"}, "look_up: url: {text} is no place"),
+        ({"url": "https://gw.example/{id", "id": "json:id"}, "look_up: url: holds a single brace"),
+        ({"url": "https://gw{ref}/m/{id}", "id": "json:id"}, "must name the host before its first"),
+        ({"url": "https://gw{ref}", "id": "json:id"}, "must name the host before its first"),
+        ({"url": STATUS, "id": "json:id", "not_found": "gone"}, "Input should be 'unavailable' or"),
+        ({"url": STATUS, "id": "json:id", "method": "PUT"}, "Input should be 'GET' or 'POST'"),
+        ({"url": STATUS, "id": "json:id", "headers": {"X": "{to}"}}, "look_up: headers.x: {to} is"),
+        (
+            {"url": STATUS, "id": "json:id", "rules": [{"status": 401, "outcome": "halted"}]},
+            "a rule's outcome must be one of accepted, rejected, unavailable, in_doubt",
+        ),
+        ({"url": STATUS, "id": "json:id", "colour": "red"}, "Extra inputs are not permitted"),
+    ],
+)
+def test_wrong_settings_are_refused_with_the_place(look_up: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        settings(look_up)
+    assert said in str(caught.value)
+
+
+# Twilio's list
+
+START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
+SOUGHT = Sought("+12025550123", "Hi", {"from": "+12025550100"}, START - EARLY_S, START + LATE_S)
+
+
+def listed(sid: str = "SM1", **changes: object) -> dict[str, object]:
+    return {
+        "sid": sid,
+        "to": "+12025550123",
+        "from": "+12025550100",
+        "messaging_service_sid": None,
+        "body": "Hi",
+        "status": "queued",
+        "error_code": None,
+        "num_segments": "1",
+        "date_created": "Thu, 01 Jan 2026 00:00:01 +0000",
+        "date_sent": None,
+        **changes,
+    }
+
+
+def page(*messages: object, more: bool = False) -> dict[str, object]:
+    uri = "/2010-04-01/Accounts/AC0/Messages.json?Page=1"
+    return {"page": 0, "messages": list(messages), "next_page_uri": uri if more else None}
+
+
+OLD = listed("SM0", body="Ho", date_created="Wed, 31 Dec 2025 23:59:54 +0000")
+NOT_LISTED = InDoubt("not listed")
+NO_LIST = InDoubt("no list of messages in the answer")
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (page(listed()), Accepted("SM1", 1)),
+        (page(listed(num_segments="0")), Accepted("SM1", None)),
+        (page(listed(status="failed", error_code=30007)), Accepted("SM1", 1)),
+        (page(listed(date_created="Thu, 01 Jan 2026 01:00:01 +0100")), Accepted("SM1", 1)),
+        (page(listed(date_created="Wed, 31 Dec 2025 23:59:55 +0000")), Accepted("SM1", 1)),
+        (page(listed(date_created="Wed, 31 Dec 2025 23:59:54 +0000")), NOT_LISTED),
+        (page(listed(date_created="Thu, 01 Jan 2026 00:01:00 +0000")), Accepted("SM1", 1)),
+        (page(listed(date_created="Thu, 01 Jan 2026 00:01:01 +0000")), NOT_LISTED),
+        (page(listed(date_created=None)), NOT_LISTED),
+        (page(listed(date_created="yesterday")), NOT_LISTED),
+        (page(listed(to="+12025550124")), NOT_LISTED),
+        (page(listed(**{"from": "+12025550199"})), NOT_LISTED),
+        (page(listed(body="Hi ")), NOT_LISTED),
+        (page(listed(body=None)), NOT_LISTED),
+        (page(listed(sid=7)), NOT_LISTED),
+        (page(listed(sid="")), NOT_LISTED),
+        (page(listed("SM1"), listed("SM2")), None),
+        (page(listed("SM1"), listed("SM9")), Accepted("SM1", 1)),
+        (page(listed("SM9")), NOT_LISTED),
+        (page(listed("SM1"), OLD, None, "x", {}), Accepted("SM1", 1)),
+        (page(), NOT_LISTED),
+        (page(listed(), more=True), None),
+        (page(listed(), OLD, more=True), Accepted("SM1", 1)),
+        ({"messages": None}, NO_LIST),
+        ({}, NO_LIST),
+        ([], NO_LIST),
+        (None, NO_LIST),
+    ],
+)
+def test_a_list_tells_only_by_the_one_message_that_fits(
+    said: object, expected: Outcome | None
+) -> None:
+    assert find(said, SOUGHT, lambda sid: sid == "SM9") == expected
+
+
+def test_a_message_of_a_service_is_known_by_the_service() -> None:
+    sought = Sought(
+        "+12025550123", "Hi", {"messaging_service_sid": "MG1"}, START - EARLY_S, START + LATE_S
+    )
+    of_service = listed(messaging_service_sid="MG1", **{"from": "+12025550177"})
+    assert find(page(of_service), sought, lambda _: False) == Accepted("SM1", 1)
+    assert find(page(listed()), sought, lambda _: False) == NOT_LISTED
+
+
+def test_the_list_is_asked_for_from_the_day_before_midnight_when_just_after() -> None:
+    assert SOUGHT.query == {"To": "+12025550123", "DateSent>": "2025-12-31", "PageSize": "20"}
