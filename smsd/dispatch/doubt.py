@@ -40,6 +40,7 @@ class Doubt:
         """What became of a submission begun at `started_ms`; `outcome` where nobody can tell."""
         if self._provider is None or self._closed:
             return outcome
+        log.warning("in doubt, asking", extra={"id": message.id, "reason": outcome.reason})
         found = None
         limit = asyncio.timeout(within_s)
         try:

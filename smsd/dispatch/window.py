@@ -30,6 +30,7 @@ class Window:
         """`rate` in segments per second."""
         self.set_rate(rate)
         self._high: deque[Held] = deque()
+        self._waited: deque[Held] = deque()  # of normal priority, but in line once before
         self._normal: deque[Held] = deque()
         self._known: set[str] = set()
         self._arrived = asyncio.Event()
@@ -40,11 +41,12 @@ class Window:
 
     @property
     def room(self) -> tuple[int, int]:
-        """How many more may be claimed: high priority, normal."""
-        return max(0, self._room - len(self._high)), max(0, self._room - len(self._normal))
+        """How many more may be claimed: from the high stream, from the normal one."""
+        ahead = len(self._high) + len(self._waited)
+        return max(0, self._room - ahead), max(0, self._room - len(self._normal))
 
     def __len__(self) -> int:
-        return len(self._high) + len(self._normal)
+        return len(self._high) + len(self._waited) + len(self._normal)
 
     def knows(self, name: str) -> bool:
         """Whether this entry waits here or is under way."""
@@ -64,15 +66,21 @@ class Window:
 
     async def take(self) -> Held:
         """The next message, high priority first. It stays known until `forget`."""
-        while not (self._high or self._normal):
+        while not len(self):
             self._arrived.clear()
             await self._arrived.wait()
-        return self._high.popleft() if self._high else self._normal.popleft()
+        return (self._high or self._waited or self._normal).popleft()
 
     def forget(self, name: str) -> None:
         """The entry is settled."""
         self._known.discard(name)
 
     def _lane(self, held: Held) -> deque[Held]:
-        urgent = held.entry.lane == "h" or held.message.content.priority == "high"
-        return self._high if urgent else self._normal
+        first = held.entry.lane == "h"
+        match held.message.content.priority:
+            case "high":
+                return self._high
+            case "normal":
+                return self._waited if first else self._normal
+            case None:
+                return self._high if first else self._normal

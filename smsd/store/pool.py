@@ -7,6 +7,7 @@ ask all at once, and believe the newest word of a majority.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, cast
 
 from redis.asyncio import (
@@ -28,6 +29,8 @@ from smsd.core.endpoint import Endpoint, Login
 Greet = Callable[[AbstractConnection], Awaitable[None]]
 
 ANSWER_S = 1.0  # what a sentinel may take
+BEHIND_S = 30.0  # how long a sentinel may not have heard of a failover; it is told every 2 s
+ASK_EVERY_S = 1.0  # whether the master is still the same
 HEALTH_S = 15  # idle longer than this, a connection is tried before it is used
 
 
@@ -75,11 +78,34 @@ def _options(where: Endpoint, login: Login, timeout_s: float) -> dict[str, Any]:
 
 
 class Sentinels(Sentinel):
-    """The sentinels of one master."""
+    """The sentinels of one master, and the newest that was heard from them."""
+
+    _epoch = -1
+    _master: tuple[str, int] | None = None
+    _heard_at = 0.0
 
     async def discover_master(self, service_name: str) -> tuple[str, int]:
         """Where the master is. Raises `MasterNotFoundError`."""
-        asked = [asyncio.ensure_future(_ask(one, service_name)) for one in self.sentinels]
+        answers, faults = await self._answers(service_name)
+        now = asyncio.get_running_loop().time()
+        if now - self._heard_at > BEHIND_S:
+            self._epoch = -1  # they are not behind: they have started over
+        for state in answers:
+            epoch = int(state.get("config-epoch", 0))
+            if epoch >= self._epoch and self.check_master_state(state, service_name):
+                self._epoch, self._heard_at = epoch, now
+                self._master = str(state["ip"]), int(state["port"])
+        if self._master is None or self._heard_at < now:
+            behind = any(int(state.get("config-epoch", 0)) < self._epoch for state in answers)
+            if self._master is not None and behind:
+                return self._master  # they have not heard of the last failover yet
+            why = "it is down" if answers else faults[-1]
+            raise MasterNotFoundError(f"the sentinels name no master {service_name!r}: {why}")
+        return self._master
+
+    async def _answers(self, service: str) -> tuple[list[dict[str, Any]], list[str]]:
+        """What a majority says, or what there is in time; and why the others say nothing."""
+        asked = [asyncio.ensure_future(_ask(one, service)) for one in self.sentinels]
         answers: list[dict[str, Any]] = []
         faults = ["no answer in time"]
         try:
@@ -97,19 +123,48 @@ class Sentinels(Sentinel):
             for task in asked:
                 task.cancel()
             await asyncio.gather(*asked, return_exceptions=True)
-        masters = [state for state in answers if self.check_master_state(state, service_name)]
-        if not masters:
-            why = "it is down" if answers else faults[-1]
-            raise MasterNotFoundError(f"the sentinels name no master {service_name!r}: {why}")
-        newest = max(masters, key=lambda state: int(state.get("config-epoch", 0)))
-        return str(newest["ip"]), int(newest["port"])
+        return answers, faults
 
 
 class SentinelPool(SentinelConnectionPool):
-    """Connections to whoever is the master when each is made. Closes the sentinels' own too."""
+    """Connections to the master, also after a change of roles that broke none of them.
+
+    After a planned failover the old master goes on for up to ten seconds before it is demoted, and
+    what it takes meanwhile is lost. So while the pool is used the sentinels are asked every second.
+    """
+
+    _asked_at = 0.0
+    _asking: asyncio.Task[None] | None = None
+
+    async def get_connection(self, *args: Any, **options: Any) -> AbstractConnection:
+        """A connection to the master as last heard of."""
+        self._ask_again()
+        connection: Connection
+        connection = await super().get_connection(*args, **options)  # type: ignore[no-untyped-call]
+        if (connection.host, connection.port) != self.master_address:
+            try:
+                await connection.disconnect()
+                await self.ensure_connection(connection)
+            except BaseException:
+                await self.release(connection)
+                raise
+        return connection
+
+    def _ask_again(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._asked_at > ASK_EVERY_S and (self._asking is None or self._asking.done()):
+            self._asked_at = now
+            self._asking = asyncio.create_task(self._ask())
+
+    async def _ask(self) -> None:
+        with suppress(RedisError, OSError):  # without sentinels the master is as good as before
+            await self.get_master_address()  # type: ignore[no-untyped-call]
 
     async def aclose(self) -> None:
-        """Close everything."""
+        """Close everything, the sentinels' own connections too."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.wait([self._asking])
         await super().aclose()
         await self.sentinel_manager.aclose()
 

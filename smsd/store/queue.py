@@ -7,6 +7,7 @@ same name (`lua/`), safe to repeat when its reply was lost.
 """
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -19,6 +20,7 @@ from smsd.store.server import Server, text
 
 Lane = Literal["h", "n"]  # the stream an entry is in: high priority or normal
 Begun = Literal["begun", "fenced", "marked", "gone", "suppressed"]
+_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 LARGEST_ENTRY = 65_536  # octets of an entry that is read at all
 APPEND_PATIENCE_S = 3.0  # what an append may spend on an absent Redis before its caller is told
 
@@ -68,6 +70,13 @@ class Entry:
     def first_message_id(self) -> str:
         """The id of its message, if no earlier entry held it."""
         return self.name if self.lane == "h" else self.name[1:]
+
+    @property
+    def message_id(self) -> str:
+        """The id of its message, be the rest of it readable or not."""
+        fields = self.fields or ()
+        given = dict(zip(fields[::2], fields[1::2], strict=True)).get(b"id", b"")
+        return given.decode() if _ID.fullmatch(given) else self.first_message_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +271,7 @@ class Queue:
         }
         if message and suppress:
             request["suppress"] = message.recipient
-        message_id = message.id if message else entry.first_message_id
+        message_id = message.id if message else entry.message_id
         return await self._settle("bury", entry, attempt, message_id, request)
 
     async def _settle(

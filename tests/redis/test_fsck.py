@@ -268,6 +268,19 @@ async def test_what_may_have_been_sent_becomes_a_dead_letter_in_doubt(
     assert await store.difference() == 0
 
 
+@pytest.mark.parametrize(
+    ("spoil", "state"),
+    [(_leave_a_message_behind, "queued"), (_leave_a_due_time_behind, "cancelled")],
+    ids=_name,
+)
+async def test_what_a_status_says_stays_true_when_a_remainder_is_taken_away(
+    store: Store, spoil: Spoil, state: str
+) -> None:
+    id_ = await spoil(store)
+    await look(store, repair=True)
+    assert await store.state(id_) == state
+
+
 async def test_a_text_that_is_nowhere_is_marked_lost_and_its_status_ends(store: Store) -> None:
     id_ = await _lose_a_promoted_entry(store)
     await look(store, repair=True)

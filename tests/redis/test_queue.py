@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from smsd.dispatch.claimer import parse_entry
+from smsd.core.message import Limits
+from smsd.dispatch.claimer import Claimer, parse_entry
 from smsd.store.connection import is_away
 from smsd.store.queue import (
     LARGEST_ENTRY,
@@ -1011,6 +1012,31 @@ async def test_a_hostile_entry_is_buried_and_never_delays_the_next(
     assert await store.queue.replay(letter, id_)
     assert await store.difference() == 0
     await store.claimer.admit(await store.queue.claim(10, 10))
+    assert await store.difference() == 0
+
+
+async def test_a_text_that_can_no_longer_be_parsed_is_buried_under_its_own_id(
+    store: Store, wall: Wall
+) -> None:
+    """The limits were lowered while it waited."""
+    await store.schedule(1, message="x" * 400)
+    wall.advance(2)
+    await store.queue.promote()
+    strict = Claimer(
+        store.queue,
+        store.arrivals,
+        store.window,
+        limits=Limits(max_segments=1),
+        clock=store.ticks,
+        now_ms=wall,
+    )
+    for _ in range(2):
+        await strict.admit(await store.queue.claim(10, 10))
+        assert await store.state("s1") == "dead"
+        [(letter, fields)] = await store.status.dead_letters("", 10)
+        assert fields["id"] == "s1"
+        assert await store.queue.replay(letter, "s1")
+    assert await store.queue.cancel("s1") == "cancelled"
     assert await store.difference() == 0
 
 

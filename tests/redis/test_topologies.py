@@ -24,12 +24,13 @@ from tests.support.topologies import (
     QUOTED,
     USER,
     Certificates,
-    Pair,
+    Replicated,
     Sentinels,
     TlsFront,
     cluster_of_one,
     entries,
     has_openssl,
+    role,
 )
 
 SOON_S = 40.0  # far more than a failover takes
@@ -68,14 +69,14 @@ class Opened:
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> Iterator[Pair]:
-    pair = Pair(tmp_path).start()
+def pair(tmp_path: Path) -> Iterator[Replicated]:
+    pair = Replicated(tmp_path).start()
     yield pair
     pair.stop()
 
 
 @pytest.fixture
-def sentinels(tmp_path: Path, pair: Pair) -> Iterator[Sentinels]:
+def sentinels(tmp_path: Path, pair: Replicated) -> Iterator[Sentinels]:
     sentinels = Sentinels(tmp_path, pair).start()
     yield sentinels
     sentinels.stop()
@@ -136,7 +137,8 @@ async def test_a_wrong_password_is_told_as_such_and_never_shown(
         with pytest.raises(redis.RedisError) as caught:
             await client_.ping()
         assert is_away(caught.value)
-        shown = f"{caught.value!r} {client_!r} {client_.connection_pool.make_connection()!r}"
+        pool: Any = client_.connection_pool
+        shown = f"{caught.value!r} {client_!r} {pool.make_connection()!r}"
         assert PASSWORD not in shown
         assert QUOTED not in shown
     daemon = Daemon(
@@ -222,10 +224,13 @@ async def test_the_daemon_does_not_start_in_a_cluster_without_a_hash_tag(tmp_pat
         assert 'prefix needs a hash tag, "{smsd}:" in place of "smsd:"' in untagged.log
         assert "Traceback" not in untagged.log
         tagged = Daemon(tmp_path / "t", environment=environment | {"SMSD_REDIS__PREFIX": "{smsd}:"})
-        tagged.start()
-        id_ = tagged.send(to=ALICE, message="Hi")["id"]
-        eventually(lambda: tagged.call("GET", f"/messages/{id_}")[1]["state"] == "sent")
-        assert tagged.stop() == 0
+        try:
+            tagged.start()
+            id_ = tagged.send(to=ALICE, message="Hi")["id"]
+            eventually(lambda: tagged.call("GET", f"/messages/{id_}")[1]["state"] == "sent")
+            assert tagged.stop() == 0
+        finally:
+            tagged.kill()
     finally:
         node.kill()
 
@@ -239,7 +244,7 @@ async def _warnings(server: RedisServer, replicas_ack: int = 0) -> list[str]:
     return list(found.warnings)
 
 
-async def test_what_a_failover_may_lose_is_said_at_the_start(pair: Pair) -> None:
+async def test_what_a_failover_may_lose_is_said_at_the_start(pair: Replicated) -> None:
     [said] = await _warnings(pair.master)
     assert "replicas_ack, and on Redis min-replicas-to-write" in said
     with pair.master.client() as client:
@@ -265,7 +270,7 @@ async def test_an_evicting_server_is_named_with_its_limit(own_server: RedisServe
 
 
 async def test_without_its_replica_nothing_is_promised_and_nothing_permitted(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
+    pair: Replicated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_module, "ACK_MS", 300)
     async with Opened(pair.master.url, replicas_ack=1) as opened:
@@ -304,7 +309,7 @@ async def test_without_its_replica_nothing_is_promised_and_nothing_permitted(
 
 
 async def test_a_begin_that_the_replica_did_not_hear_of_in_time_is_undone(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
+    pair: Replicated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_module, "ACK_MS", 300)
     async with Opened(pair.master.url, replicas_ack=1) as opened:
@@ -327,7 +332,7 @@ async def test_a_begin_that_the_replica_did_not_hear_of_in_time_is_undone(
 
 
 async def test_the_daemon_sends_nothing_while_its_replica_is_stopped_and_goes_on_after(
-    pair: Pair, tmp_path: Path
+    pair: Replicated, tmp_path: Path
 ) -> None:
     recorder = Recorder(tmp_path).start()
     environment = {"SMSD_REDIS__URL": pair.master.url, "SMSD_REDIS__REPLICAS_ACK": "1"}
@@ -354,14 +359,12 @@ async def test_the_daemon_sends_nothing_while_its_replica_is_stopped_and_goes_on
             30,
             "the last is sent",
         )
-        texts = [arrival["text"] for arrival in recorder.arrivals()]
-        assert texts.count("by hand") == 20
-        assert texts.count("second") <= 1
-        assert texts.count("third") == 0
+        eventually(lambda: len(recorder.arrivals()) >= 22, what="all arrive")
+        assert 22 <= len(recorder.arrivals()) <= 23  # of `second` nothing was known
         assert daemon.call("GET", f"/messages/{first}")[1]["state"] == "sent"
         assert daemon.stop() == 0
-        assert "replicas enough=False" in daemon.log
-        assert "replicas enough=True" in daemon.log
+        assert "replicas enough=false" in daemon.log
+        assert "replicas enough=true" in daemon.log
     finally:
         daemon.kill()
         recorder.stop()
@@ -397,17 +400,21 @@ async def test_a_sentinel_that_hangs_costs_no_time(sentinels: Sentinels) -> None
 
 
 async def test_a_master_that_was_demoted_is_left_for_the_new_one(
-    sentinels: Sentinels, pair: Pair
+    sentinels: Sentinels, pair: Replicated
 ) -> None:
     """Until it is demoted, the old master goes on taking what the new one will never have."""
     async with Opened(sentinels.url) as opened, asyncio.timeout(SOON_S):
         store = opened.store
         lives = [await store.sending() for _ in range(5)]
-        pair.wait_until_it_follows()
+        pair.wait_until_they_follow()
         await asyncio.to_thread(sentinels.fail_over)
         told: list[str] = []
-        while await asyncio.to_thread(_role, pair.master) == "master":
+        while await asyncio.to_thread(role, pair.replica) != "master":
             told += await insist(store)
+        told += await insist(store)
+        while told[-1] not in await asyncio.to_thread(entries, pair.replica, [store.keys.queue]):
+            told += await insist(store)
+        assert await asyncio.to_thread(role, pair.master) == "master"  # nobody waited for that
         told += await insist(store)
         for life in lives:
             assert await store.queue.ack(*life, "p")
@@ -430,13 +437,8 @@ async def insist(store: Store) -> list[str]:
                 raise
 
 
-def _role(server: RedisServer) -> str:
-    with server.client() as client:
-        return str(client.info("replication")["role"])
-
-
 async def test_what_a_failover_lost_is_counted_said_and_never_sent_again(
-    sentinels: Sentinels, pair: Pair
+    sentinels: Sentinels, pair: Replicated
 ) -> None:
     async with Opened(sentinels.url) as opened, asyncio.timeout(SOON_S):
         store = opened.store
@@ -444,7 +446,7 @@ async def test_what_a_failover_lost_is_counted_said_and_never_sent_again(
         settled_before = await store.begin_next()
         assert await store.queue.ack(*settled_before, "p")
         lives = [await store.sending() for _ in range(8)]
-        pair.wait_until_it_follows()
+        pair.wait_until_they_follow()
         await asyncio.to_thread(pair.part)
         lost = [id_ for _ in range(4) for id_ in await store.append(ALICE, ALICE)]
         for life in lives[:6]:
@@ -472,28 +474,34 @@ def _texts(losses: list[Loss]) -> list[tuple[int, str, str, bool]]:
 
 @pytest.mark.parametrize("replicas_ack", [0, 1])
 async def test_a_master_killed_under_load_loses_nothing_that_is_not_said(
-    sentinels: Sentinels, pair: Pair, replicas_ack: int
+    tmp_path: Path, replicas_ack: int
 ) -> None:
-    async with Opened(sentinels.url, replicas_ack=replicas_ack) as opened:
-        load = Load(opened)
-        async with asyncio.timeout(SOON_S):
-            await load.start()
-            await until(lambda: len(load.acked) > 100, "it runs")
-            pair.master.kill()
-            before = len(load.acked)
-            while len(load.acked) < before + 100:
-                await asyncio.sleep(0.01)
-            await load.stop()
-        store = opened.store
-        streams = [store.keys.high, store.keys.queue]
-        present = await asyncio.to_thread(entries, pair.replica, streams)
+    nodes = Replicated(tmp_path, replicas=2).start()
+    sentinels = Sentinels(tmp_path, nodes).start()
+    try:
+        async with Opened(sentinels.url, replicas_ack=replicas_ack) as opened:
+            load = Load(opened)
+            async with asyncio.timeout(SOON_S):
+                await load.start()
+                await until(lambda: len(load.acked) > 100, "it runs")
+                nodes.master.kill()
+                before = len(load.acked)
+                while len(load.acked) < before + 100:
+                    await asyncio.sleep(0.01)
+                await load.stop()
+            streams = [opened.store.keys.high, opened.store.keys.queue]
+            master = await asyncio.to_thread(nodes.promoted)
+            present = await asyncio.to_thread(entries, master, streams)
         missing = load.told - present - load.acked
         assert len(missing) <= opened.texts_lost
         assert not present & load.acked  # they would be sent a second time
         assert load.sent_twice == set()
         if replicas_ack:
-            assert opened.losses == [] or opened.texts_lost == 0
             assert not missing
+            assert opened.texts_lost == 0
+    finally:
+        sentinels.stop()
+        nodes.stop()
 
 
 class Load:

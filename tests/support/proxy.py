@@ -45,6 +45,11 @@ class Proxy:
         """A command with `word` in it is done, and the connection breaks before the reply."""
         self._lose_reply[word] += times
 
+    def lose_nothing(self) -> None:
+        """Forget what was to be lost and has not come."""
+        for plan in (self._lose_reply, self._lose_request, self._hold_back):
+            plan.clear()
+
     def lose_request(self, word: bytes, times: int = 1) -> None:
         """The connection breaks before the server has heard anything."""
         self._lose_request[word] += times

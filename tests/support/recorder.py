@@ -1,10 +1,11 @@
 """A recording gateway: a real HTTP server in a process of its own that says what arrived, and when.
 
 The time of an arrival is the kernel's (SO_TIMESTAMPING), so a busy recorder does not blur it. One
-JSON line an arrival goes to a file: at (ns), to, id, segments, reply, taken. Replies follow
-`--plan`, a JSON object of reply kind to weight, drawn from `--seed`; each is given after
-`--latency` seconds. Kinds: ok 429 503 500 400 garbage half reset hang drop (takes it, then closes
-without an answer).
+JSON line an arrival goes to a file: at (ns), to, id, segments, reply, taken, and the recorder's own
+id of it. Replies follow `--plan`, a JSON object of reply kind to weight, drawn from `--seed`; each
+is given after `--latency` seconds. Kinds: ok 429 503 500 400 garbage half reset hang drop (takes
+it, then closes without an answer). `GET /lookup?id=…` tells at once what became of a text: 200 and
+the recorder's own id if it was taken, else 404; no plan touches that.
 """
 
 import argparse
@@ -28,16 +29,19 @@ SENDS = {
     "garbage": b"\x00\xff not http at all\r\n\r\n",
     "half": b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"id": "',
 }
+UNKNOWN = b"HTTP/1.1 404 Unknown\r\nContent-Length: 2\r\n\r\n{}"
 TAKES = {"ok", "drop", "half", "garbage", "hang"}  # the text is on its way, whatever is answered
 
 
 class Recorder:
     def __init__(self, record: Path, plan: dict[str, float], seed: int, latency: float) -> None:
         self._record = record.open("a", buffering=1)
+        before = [json.loads(line) for line in record.read_text().splitlines()]
+        self._taken = {each["id"]: each["own_id"] for each in before if each["taken"]}
         self._kinds, self._weights = list(plan), list(plan.values())
         self._random = random.Random(seed)
         self._latency = latency
-        self._count = 0
+        self._count = len(before)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, listener: socket.socket) -> None:
@@ -60,8 +64,10 @@ class Recorder:
                     return
                 received += chunk
                 while (request := _whole(received)) is not None:
-                    body, received = request
-                    if not await self._answer(sock, body, at):
+                    head, body, received = request
+                    if head.startswith(b"GET /lookup?id="):
+                        await self._tell(sock, head[15:].split(b" ")[0].decode())
+                    elif not await self._answer(sock, body, at):
                         return
 
     async def _receive(self, sock: socket.socket) -> tuple[bytes, int]:
@@ -85,27 +91,35 @@ class Recorder:
         text = json.loads(body)
         [kind] = self._random.choices(self._kinds, self._weights)
         self._count += 1
-        line = {"at": at, "reply": kind, "taken": kind in TAKES, **text}
+        own_id = f"{self._count:07d}"
+        line = {"at": at, "reply": kind, "taken": kind in TAKES, "own_id": own_id, **text}
         line.pop("text", None)
         self._record.write(json.dumps(line) + "\n")
+        if kind in TAKES:
+            self._taken[text["id"]] = own_id
         if kind == "hang":
             await asyncio.sleep(3600)
         await asyncio.sleep(self._latency)
         if kind in ("reset", "drop"):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return False
-        reply = SENDS[kind] + (b'{"id":"%07d"}' % self._count if kind == "ok" else b"")
+        reply = SENDS[kind] + (b'{"id":"%s"}' % own_id.encode() if kind == "ok" else b"")
         await asyncio.get_running_loop().sock_sendall(sock, reply)
         return kind not in ("garbage", "half")
 
+    async def _tell(self, sock: socket.socket, message_id: str) -> None:
+        own_id = self._taken.get(message_id)
+        reply = UNKNOWN if own_id is None else SENDS["ok"] + b'{"id":"%s"}' % own_id.encode()
+        await asyncio.get_running_loop().sock_sendall(sock, reply)
 
-def _whole(received: bytes) -> tuple[bytes, bytes] | None:
-    """The body of the first request, and what follows it; None while it is incomplete."""
+
+def _whole(received: bytes) -> tuple[bytes, bytes, bytes] | None:
+    """Head and body of the first request, and what follows it; None while it is incomplete."""
     head, blank, rest = received.partition(b"\r\n\r\n")
     if not blank:
         return None
     length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0] or 0)
-    return (rest[:length], rest[length:]) if len(rest) >= length else None
+    return (head, rest[:length], rest[length:]) if len(rest) >= length else None
 
 
 def _timestamp(ancillary: list[tuple[int, int, bytes]]) -> int:

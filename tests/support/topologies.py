@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -21,6 +22,7 @@ QUOTED = "p%40ss%2Fw%3Ard%3F%23%25"  # the same, as a URL says it
 SOON_S = 30.0  # far more than anything here takes
 AT_ONCE = ("--repl-diskless-sync-delay", "0")
 RULES = ("on", f">{PASSWORD}", "~*", "&*", "+@all")
+REPLICA = ("replica", "on", ">replica", "+psync", "+replconf", "+ping")
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
@@ -33,65 +35,107 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
-class Pair:
-    """A master and its replica. The replica's login can be taken from it: then it falls behind."""
+class Replicated:
+    """A master and its replicas. Their login can be taken from them: then they fall behind."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, replicas: int = 1) -> None:
         self.master = RedisServer(directory / "m", port=free_port(), options=AT_ONCE)
-        self.replica = RedisServer(
-            directory / "r",
-            port=free_port(),
-            options=(
-                *AT_ONCE,
-                *("--replicaof", f"127.0.0.1 {self.master.port}"),
-                *("--masteruser", "replica", "--masterauth", "replica"),
-            ),
-        )
+        self.replicas = [
+            RedisServer(
+                directory / f"r{number}",
+                port=free_port(),
+                options=(
+                    *AT_ONCE,
+                    *("--replicaof", f"127.0.0.1 {self.master.port}"),
+                    *("--masteruser", "replica", "--masterauth", "replica"),
+                ),
+            )
+            for number in range(replicas)
+        ]
 
-    def start(self) -> "Pair":
-        self.master.start()
-        with self.master.client() as client:
-            client.acl_setuser("replica", enabled=True, passwords=["+replica"])
-            client.execute_command("ACL", "SETUSER", "replica", "+psync", "+replconf", "+ping")
-        self.replica.start()
-        for server in (self.master, self.replica):
+    @property
+    def replica(self) -> RedisServer:
+        """The only one."""
+        [replica] = self.replicas
+        return replica
+
+    def start(self) -> "Replicated":
+        for server in (self.master, *self.replicas):
+            server.start()
             with server.client() as client:
                 client.execute_command("ACL", "SETUSER", USER, *RULES)
-        self.wait_until_it_follows()
+                client.execute_command("ACL", "SETUSER", *REPLICA)
+        self.wait_until_they_follow()
         return self
 
-    def wait_until_it_follows(self) -> None:
-        """The replica has all that the master has."""
+    def wait_until_they_follow(self) -> None:
+        """The replicas have all that the master has."""
 
-        def follows() -> bool:
+        def follow() -> bool:
+            count = len(self.replicas)
             with self.master.client() as client:
-                attached = client.info("replication")["connected_slaves"] == 1
-                return bool(attached and client.set("follows", "") and client.wait(1, 100) == 1)
+                attached = client.info("replication")["connected_slaves"] == count
+                return bool(attached and client.set("follows", "") and client.wait(count, 100))
 
-        wait_for(follows, "the replica follows")
+        wait_for(follow, "the replicas follow")
 
     def part(self) -> None:
-        """What is written from now on, the replica does not get."""
+        """What is written from now on, the replicas do not get."""
         with self.master.client() as client:
             client.execute_command("ACL", "SETUSER", "replica", "off")
             client.execute_command("CLIENT", "KILL", "TYPE", "replica")
-        wait_for(lambda: self._attached() == 0, "the replica is cut off")
+        wait_for(lambda: self._attached() == 0, "the replicas are cut off")
 
     def _attached(self) -> int:
         with self.master.client() as client:
             return int(client.info("replication")["connected_slaves"])
 
+    def promoted(self) -> RedisServer:
+        """The replica that has become the master."""
+
+        def found() -> list[RedisServer]:
+            return [server for server in self.replicas if role(server) == "master"]
+
+        wait_for(lambda: bool(found()), "a replica becomes master")
+        return found()[0]
+
     def stop(self) -> None:
-        for server in (self.master, self.replica):
+        for server in (self.master, *self.replicas):
             server.kill()
 
 
-class Sentinels:
-    """Three sentinels over a pair. They ask for a login of their own."""
+def role(server: RedisServer) -> str:
+    return str(_asked(server, lambda client: client.info("replication")["role"]))
 
-    def __init__(self, directory: Path, pair: Pair) -> None:
+
+def entries(server: RedisServer, streams: Sequence[str]) -> set[str]:
+    """Ids of all entries."""
+
+    def read(client: redis.Redis) -> set[str]:
+        return {id_.decode() for stream in streams for id_, _ in client.xrange(stream)}
+
+    return set(_asked(server, read))
+
+
+def _asked(server: RedisServer, question: Callable[[redis.Redis], Any]) -> Any:
+    """An answer, though a sentinel cuts all connections when it changes a server's role."""
+    answers: list[Any] = []
+
+    def ask() -> bool:
+        with server.client() as client:
+            answers.append(question(client))
+        return True
+
+    wait_for(ask, "the server answers")
+    return answers[0]
+
+
+class Sentinels:
+    """Three sentinels. They ask for a login of their own."""
+
+    def __init__(self, directory: Path, watched: Replicated) -> None:
         self._directory = directory
-        self._pair = pair
+        self._watched = watched
         self.ports = [free_port() for _ in range(3)]
         self._processes: list[subprocess.Popen[bytes]] = []
 
@@ -111,7 +155,7 @@ class Sentinels:
                 requirepass between
                 sentinel sentinel-pass between
                 user {USER} on >{PASSWORD} +sentinel|masters +client|setname +client|setinfo +ping
-                sentinel monitor {SERVICE} 127.0.0.1 {self._pair.master.port} 2
+                sentinel monitor {SERVICE} 127.0.0.1 {self._watched.master.port} 2
                 sentinel down-after-milliseconds {SERVICE} 500
                 sentinel failover-timeout {SERVICE} 5000
             """)
@@ -134,7 +178,9 @@ class Sentinels:
         with self._client(number) as client:
             state = client.sentinel_masters()[SERVICE]
         return bool(
-            state["num-other-sentinels"] == 2 and state["num-slaves"] == 1 and state["flags"]
+            state["num-other-sentinels"] == 2
+            and state["num-slaves"] == len(self._watched.replicas)
+            and state["is_master"]
         )
 
     def fail_over(self) -> None:
@@ -230,21 +276,9 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 def cluster_of_one(directory: Path) -> RedisServer:
     """A node that serves every slot."""
-    server = RedisServer(directory, port=free_port(), options=("--cluster-enabled", "yes")).start()
+    options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    server = RedisServer(directory, port=free_port(), options=options).start()
     with server.client() as client:
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-        wait_for(lambda: "cluster_state:ok" in _cluster_info(client), "the cluster is whole")
+        wait_for(lambda: bool(client.set("whole", "", px=1)), "the cluster is whole")
     return server
-
-
-def _cluster_info(client: redis.Redis) -> str:
-    told = client.execute_command("CLUSTER INFO")
-    if isinstance(told, dict):
-        return "".join(f"{name}:{value}\n" for name, value in told.items())
-    return told.decode() if isinstance(told, bytes) else str(told)
-
-
-def entries(server: RedisServer, streams: Sequence[str]) -> set[str]:
-    """Ids of all entries."""
-    with server.client() as client:
-        return {id_.decode() for stream in streams for id_, _ in client.xrange(stream)}

@@ -153,12 +153,14 @@ def test_letters_are_found_by_each_selector_and_by_several(daemon: Daemon) -> No
 
 
 def test_a_letter_is_found_by_its_text_even_when_no_status_leads_to_it(daemon: Daemon) -> None:
-    [first, second] = die_invalid(daemon, 2)
+    [first, second, third] = die_invalid(daemon, 3)
+    others = listed(daemon, f"?id={first}")[0]["letter"]
     with embedded(daemon) as client:
         client.delete(f"smsd:message:{first}")
         client.hset(f"smsd:message:{second}", "letter", "1-1")
-    assert ids(daemon, f"?id={first}") == [first]
-    assert ids(daemon, f"?id={second}") == [second]
+        client.hset(f"smsd:message:{third}", "letter", others)
+    for id_ in (first, second, third):
+        assert ids(daemon, f"?id={id_}") == [id_]
 
 
 def test_an_entry_that_died_unread_is_shown_in_part(daemon: Daemon) -> None:

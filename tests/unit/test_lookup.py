@@ -208,8 +208,8 @@ async def test_a_bug_of_the_provider_is_logged_and_being_cancelled_is_not_caught
 async def test_neither_text_nor_number_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     await resolved(TAKEN)
-    assert [record.message for record in caplog.records] == ["asked"]
-    assert "2025550123" not in str(caplog.records[0].__dict__)
+    assert [record.message for record in caplog.records] == ["in doubt, asking", "asked"]
+    assert "2025550123" not in str([record.__dict__ for record in caplog.records])
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,6 @@ def test_a_memory_forgets_what_was_noted_first() -> None:
     for key, value in (("a", 1), ("b", 2), ("a", 3), ("c", 4)):
         memory.note(key, value)
     assert [memory.get(key) for key in "abc"] == [3, None, 4]
-    assert len(memory) == 2
 
 
 # The sandbox
@@ -387,7 +386,10 @@ def test_a_text_without_a_ref_to_ask_by_is_not_asked_about(ref: str) -> None:
         (
             200,
             {"status": "refused"},
-            {"id": "json:id", "rules": [{"json": "status", "in": ["refused"], "outcome": "rejected"}]},
+            {
+                "id": "json:id",
+                "rules": [{"json": "status", "in": ["refused"], "outcome": "rejected"}],
+            },
             Rejected("refused", "asked: HTTP 200: refused"),
         ),
         (
@@ -400,7 +402,7 @@ def test_a_text_without_a_ref_to_ask_by_is_not_asked_about(ref: str) -> None:
             Unavailable("asked: HTTP 200: unknown"),
         ),
     ],
-)  # fmt: skip
+)
 def test_a_gateways_word_on_a_text_is_read_by_rules_and_else_in_doubt(
     status: int, body: object, look_up: dict[str, object], expected: Outcome
 ) -> None:
@@ -439,7 +441,7 @@ START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 SOUGHT = Sought("+12025550123", "Hi", {"from": "+12025550100"}, START - EARLY_S, START + LATE_S)
 
 
-def listed(sid: str = "SM1", **changes: object) -> dict[str, object]:
+def listed(sid: object = "SM1", **changes: object) -> dict[str, object]:
     return {
         "sid": sid,
         "to": "+12025550123",
@@ -482,8 +484,8 @@ NO_LIST = InDoubt("no list of messages in the answer")
         (page(listed(**{"from": "+12025550199"})), NOT_LISTED),
         (page(listed(body="Hi ")), NOT_LISTED),
         (page(listed(body=None)), NOT_LISTED),
-        (page(listed(sid=7)), NOT_LISTED),
-        (page(listed(sid="")), NOT_LISTED),
+        (page(listed(7)), NOT_LISTED),
+        (page(listed("")), NOT_LISTED),
         (page(listed("SM1"), listed("SM2")), None),
         (page(listed("SM1"), listed("SM9")), Accepted("SM1", 1)),
         (page(listed("SM9")), NOT_LISTED),

@@ -1,0 +1,326 @@
+"""In doubt, on a real server. Rule: what is asked about keeps its mark, and is settled once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar, Self
+
+import pytest
+
+from smsd.core.message import Message
+from smsd.core.outcome import Accepted, InDoubt, Outcome, Rejected, RetryPolicy, Unavailable
+from smsd.core.pacer import Pacer
+from smsd.dispatch.dispatcher import Dispatcher
+from smsd.dispatch.doubt import PAUSES_S, Doubt
+from smsd.dispatch.hold import Hold
+from smsd.dispatch.pace import Pace
+from smsd.dispatch.recovery import Recovery
+from smsd.metrics import Metrics
+from smsd.provider.base import ProviderSettings, Slot
+from tests.redis.store import ALICE, BOB, LIMITS, SECOND, OpenStore, Store, sha, soon, until
+from tests.support.proxy import Proxy
+
+LOST = InDoubt("the answer was lost")
+TAKEN = Accepted("p1")
+REFUSED = Rejected("9", "no", "recipient", opted_out=True)
+RESEND = RetryPolicy(in_doubt="resend")
+RESEND_HIGH = RetryPolicy(in_doubt_high="resend")
+
+
+class Carrier:
+    """Answers no submission; asked, it says what is on its list, the last of it for ever."""
+
+    Settings: ClassVar[type[ProviderSettings]] = ProviderSettings
+
+    def __init__(self, *told: Outcome | None) -> None:
+        self.told = list(told)
+        self.submitted: list[str] = []
+        self.asks: list[tuple[str, int]] = []
+        self.door = asyncio.Event()
+        self.door.set()
+
+    @classmethod
+    def build(cls, settings: Any, *, timeout_s: float, max_in_flight: int) -> Self:
+        return cls()
+
+    async def start(self) -> None: ...
+
+    async def submit(self, message: Message, slot: Slot) -> Outcome:
+        async with slot:
+            self.submitted.append(message.id)
+        return LOST
+
+    async def look_up(self, message: Message, started_ms: int) -> Outcome | None:
+        self.asks.append((message.id, started_ms))
+        await self.door.wait()
+        return self.told.pop(0) if len(self.told) > 1 else self.told[0]
+
+    async def close(self) -> None: ...
+
+
+def impatient(carrier: Carrier) -> Doubt:
+    return Doubt(carrier, sleep=lambda _: asyncio.sleep(0))
+
+
+async def letters(store: Store) -> list[tuple[str, str]]:
+    """What the dead letters died of."""
+    found = await store.status.dead_letters("", 10)
+    return [(fields["id"], fields["reason"]) for _, fields in found]
+
+
+# -- what a predecessor left --------------------------------------------------------------------
+
+
+def recovery(store: Store, carrier: Carrier, policy: RetryPolicy | None = None) -> Recovery:
+    return Recovery(
+        store.queue,
+        store.claimer,
+        store.window,
+        limits=LIMITS,
+        policy=policy or RetryPolicy(),
+        now_ms=store.wall,
+        chance=lambda: 0.5,
+        doubt=impatient(carrier),
+    )
+
+
+@asynccontextmanager
+async def at_work(part: Recovery | Dispatcher) -> AsyncIterator[None]:
+    task = asyncio.create_task(part.run())
+    try:
+        yield
+    finally:
+        assert not task.done(), task
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def settled(store: Store) -> None:
+    async with asyncio.timeout(20):
+        while await store.queue.journal():
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("told", "policy", "priority", "state"),
+    [
+        ([TAKEN], RetryPolicy(), "normal", "sent"),
+        ([InDoubt("not listed"), TAKEN], RESEND, "normal", "sent"),
+        ([Unavailable("never arrived")], RetryPolicy(), "normal", "deferred"),
+        ([REFUSED], RESEND, "normal", "dead"),
+        ([None], RetryPolicy(), "normal", "dead"),
+        ([InDoubt("not listed")], RetryPolicy(), "high", "dead"),
+        ([None], RESEND, "normal", "deferred"),
+        ([None], RESEND_HIGH, "normal", "dead"),
+        ([None], RESEND_HIGH, "high", "deferred"),
+    ],
+)
+async def test_what_was_in_flight_comes_to_what_the_provider_tells_or_the_policy_says(
+    store: Store, told: Sequence[Outcome | None], policy: RetryPolicy, priority: str, state: str
+) -> None:
+    _, attempt, message = await store.sending(priority=priority)
+    carrier = Carrier(*told)
+    recovering = recovery(store, carrier, policy)
+    await recovering.recover()
+    async with at_work(recovering):
+        await settled(store)
+    assert await store.state(message.id) == state
+    assert set(carrier.asks) == {(message.id, attempt.started_ms)}
+    assert len(carrier.asks) <= len(PAUSES_S)
+    assert await store.difference() == 0
+
+
+async def test_an_opt_out_learnt_by_asking_is_kept(store: Store) -> None:
+    await store.sending()
+    recovering = recovery(store, Carrier(REFUSED))
+    await recovering.recover()
+    async with at_work(recovering):
+        await settled(store)
+    await store.append(ALICE)
+    entry, message = await store.claim_one()
+    assert await store.queue.begin(entry, store.attempt(), message.recipient) == "suppressed"
+
+
+async def test_while_it_is_asked_about_it_is_neither_sent_nor_asked_about_again(
+    store: Store,
+) -> None:
+    _, _, message = await store.sending()
+    [other] = await store.append(BOB)
+    carrier = Carrier(TAKEN)
+    carrier.door.clear()
+    recovering = recovery(store, carrier)
+    await recovering.recover()
+    async with at_work(recovering):
+        await until(lambda: bool(carrier.asks), "it is asked about")
+        await recovering.recover()
+        await store.claimer.admit(await store.queue.claim(10, 10))
+        assert (await store.window.take()).message.id == other
+        assert len(store.window) == 0
+        assert len(await store.queue.journal()) == 1
+        carrier.door.set()
+        await settled(store)
+    assert await store.state(message.id) == "sent"
+    assert len(carrier.asks) == 1
+
+
+async def test_many_that_were_in_flight_are_each_settled(store: Store) -> None:
+    await store.append(*[ALICE] * 60)
+    ids = [(await store.begin_next())[2].id for _ in range(60)]
+    recovering = recovery(store, Carrier(TAKEN))
+    await recovering.recover()
+    async with at_work(recovering):
+        await settled(store)
+    assert [await store.state(id_) for id_ in ids] == ["sent"] * 60
+
+
+async def test_an_entry_that_cannot_be_read_any_more_is_buried_unasked(store: Store) -> None:
+    _, _, message = await store.sending()
+    carrier = Carrier(TAKEN)
+    recovering = recovery(store, carrier)
+    recovering._limits = type(LIMITS)(max_segments=0)
+    await recovering.recover()
+    assert await letters(store) == [(message.id, "in_doubt")]
+    assert carrier.asks == []
+
+
+async def test_ending_while_it_asks_leaves_the_mark_for_the_next(
+    store: Store, open_store: OpenStore
+) -> None:
+    _, _, message = await store.sending()
+    carrier = Carrier(TAKEN)
+    carrier.door.clear()
+    recovering = recovery(store, carrier)
+    await recovering.recover()
+    async with at_work(recovering):
+        await until(lambda: bool(carrier.asks), "it is asked about")
+    assert len(await store.queue.journal()) == 1
+
+    carrier.door.set()
+    successor = await open_store("b").lead()
+    recovering = recovery(successor, carrier)
+    await recovering.recover()
+    async with at_work(recovering):
+        await settled(successor)
+    assert await store.state(message.id) == "sent"
+
+
+async def test_two_that_ask_about_the_same_text_settle_it_once(
+    store: Store, open_store: OpenStore
+) -> None:
+    _, _, message = await store.sending()
+    first = recovery(store, Carrier(None))
+    successor = await open_store("b").lead()
+    second = recovery(successor, Carrier(TAKEN))
+    await first.recover()
+    await second.recover()
+    async with at_work(first), at_work(second):
+        await settled(store)
+        await until(lambda: not (first._asked_about or second._asked_about), "both have asked")
+    assert await store.state(message.id) == "sent"  # a success is a fact, and voids the letter
+    assert await letters(store) == []
+    assert await store.difference() == 0
+
+
+async def test_a_settlement_whose_reply_is_lost_is_settled_all_the_same(
+    wired: Store, proxy: Proxy
+) -> None:
+    _, _, message = await wired.sending()
+    recovering = recovery(wired, Carrier(TAKEN))
+    await recovering.recover()
+    proxy.lose_reply(sha("finish"))
+    async with at_work(recovering):
+        await soon(settled(wired))
+    assert proxy.lost == 1
+    assert await wired.state(message.id) == "sent"
+
+
+# -- what was just sent -------------------------------------------------------------------------
+
+
+def dispatcher(store: Store, carrier: Carrier, policy: RetryPolicy | None = None) -> Dispatcher:
+    metrics = Metrics()
+    clock = asyncio.get_running_loop().time
+    nanoseconds = lambda: round(clock() * SECOND)  # noqa: E731 - the pace lives in real time
+    return Dispatcher(
+        store.queue,
+        carrier,
+        store.window,
+        Pace(Pacer(1000, ceiling="segment"), clock=nanoseconds, metrics=metrics),
+        Hold(clock=nanoseconds, changed=lambda _: None),
+        owner=store.owner,
+        default_sender="",
+        may_send=lambda: True,
+        policy=policy or RetryPolicy(),
+        max_in_flight=2,
+        clock=nanoseconds,
+        now_ms=store.wall,
+        chance=lambda: 0.5,
+        metrics=metrics,
+        doubt=impatient(carrier),
+    )
+
+
+async def dispatched(store: Store, carrier: Carrier, part: Dispatcher, **fields: object) -> str:
+    """Send one text; its state when it is settled."""
+    [id_] = await store.append(**fields)
+    await store.claimer.admit(await store.queue.claim(1, 1))
+    async with at_work(part), asyncio.timeout(20):
+        while store.window.knows(f"n{id_}") or store.window.knows(id_):
+            await asyncio.sleep(0.01)
+    assert carrier.submitted == [id_]
+    return str(await store.state(id_))
+
+
+@pytest.mark.parametrize(
+    ("told", "policy", "fields", "state"),
+    [
+        ([TAKEN], RESEND, {}, "sent"),
+        ([Unavailable("never arrived")], RetryPolicy(), {}, "deferred"),
+        ([Unavailable("?"), InDoubt("not listed")], RetryPolicy(), {}, "dead"),
+        ([None], RetryPolicy(), {}, "dead"),
+        ([None], RESEND_HIGH, {}, "dead"),
+        ([None], RESEND_HIGH, {"priority": "high"}, "deferred"),
+    ],
+)
+async def test_an_answer_that_was_lost_is_asked_for(
+    store: Store,
+    told: Sequence[Outcome | None],
+    policy: RetryPolicy,
+    fields: dict[str, object],
+    state: str,
+) -> None:
+    carrier = Carrier(*told)
+    assert await dispatched(store, carrier, dispatcher(store, carrier, policy), **fields) == state
+    assert await store.difference() == 0
+
+
+async def test_a_text_that_never_arrived_at_a_provider_that_is_down_goes_back_unharmed(
+    store: Store,
+) -> None:
+    carrier = Carrier(Unavailable("never arrived"))
+    part = dispatcher(store, carrier)
+    for _ in range(5):
+        part._hold.saw(LOST, probe=False)
+    [id_] = await store.append()
+    await store.claimer.admit(await store.queue.claim(1, 1))
+    async with at_work(part):
+        await until(lambda: bool(carrier.submitted) and len(store.window) == 1, "it is back")
+    assert await store.queue.journal() == {}
+    assert await store.state(id_) == "queued"
+
+
+async def test_asking_holds_a_place_in_flight_and_a_drain_ends_it_by_the_policy(
+    store: Store,
+) -> None:
+    carrier = Carrier(TAKEN)
+    carrier.door.clear()
+    part = dispatcher(store, carrier)
+    ids = await store.append(*[ALICE] * 4)
+    await store.claimer.admit(await store.queue.claim(4, 4))
+    async with at_work(part):
+        await until(lambda: len(carrier.asks) == 2, "two are asked about")
+        assert len(await store.queue.journal()) == 2
+    assert await soon(part.drain(20))
+    assert carrier.submitted == ids[:2]
+    assert await letters(store) == [(id_, "in_doubt") for id_ in ids[:2]]
+    assert await store.queue.journal() == {}
