@@ -29,6 +29,7 @@ _SERVING: dict[str, Any] = {
     "access_log": None,
     "max_headers": 100,
     "read_bufsize": READ // 2,  # it stops reading at twice this
+    "lingering_time": 2.0,  # for the rest of a refused body, so that the refusal arrives
 }
 
 
@@ -41,6 +42,7 @@ class Bounds:
     clock: Callable[[], float]
     # Nothing is awaited between a read and its use, so one buffer serves all connections.
     buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(READ)))
+    arriving: int = 0  # accepted, and not open yet
     open: "set[Connection]" = field(default_factory=set)
     refused: Counter[str] = field(default_factory=Counter)  # by a few words of our own
 
@@ -93,6 +95,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         """It is open."""
         self._wire = cast("asyncio.Transport", transport)
         self._owing_since = self._bounds.clock()
+        self._bounds.arriving -= 1
         self._bounds.open.add(self)
         super().connection_made(transport)
 
@@ -201,6 +204,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         if not isinstance(exc, _CALLERS_FAULTS):
             return super().handle_error(request, status, exc, message)  # a bug: logged as one
         self._bounds.refused["no_http"] += 1
+        self._serving = request  # what follows it is of no interest
         if request.writer.output_size > 0:
             raise ConnectionError("an answer is under way already")
         error = {"code": "bad_request", "message": "this is no HTTP request that can be read"}

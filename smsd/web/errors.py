@@ -14,6 +14,7 @@ from smsd.store.connection import is_away, is_out_of_memory
 log = logging.getLogger("smsd.web")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 RETRY_AFTER_S = "2"
+ANSWER_S = 8.0  # what a caller waits for Redis at most, however many wait for it
 
 
 class ApiError(Exception):

@@ -49,7 +49,7 @@ class Listener:
         self._bounds = Bounds(header_timeout_s, answer_timeout_s, self._loop.time)
         self._every_s = min(1.0, header_timeout_s / 4, answer_timeout_s / 4)
         self._doors: list[socket.socket] = []
-        self._arriving: set[asyncio.Task[None]] = set()
+        self._welcoming: set[asyncio.Task[None]] = set()
         self._said_at = self._loop.time() - SAY_S
         self._watch = self._loop.call_later(self._every_s, self._look)
 
@@ -98,13 +98,14 @@ class Listener:
             if self._full():
                 self._turn_away(caller)
             else:
+                self._bounds.arriving += 1
                 task = self._loop.create_task(self._welcome(caller))
-                self._arriving.add(task)
-                task.add_done_callback(self._arriving.discard)
+                self._welcoming.add(task)
+                task.add_done_callback(self._welcoming.discard)
 
     def _full(self) -> bool:
         # The server's own list has those too that have left while their request is being worked on.
-        return len(self._server.connections) + len(self._arriving) >= self._max_connections
+        return len(self._server.connections) + self._bounds.arriving >= self._max_connections
 
     async def _welcome(self, caller: socket.socket) -> None:
         try:
@@ -112,6 +113,7 @@ class Listener:
                 lambda: Connection(self._server, self._bounds, self._loop), caller
             )
         except OSError:  # it has gone already
+            self._bounds.arriving -= 1
             caller.close()
 
     def _turn_away(self, caller: socket.socket) -> None:

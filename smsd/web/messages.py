@@ -5,11 +5,13 @@ are names and not secrets (many are the times at which texts were queued). Witho
 is told, not even whether there is such a text: 401 comes before Redis is asked.
 """
 
+import asyncio
+
 from aiohttp import web
 
 from smsd.store.queue import Queue
 from smsd.store.status import Status
-from smsd.web.errors import ApiError, json_response
+from smsd.web.errors import ANSWER_S, ApiError, json_response
 
 NOT_FOUND = "no text of this id is known; finished ones are forgotten after [queue] keep_status"
 
@@ -24,9 +26,10 @@ class Messages:
     async def show(self, request: web.Request) -> web.Response:
         """`GET`: state, facts and history of one text."""
         message_id = request.match_info["id"]
-        found = await self._status.message(message_id)
-        if found is None:  # or it was settled between the two reads that a look-up takes
+        async with asyncio.timeout(ANSWER_S):
             found = await self._status.message(message_id)
+            if found is None:  # or it was settled between the two reads that a look-up takes
+                found = await self._status.message(message_id)
         if found is None:
             raise ApiError(404, "not_found", NOT_FOUND)
         return json_response(found)
@@ -34,7 +37,8 @@ class Messages:
     async def cancel(self, request: web.Request) -> web.Response:
         """`DELETE`: cancel it while it is queued or deferred."""
         message_id = request.match_info["id"]
-        state = await self._queue.cancel(message_id)
+        async with asyncio.timeout(ANSWER_S):
+            state = await self._queue.cancel(message_id)
         if state == "unknown":
             raise ApiError(404, "not_found", NOT_FOUND)
         if state != "cancelled":

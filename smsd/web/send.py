@@ -1,5 +1,6 @@
 """`POST /send`. Rule: 200 means durable; all else means not queued, or says it is unknown."""
 
+import asyncio
 import hashlib
 import re
 import secrets
@@ -15,7 +16,7 @@ from smsd.core.message import Content, FieldError, Limits, parse, parse_recipien
 from smsd.store.connection import Availability, is_away
 from smsd.store.queue import Append, Appended, KeyConflict, Queue, QueueFull
 from smsd.web.body import MOST_VALUES, read_body, read_object
-from smsd.web.errors import ApiError, unavailable
+from smsd.web.errors import ANSWER_S, ApiError, unavailable
 
 MOST_FAULTS = 20  # bad numbers told in one answer
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -83,7 +84,8 @@ class Send:
 
     async def _answer_again(self, key: str, fingerprint: str) -> web.Response | None:
         """The first answer to this key, before the body is judged by today's clock and limits."""
-        first = await self._queue.first_answer(key)
+        async with asyncio.timeout(ANSWER_S):
+            first = await self._queue.first_answer(key)
         if first is None:
             return None
         if first[0] != fingerprint:
@@ -92,7 +94,8 @@ class Send:
 
     async def _append(self, request: Append) -> Appended:
         try:
-            return await self._queue.append(request)
+            async with asyncio.timeout(ANSWER_S):
+                return await self._queue.append(request)
         except KeyConflict:
             raise _conflict() from None
         except QueueFull:

@@ -8,7 +8,7 @@ text is in exactly one place, the one the model says, and the census misses none
 import asyncio
 import itertools
 import os
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
@@ -44,6 +44,7 @@ from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
 
 T = TypeVar("T")
+Rule = TypeVar("Rule", bound=Callable[..., Any])
 Place = Literal[
     "queue", "deferred", "dead", "sent", "expired", "suppressed", "cancelled", "dropped"
 ]
@@ -53,6 +54,8 @@ INVALID = {"to": "nobody", "message": "Hi"}
 _numbers = itertools.count(1)
 who = st.integers(0, 1)
 some = st.integers(0, 999)  # one of however many there are
+FATES = ["ack", "defer", "bury", "in doubt", "opted out", "expire"]
+fates = st.lists(st.sampled_from(FATES), max_size=4)
 seldom = st.sampled_from([False] * 11 + [True])
 
 
@@ -102,6 +105,7 @@ class Daemon:
     hands: dict[str, Hand] = field(default_factory=dict)
 
     def hand(self, pick: int, *, begun: bool) -> Hand | None:
+        """One of what it has, begun or not yet."""
         names = sorted(
             name for name, hand in self.hands.items() if (hand.attempt is not None) == begun
         )
@@ -110,6 +114,16 @@ class Daemon:
     def forget(self, name: str) -> None:
         self.hands.pop(name, None)
         self.store.window.forget(name)
+
+
+def _if_any(place: str) -> Callable[[Rule], Rule]:
+    """Only while there are texts in this place."""
+    return precondition(lambda self: any(text.place == place for text in self.texts.values()))
+
+
+def _if_in_hand(*, begun: bool) -> Callable[[Rule], Rule]:
+    """Only while a daemon has something in memory."""
+    return precondition(lambda self: any(daemon.hand(0, begun=begun) for daemon in self.daemons))
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -247,6 +261,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     # -- claim and begin ------------------------------------------------------------------------
 
+    @precondition(lambda self: self._unread("h") or self._unread("n"))
     @rule(by=who, high_room=st.integers(0, 4), normal_room=st.integers(0, 4), lost=seldom)
     def claim(self, by: int, high_room: int, normal_room: int, lost: bool) -> None:
         self.run(self._claim(by, high_room, normal_room, lost=lost))
@@ -287,8 +302,10 @@ class QueueMachine(RuleBasedStateMachine):
                 return text
         return None
 
+    @_if_in_hand(begun=False)
     @rule(by=who, pick=some, lossy=seldom)
     def begin(self, by: int, pick: int, lossy: bool) -> None:
+        by = self._somebody(by, begun=False)
         hand = self.daemons[by].hand(pick, begun=False)
         if hand is not None:
             self._lose("begin", lossy)
@@ -321,13 +338,15 @@ class QueueMachine(RuleBasedStateMachine):
 
     # -- settlements ----------------------------------------------------------------------------
 
+    @_if_in_hand(begun=True)
     @rule(
         by=who,
         pick=some,
-        how=st.sampled_from(["ack", "defer", "bury", "in doubt", "opted out", "expire"]),
+        how=st.sampled_from(FATES),
         lossy=seldom,
     )
     def settle(self, by: int, pick: int, how: str, lossy: bool) -> None:
+        by = self._somebody(by, begun=True)
         hand = self.daemons[by].hand(pick, begun=True)
         if hand is not None:
             self._lose(
@@ -336,8 +355,10 @@ class QueueMachine(RuleBasedStateMachine):
             self.run(self._settle(by, hand, how, lossy=lossy))
             self._done()
 
+    @_if_in_hand(begun=True)
     @rule(by=who, pick=some)
     def release(self, by: int, pick: int) -> None:
+        by = self._somebody(by, begun=True)
         hand = self.daemons[by].hand(pick, begun=True)
         if hand is not None and hand.attempt is not None:
             name = hand.entry.name
@@ -346,8 +367,10 @@ class QueueMachine(RuleBasedStateMachine):
             hand.attempt = None
             self._done()
 
+    @_if_in_hand(begun=False)
     @rule(by=who, pick=some)
     def expire_unsent(self, by: int, pick: int) -> None:
+        by = self._somebody(by, begun=False)
         hand = self.daemons[by].hand(pick, begun=False)
         if hand is not None:
             self.run(self._settle(by, hand, "expire"))
@@ -393,8 +416,41 @@ class QueueMachine(RuleBasedStateMachine):
             case _:
                 text.bury("rejected")
 
+    # -- several steps at once, as a daemon takes them -------------------------------------------
+
+    @precondition(lambda self: self.leader >= 0)
+    @rule(high_room=st.integers(0, 3), normal_room=st.integers(1, 3), fates=fates)
+    def lead(self, high_room: int, normal_room: int, fates: list[str]) -> None:
+        """The leader claims, begins what it has, and settles as much as there are fates."""
+        self.run(self._lead(high_room, normal_room, fates))
+        self.repeatable = None
+
+    async def _lead(self, high_room: int, normal_room: int, fates: list[str]) -> None:
+        await self._claim(self.leader, high_room, normal_room, lost=False)
+        for hand in list(self.daemons[self.leader].hands.values()):
+            if hand.attempt is None:
+                await self._begin(self.leader, hand)
+        await self._settle_all(self.leader, fates)
+
+    async def _settle_all(self, by: int, fates: list[str]) -> None:
+        begun = [hand for hand in self.daemons[by].hands.values() if hand.attempt is not None]
+        for hand, how in zip(begun, fates, strict=False):
+            await self._settle(by, hand, how)
+
+    @precondition(lambda self: self.leader >= 0)
+    @_if_in_hand(begun=True)
+    @rule(fates=fates)
+    def usurp(self, fates: list[str]) -> None:
+        """The leader hangs, the other takes over, and the former then hears from its provider."""
+        stale = self.leader
+        self.run(self._take_over(1 - stale))
+        self.run(self.check())
+        self.run(self._settle_all(stale, fates))
+        self.repeatable = None
+
     # -- deferred texts, and what people ask for ------------------------------------------------
 
+    @_if_any("deferred")
     @rule(by=who, most=st.integers(1, 4), seconds=st.floats(0, 3), lossy=seldom)
     def promote(self, by: int, most: int, seconds: float, lossy: bool) -> None:
         self.wall.advance(seconds)
@@ -415,6 +471,7 @@ class QueueMachine(RuleBasedStateMachine):
             text.queued("h" if text.high or text.tried else "n")
         return len(waiting)
 
+    @precondition(lambda self: self.texts)
     @rule(by=who, pick=some)
     def cancel(self, by: int, pick: int) -> None:
         text = self._pick(pick)
@@ -430,6 +487,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert said == text.place
         self._done()
 
+    @_if_any("dead")
     @rule(by=who, pick=some)
     def replay(self, by: int, pick: int) -> None:
         text = self._pick(pick, "dead")
@@ -440,6 +498,7 @@ class QueueMachine(RuleBasedStateMachine):
             text.tried = False
             self._done()
 
+    @_if_any("dead")
     @rule(by=who, pick=some)
     def drop(self, by: int, pick: int) -> None:
         text = self._pick(pick, "dead")
@@ -479,6 +538,8 @@ class QueueMachine(RuleBasedStateMachine):
         await _recovery(daemon.store).recover()
         await self._admitted(by, orphans)
 
+    @precondition(lambda self: self.leader >= 0)
+    @_if_in_hand(begun=True)
     @rule(by=who)
     def crash(self, by: int) -> None:
         self.run(self._crash(by))
@@ -491,6 +552,10 @@ class QueueMachine(RuleBasedStateMachine):
             self.leader = -1  # until somebody takes over
 
     # -- the wire -------------------------------------------------------------------------------
+
+    def _somebody(self, by: int, *, begun: bool) -> int:
+        """The one named, or the other if only that has something in hand."""
+        return by if self.daemons[by].hand(0, begun=begun) else 1 - by
 
     def _lose(self, script: str, lossy: bool) -> None:
         if lossy:

@@ -2,7 +2,9 @@
 
 import asyncio
 import re
+import shutil
 import signal
+import urllib.request
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -368,6 +370,52 @@ async def test_the_daemon_sends_nothing_while_its_replica_is_stopped_and_goes_on
     finally:
         daemon.kill()
         recorder.stop()
+
+
+# -- a server that knows less than it told ---------------------------------------------------------
+
+
+async def test_a_server_that_came_back_whole_is_believed(own_server: RedisServer) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        lives = [await store.sending() for _ in range(3)]
+        assert await store.queue.ack(*lives[0], "p")
+        assert await store.queue.defer(*lives[1], until=1, attempts=1, why="w")
+        assert await store.queue.promote() == 1
+        for _ in range(3):
+            own_server.kill()
+            own_server.start()
+            await store.append()
+            assert await store.queue.ack(*lives[2], "p")
+            lives[2] = await store.sending()
+        assert opened.losses == []
+        assert await store.difference() == 0
+
+
+async def test_the_daemon_says_and_counts_what_a_restored_server_has_forgotten(
+    own_server: RedisServer, tmp_path: Path
+) -> None:
+    daemon = Daemon(tmp_path / "d", environment={"SMSD_REDIS__URL": own_server.url})
+    daemon.start()
+    try:
+        daemon.send(to=ALICE, message="kept")
+        own_server.kill()
+        shutil.copytree(own_server.directory / "appendonlydir", tmp_path / "backup")
+        own_server.start()
+        eventually(lambda: daemon.call("GET", "/readyz")[0] == 200, what="it is back")
+        ids = [daemon.send(to=ALICE, message="forgotten")["id"] for _ in range(3)]
+        assert "lost" not in daemon.log
+        own_server.kill()
+        shutil.rmtree(own_server.directory / "appendonlydir")
+        shutil.copytree(tmp_path / "backup", own_server.directory / "appendonlydir")
+        own_server.start()
+        eventually(lambda: "lost" in daemon.log, what="it is noticed")
+        said = f'"redis lost its last writes: texts" texts=3 first={ids[0]} last={ids[2]}'
+        assert said in daemon.log
+        with urllib.request.urlopen(f"{daemon.url}/metrics") as answer:
+            assert b'smsd_redis_lost_total{what="text"} 3.0' in answer.read()
+    finally:
+        daemon.kill()
 
 
 # -- sentinels ----------------------------------------------------------------------------------

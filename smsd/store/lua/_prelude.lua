@@ -18,9 +18,7 @@ local MOST_VALUES = 1000
 local function stream_of(name) return string.sub(name, 1, 1) == 'h' and HIGH or QUEUE, string.sub(name, 2) end
 
 local function entry_of(stream, id)
-  local ms, sequence = string.match(id, '^(%d+)%-(%d+)$')
-  if not ms or #ms > 19 or #sequence > 19 then return nil end -- no id of an entry: Redis would answer an error
-  local found = redis.call('XRANGE', stream, id, id)
+  local found = redis.pcall('XRANGE', stream, id, id) -- an error: this is no id of an entry
   return found[1] and found[1][2]
 end
 
@@ -68,15 +66,24 @@ local function tell(status, id, state, line, detail, facts)
   redis.call('XADD', EVENTS, 'MAXLEN', '~', MOST_EVENTS, '*', 'id', id, 'state', state, 'detail', detail or '')
 end
 
+-- A first write that Redis allows while it is full; after it, it allows the rest of a script.
+local function open_the_door() redis.call('HDEL', INFLIGHT, '') end
+
+-- Whether another daemon's attempt to send this entry is under way.
+local function is_foreign(name, mark)
+  local found = redis.call('HGET', INFLIGHT, name)
+  return found and found ~= mark
+end
+
 -- Take an entry out of its stream. Returns 'settled', or why not:
 -- 'gone' (settled before) or 'marked' (another daemon's attempt is under way).
 -- `fact`: the provider took it; that holds whoever set the mark.
 local function settle(name, mark, fact)
   local stream, id = stream_of(name)
-  local found = redis.call('HGET', INFLIGHT, name)
-  if found and found ~= mark and not fact then return 'marked' end
+  local foreign = is_foreign(name, mark)
+  if foreign and not fact then return 'marked' end
   redis.call('XACK', stream, GROUP, id)
-  if found == mark then redis.call('HDEL', INFLIGHT, name) end
+  if not foreign then redis.call('HDEL', INFLIGHT, name) end
   return redis.call('XDEL', stream, id) == 1 and 'settled' or 'gone'
 end
 

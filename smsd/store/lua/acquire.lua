@@ -3,7 +3,7 @@
 local function run(request)
   local holder = redis.call('GET', LEASE)
   if holder and holder ~= OWNER and holder ~= request.dead then return holder end
-  redis.call('HDEL', INFLIGHT, '') -- a first write that Redis allows while it is full
+  open_the_door()
   redis.call('SET', LEASE, OWNER, 'PX', request.life_ms)
   return OWNER
 end

@@ -1,7 +1,7 @@
 -- begin: mark an entry in flight, if this daemon may send it.
 -- Returns 'begun', or why not: 'fenced' 'marked' 'gone' 'suppressed'.
 local held = redis.call('GET', LEASE) == OWNER
-redis.call('HDEL', INFLIGHT, '') -- a first write that Redis allows while it is full
+open_the_door()
 
 local function run(request)
   local name, mark = request.name, request.mark

@@ -2,15 +2,16 @@
 local function run(request, keys)
   local id, status = request.id, keys[1]
   local fields = entry_of(stream_of(request.name))
-  local how = settle(request.name, request.mark, false)
-  if how ~= 'settled' then return how end
+  if not fields or is_foreign(request.name, request.mark) then return settle(request.name, request.mark, false) end
   local ours = {
     'id', id, 'reason', request.reason, 'code', request.code, 'detail', request.detail,
     'attempts', request.attempts, 'failed_at', NOW, 'lane', string.sub(request.name, 1, 1),
   }
   local taken = {}
   for i = 1, #ours, 2 do taken[ours[i]] = true end
+  open_the_door()
   local letter = redis.call('XADD', DEAD, '*', unpack(append_all(without(fields, taken), ours)))
+  settle(request.name, request.mark, false)
   redis.call('HINCRBY', COUNTERS, 'buried', 1)
   if request.suppress then redis.call('SADD', OPTOUTS, request.suppress) end
   local why = {

@@ -4,7 +4,7 @@ local function run(request, keys)
   local id, status = request.id, keys[1]
   local fields = entry_of(stream_of(request.name))
   local how = settle(request.name, request.mark, false)
-  if how ~= 'settled' then return how end
+  if how ~= 'settled' or not fields then return how end
   -- An XADD may give any id, and the same one twice: a second text of this id goes by its entry's.
   if redis.call('ZSCORE', DEFERRED, id) then id = string.gsub(request.name, '^n', '') end
   local kept = without(fields, {id = true, attempts = true, priority = true, send_at = true})

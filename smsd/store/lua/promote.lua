@@ -2,13 +2,18 @@
 -- One that has been in line before goes ahead of those that have not: it has waited.
 local function promote(id, status)
   local due = redis.call('ZSCORE', DEFERRED, id)
-  local packed = due and tonumber(due) <= tonumber(NOW) and redis.call('HGET', MESSAGES, id)
-  if not packed then return 0 end
-  redis.call('ZREM', DEFERRED, id)
-  redis.call('HDEL', MESSAGES, id)
+  if not due or tonumber(due) > tonumber(NOW) then return 0 end
+  local packed = redis.call('HGET', MESSAGES, id)
+  open_the_door()
+  if not packed then -- by other hands: nothing is left to send, and the rest must not wait for it
+    redis.call('ZREM', DEFERRED, id)
+    return 0
+  end
   local fields = cjson.decode(packed)
   local ahead = field_of(fields, 'priority') == 'high' or field_of(fields, 'attempts')
   local name = (ahead and 'h' or 'n') .. redis.call('XADD', ahead and HIGH or QUEUE, '*', unpack(fields))
+  redis.call('ZREM', DEFERRED, id)
+  redis.call('HDEL', MESSAGES, id)
   redis.call('HINCRBY', COUNTERS, 'promoted', 1)
   tell(status, id, 'queued', NOW .. ' queued', 'due', {'entry', name})
   return 1
