@@ -58,7 +58,7 @@ class Dispatcher:
         now_ms: Callable[[], int],
         chance: Callable[[], float],
         metrics: Metrics,
-        doubt: Doubt | None = None,
+        doubt: Doubt,
     ) -> None:
         """`may_send` tells whether the lease is held at this instant."""
         self._queue = queue
@@ -75,7 +75,7 @@ class Dispatcher:
         self._now_ms = now_ms
         self._chance = chance
         self._metrics = metrics
-        self._doubt = doubt or Doubt(provider)
+        self._doubt = doubt
         self._deliveries: set[asyncio.Task[None]] = set()
         self._draining = False
 

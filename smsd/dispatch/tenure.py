@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Any
 
 from smsd.dispatch.claimer import Claimer
 from smsd.dispatch.dispatcher import Dispatcher
@@ -68,7 +69,7 @@ class Tenure:
             await end_all(tasks)
 
 
-async def end_all(tasks: Collection["asyncio.Task[None]"]) -> None:
+async def end_all(tasks: Collection["asyncio.Task[Any]"]) -> None:
     """Cancel until all have ended: a library may swallow one cancellation, and we would hang."""
     while not all(task.done() for task in tasks):
         for task in tasks:

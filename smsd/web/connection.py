@@ -140,13 +140,12 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     # -- what the application tells us ------------------------------------------------------------
 
-    def began(self, request: web.BaseRequest) -> None:
-        """A request is whole but for its body."""
+    def began(self, request: web.BaseRequest) -> bool:
+        """A request is whole but for its body. False: the rest of that will not come."""
         self._serving = request
         self._owing_since = None
         self._early = 0
-        if self._at_end and not self._answer_and_close(request):
-            self.force_close()
+        return not self._at_end or self._answer_and_close(request)
 
     def ended(self, request: web.BaseRequest) -> None:
         """It has its answer; what is left of its body aiohttp reads and forgets."""

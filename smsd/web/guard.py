@@ -11,6 +11,7 @@ from smsd.web.errors import RETRY_AFTER_S, ApiError, Handler
 
 AT_ONCE = 8  # requests that begin in one turn of the loop, so that no flood holds up the pace
 BODIES = 64  # of the largest size that may be in memory at once; of small ones, that many more
+CLOSE = {"Connection": "close"}
 
 
 def in_turn() -> Middleware:
@@ -25,8 +26,10 @@ def in_turn() -> Middleware:
         connection = request.protocol
         if not isinstance(connection, Connection):  # a test's own server
             return await handler(request)
-        connection.began(request)
+        whole = connection.began(request)
         try:
+            if not whole:
+                raise ApiError(400, "invalid_body", "the body ends early", headers=CLOSE)
             await turns.wait()
             return await handler(request)
         finally:
@@ -82,7 +85,7 @@ def bounded_bodies(max_body: int) -> Middleware:
                 503,
                 "busy",
                 "too many bodies are being read",
-                headers={"Retry-After": RETRY_AFTER_S, "Connection": "close"},
+                headers=CLOSE | {"Retry-After": RETRY_AFTER_S},
             )
         held += octets
         try:

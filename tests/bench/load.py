@@ -41,6 +41,8 @@ class Poster(asyncio.Protocol):
 
 async def main(url: str, seconds: float, per_second: float) -> None:
     at = urlsplit(url)
+    assert at.hostname
+    assert at.port
     head = f"POST {at.path} HTTP/1.1\r\nHost: {at.netloc}\r\nContent-Type: application/json\r\n"
     request = f"{head}Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY
     gap_s = CONNECTIONS / per_second if per_second else 0.0

@@ -1,9 +1,9 @@
 """smsd with a provider inside the process that accepts everything at once: all cost is our own."""
 
-from smsd import daemon
 from smsd.cli import main
 from smsd.core.message import Message
 from smsd.core.outcome import Accepted, Outcome
+from smsd.daemon import root
 from smsd.provider.base import Slot
 
 
@@ -21,5 +21,5 @@ class Null:
 
 
 if __name__ == "__main__":
-    setattr(daemon, "build_provider", lambda *_: Null())  # noqa: B010 - not its type, on purpose
+    setattr(root, "build_provider", lambda *_: Null())  # noqa: B010 - not its type, on purpose
     main()

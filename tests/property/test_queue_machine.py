@@ -140,8 +140,8 @@ class QueueMachine(RuleBasedStateMachine):
 
     # -- before and after -----------------------------------------------------------------------
 
-    @initialize()
-    def start(self) -> None:
+    @initialize(texts=st.integers(2, 12))
+    def start(self, texts: int) -> None:
         self.number = next(_numbers)
         self.incarnations = itertools.count(1)
         self.wall, self.ticks = Wall(), Ticks()
@@ -153,6 +153,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.leader = 0
         self.repeatable: bytes | None = None
         self.run(self._start())
+        self.append(0, texts, high=False, key=None, lossy=False)
 
     async def _start(self) -> None:
         self.proxy = await Proxy(self.server.socket, self.directory / f"p{self.number}").start()
@@ -513,6 +514,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     # -- death and succession -------------------------------------------------------------------
 
+    @precondition(lambda self: self.leader < 0 or self.delivered)
     @rule(by=who)
     def take_over(self, by: int) -> None:
         """Take the lease, whoever has it, and recover; for the leader: recover while running."""

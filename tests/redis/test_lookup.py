@@ -322,5 +322,5 @@ async def test_asking_holds_a_place_in_flight_and_a_drain_ends_it_by_the_policy(
         assert len(await store.queue.journal()) == 2
     assert await soon(part.drain(20))
     assert carrier.submitted == ids[:2]
-    assert await letters(store) == [(id_, "in_doubt") for id_ in ids[:2]]
+    assert sorted(await letters(store)) == [(id_, "in_doubt") for id_ in ids[:2]]
     assert await store.queue.journal() == {}

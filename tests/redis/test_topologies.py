@@ -12,14 +12,18 @@ from typing import Any
 
 import pytest
 import redis
+from redis.asyncio.sentinel import MasterNotFoundError
 
 from smsd.core.message import Message
+from smsd.store import pool as pool_module
 from smsd.store import server as server_module
 from smsd.store.connection import TooFewReplicas, connect, is_away, persevere, persistence
+from smsd.store.pool import Sentinels as Sentinels_
 from smsd.store.queue import Append, Attempt, Entry
 from smsd.store.witness import Loss, Witness
-from tests.redis.store import ALICE, Store, Ticks, Wall, all_scripts, content, until
+from tests.redis.store import ALICE, Store, Ticks, Wall, all_scripts, content, sha, until
 from tests.support.processes import Daemon, Recorder, eventually
+from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer, free_port
 from tests.support.topologies import (
     PASSWORD,
@@ -333,6 +337,25 @@ async def test_a_begin_that_the_replica_did_not_hear_of_in_time_is_undone(
             assert await beginning == "begun"
 
 
+async def test_a_repeated_append_is_not_promised_because_it_wrote_nothing_more(
+    pair: Replicated, tmp_path: Path
+) -> None:
+    """WAIT looks at what its own connection wrote: after a repetition, at nothing."""
+    proxy = await Proxy(pair.master.socket, tmp_path / "p").start()
+    async with Opened(proxy.url, replicas_ack=1) as opened:
+        await opened.store.append()
+        pair.replica.send_signal(signal.SIGSTOP)
+        try:
+            proxy.lose_reply(sha("append"))
+            with pytest.raises(TooFewReplicas):
+                await opened.store.append()
+        finally:
+            pair.replica.send_signal(signal.SIGCONT)
+        assert proxy.lost == 1
+        assert await opened.store.length() == 2
+    await proxy.stop()
+
+
 async def test_the_daemon_sends_nothing_while_its_replica_is_stopped_and_goes_on_after(
     pair: Replicated, tmp_path: Path
 ) -> None:
@@ -447,6 +470,35 @@ async def test_a_sentinel_that_hangs_costs_no_time(sentinels: Sentinels) -> None
         sentinels.send_signal(0, signal.SIGCONT)
 
 
+async def test_a_sentinel_that_has_not_heard_of_a_failover_does_not_lead_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sentinels = Sentinels_([("a", 1)])  # type: ignore[no-untyped-call]
+    heard: list[dict[str, Any]] = []
+
+    async def answers(_: object, __: str) -> tuple[list[dict[str, Any]], list[str]]:
+        return heard, ["AuthenticationError: no"]
+
+    monkeypatch.setattr(Sentinels_, "_answers", answers)
+    with pytest.raises(MasterNotFoundError, match="AuthenticationError"):
+        await sentinels.discover_master("texts")
+    heard[:] = [_state("old", 6), _state("new", 7)]
+    assert await sentinels.discover_master("texts") == ("new", 1)
+    heard[:] = [_state("old", 6)]
+    assert await sentinels.discover_master("texts") == ("new", 1)
+    heard[:] = [_state("new", 7, is_odown=True)]
+    with pytest.raises(MasterNotFoundError, match="it is down"):
+        await sentinels.discover_master("texts")
+    heard[:] = [_state("third", 0)]
+    monkeypatch.setattr(pool_module, "BEHIND_S", -1.0)  # as if a long time had passed
+    assert await sentinels.discover_master("texts") == ("third", 1)
+
+
+def _state(ip: str, epoch: int, *, is_odown: bool = False) -> dict[str, Any]:
+    flags = {"is_master": True, "is_sdown": False, "is_odown": is_odown, "num-other-sentinels": 2}
+    return {"ip": ip, "port": 1, "config-epoch": epoch, **flags}
+
+
 async def test_a_master_that_was_demoted_is_left_for_the_new_one(
     sentinels: Sentinels, pair: Replicated
 ) -> None:
@@ -550,6 +602,37 @@ async def test_a_master_killed_under_load_loses_nothing_that_is_not_said(
     finally:
         sentinels.stop()
         nodes.stop()
+
+
+async def test_the_daemon_goes_on_with_the_new_master(
+    sentinels: Sentinels, pair: Replicated, tmp_path: Path
+) -> None:
+    recorder = Recorder(tmp_path).start()
+    daemon = Daemon(tmp_path / "d", recorder.settings(), {"SMSD_REDIS__URL": sentinels.url})
+    daemon.start()
+    try:
+        ids = [daemon.send(to=ALICE, message="before")["id"] for _ in range(30)]
+        eventually(lambda: len(recorder.arrivals()) > 5, what="it sends")
+        pair.wait_until_they_follow()
+        pair.master.kill()
+        eventually(lambda: daemon.call("POST", "/send", {"to": ALICE, "message": "x"})[0] == 503)
+        await asyncio.to_thread(pair.promoted)
+        eventually(lambda: daemon.call("GET", "/readyz")[0] == 200, 30, "it has found it")
+        ids.append(daemon.send(to=ALICE, message="after")["id"])
+
+        def all_sent() -> bool:
+            answers = [daemon.call("GET", f"/messages/{id_}")[1] for id_ in ids]
+            return all(answer["state"] == "sent" for answer in answers)
+
+        eventually(all_sent, 30, "all are sent")
+        arrived = [arrival["id"] for arrival in recorder.arrivals()]
+        assert all(arrived.count(id_) == 1 for id_ in ids)
+        assert daemon.stop() == 0
+        for secret in (PASSWORD, QUOTED):
+            assert secret not in daemon.log
+    finally:
+        daemon.kill()
+        recorder.stop()
 
 
 class Load:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import redis
 
@@ -28,8 +28,9 @@ class Judgement:
 def states(client: redis.Redis, prefix: str = "smsd:") -> dict[str, dict[str, str]]:
     """Status of every text that something happened to, by message id."""
     found = {}
-    for key in client.scan_iter(f"{prefix}message:*", count=1000):
-        facts = client.hgetall(key)
+    keys = cast("Iterable[bytes]", client.scan_iter(f"{prefix}message:*", count=1000))
+    for key in keys:
+        facts = cast("dict[bytes, bytes]", client.hgetall(key))
         name = key.decode().removeprefix(f"{prefix}message:")
         found[name] = {field.decode(): value.decode() for field, value in facts.items()}
     return found

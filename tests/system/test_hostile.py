@@ -265,7 +265,7 @@ def test_where_it_cannot_be_raised_fewer_are_let_in_and_the_log_says_so() -> Non
 def test_without_file_descriptors_callers_wait_and_are_served_when_there_are_some(
     tmp_path: Path,
 ) -> None:
-    with running(tmp_path, "") as daemon:
+    with running(tmp_path, "", calm=False) as daemon:
         soft, hard = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (files(daemon) + 10, hard))
         with ExitStack() as stack:
@@ -373,7 +373,7 @@ def test_thousands_of_pipelined_requests_are_answered_one_by_one(smsd: Daemon) -
 
 def test_a_caller_that_reads_no_answer_is_let_go(smsd: Daemon) -> None:
     before = memory(smsd.pid)
-    callers = [knock(smsd, timeout=0.2) for _ in range(20)]
+    callers = [knock(smsd, timeout=0.2) for _ in range(8)]
     for caller in callers:
         caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         with suppress(TimeoutError):
@@ -406,7 +406,8 @@ def test_a_caller_that_stops_in_the_middle_is_let_go(smsd: Daemon) -> None:
     for octets in (b"", HEADERS[:30], AUTHORIZED + b"Content-Length: 99\r\n\r\n{"):
         with closing(knock(smsd, octets)) as caller:
             caller.shutdown(socket.SHUT_WR)
-            hear(caller)  # ends in time
+            answer = hear(caller)  # which ends in time
+        assert not answer or error_in(answer) == (400, "invalid_body")
     assert is_well(smsd)
 
 
@@ -445,7 +446,7 @@ def test_garbage_is_let_go_in_time_and_leaves_no_trace_in_the_log(
 ) -> None:
     offset = len(smsd.log)
     with ThreadPoolExecutor(20) as pool:
-        list(pool.map(lambda _: speak(smsd, octets), range(100)))
+        list(pool.map(lambda _: speak(smsd, octets), range(40)))
     assert is_well(smsd)
     log = smsd.log[offset:]
     assert not re.search("warning|error|Traceback|Zebra", log)
@@ -569,7 +570,7 @@ def test_bodies_under_way_share_a_bound_and_those_beyond_it_are_told(tmp_path: P
 
 
 def test_a_thousand_bodies_that_drip_cost_little(tmp_path: Path) -> None:
-    settings = f'[http]\ntokens = ["{TOKEN}"]\nbody_timeout = 3.0\n'
+    settings = f'[http]\ntokens = ["{TOKEN}"]\nbody_timeout = 2.0\n'
     with running(tmp_path, settings) as daemon:
         before = memory(daemon.pid)
         head = AUTHORIZED + b"Content-Length: 60000\r\n\r\n{"
@@ -614,7 +615,7 @@ def test_who_guesses_has_to_connect_anew_for_each_guess(smsd: Daemon) -> None:
 
 @pytest.mark.parametrize("flood", [b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", HEALTHZ, TLS_HELLO])
 def test_a_flood_of_requests_leaves_the_texts_their_pace(sending: Sending, flood: bytes) -> None:
-    sending.start(200)
+    sending.start(120)
     host, port = sending.daemon.url.removeprefix("http://").split(":")
     # A process of its own: it must not take this one's time, nor wait for it.
     code = f"""
@@ -647,13 +648,13 @@ def test_huge_entries_are_buried_while_the_texts_keep_their_pace(sending: Sendin
     sending.start(300)
     daemon = sending.daemon
     fields = [word for n in range(100_000) for word in (b"%d" % n, b"")]
-    good = {"to": "+12025550123", "message": "x"}
+    good = {"to": "+12025560187", "message": "x"}
     with embedded(daemon) as client:
         before = memory(daemon.pid)
         peak = 0
         for n in range(6):
             stream = "smsd:queue:high" if n % 2 else "smsd:queue"
-            client.xadd(stream, {"to": "+12025550123", "message": "x" * 10_000_000})
+            client.xadd(stream, {"to": "+12025560187", "message": "x" * 10_000_000})
             client.execute_command("XADD", stream, "*", *fields)
             id_ = client.xadd(stream, good).decode()
             sending.ids.append(f"h{id_}" if n % 2 else id_)
@@ -776,6 +777,7 @@ def test_no_token_text_or_secret_is_told_to_anybody(tmp_path: Path, echo: Echo) 
     settings = f"""
         [http]
         tokens = ["{TOKEN}"]
+        header_timeout = 0.5
         body_timeout = 0.5
         [rate]
         segments_per_second = 200
@@ -798,10 +800,10 @@ def test_no_token_text_or_secret_is_told_to_anybody(tmp_path: Path, echo: Echo) 
         connection = http.client.HTTPConnection(daemon.url.removeprefix("http://"), timeout=20)
         with embedded(daemon) as client:
             for name in ("message", "to", "from", "priority", "ref", "id", "send_at"):
-                fields = {"to": "+12025550123", "message": BODY_MARK} | {name: BODY_MARK + "\0\n"}
+                fields = {"to": "+12025560187", "message": BODY_MARK} | {name: BODY_MARK + "\0\n"}
                 client.xadd("smsd:queue", fields)
             client.xadd(
-                "smsd:queue", {"to": "+12025550123", "message": b"\xff" + BODY_MARK.encode()}
+                "smsd:queue", {"to": "+12025560187", "message": b"\xff" + BODY_MARK.encode()}
             )
             eventually(lambda: echo.heard > 20, 30, "submissions")
         for octets in (*GARBAGE.values(), *LARGE.values()):
@@ -810,17 +812,18 @@ def test_no_token_text_or_secret_is_told_to_anybody(tmp_path: Path, echo: Echo) 
         metrics = connection.getresponse().read().decode()
         connection.close()
     for what, told in (("log", daemon.log), ("metrics", metrics), ("answers", json.dumps(answers))):
-        for mark in (TOKEN, BODY_MARK, SECRET_MARK, KEY_MARK, "12025550123"):
+        for mark in (TOKEN, BODY_MARK, SECRET_MARK, KEY_MARK, "12025560187"):
             assert mark not in told, (what, mark, _around(told, mark))
 
 
 @pytest.mark.xfail(strict=True, reason="the claimer logs a field by the name its caller gave it")
-def test_a_text_that_was_taken_for_the_name_of_a_field_is_not_logged(smsd: Daemon) -> None:
-    with embedded(smsd) as client:
-        id_ = client.xadd("smsd:queue", {"to": "+12025550123", BODY_MARK: "x"}).decode()
-    path = f"/messages/{id_}"
-    eventually(lambda: smsd.call("GET", path, None, BEARER)[1]["state"] == "dead")
-    assert BODY_MARK not in smsd.log
+def test_a_text_that_was_taken_for_the_name_of_a_field_is_not_logged(tmp_path: Path) -> None:
+    with running(tmp_path, IMPATIENT) as daemon:
+        with embedded(daemon) as client:
+            id_ = client.xadd("smsd:queue", {"to": "+12025560187", BODY_MARK: "x"}).decode()
+        path = f"/messages/{id_}"
+        eventually(lambda: daemon.call("GET", path, None, BEARER)[1]["state"] == "dead")
+    assert BODY_MARK not in daemon.log
 
 
 def _around(told: str, mark: str) -> str:
@@ -832,15 +835,15 @@ def _faults() -> Iterator[tuple[object, dict[str, str]]]:
     key = BEARER | {"Idempotency-Key": KEY_MARK}
     for n in range(30):
         yield {"message": BODY_MARK, "to": f"+12025550{100 + n}"}, BEARER
-    yield {"message": BODY_MARK, "to": "+12025550123"}, key
-    yield {"message": BODY_MARK + "!", "to": "+12025550123"}, key
-    yield {"message": BODY_MARK, "to": "+12025550123"}, BEARER | {"Idempotency-Key": KEY_MARK + " "}
+    yield {"message": BODY_MARK, "to": "+12025560187"}, key
+    yield {"message": BODY_MARK + "!", "to": "+12025560187"}, key
+    yield {"message": BODY_MARK, "to": "+12025560187"}, BEARER | {"Idempotency-Key": KEY_MARK + " "}
     yield {"message": BODY_MARK}, {"Authorization": f"Bearer {TOKEN}x"}
     yield (
         {"message": BODY_MARK},
         {"Authorization": f"Basic {base64.b64encode(TOKEN.encode()).decode()}"},
     )
-    yield {"message": BODY_MARK * 1_000, "to": "+12025550123"}, BEARER
+    yield {"message": BODY_MARK * 1_000, "to": "+12025560187"}, BEARER
     yield {"message": BODY_MARK, "to": BODY_MARK}, BEARER
     yield {"message": BODY_MARK, "to": [BODY_MARK] * 50}, BEARER
     for name in ("from", "priority", "send_at", "expires_at"):

@@ -1,0 +1,19 @@
+"""The daemon. `root.py` composes it of `storage.py` (Redis), `intake.py` (HTTP) and dispatch."""
+
+from smsd.config import ConfigError
+from smsd.daemon.build import build_provider, build_queue, build_server
+from smsd.daemon.clocks import now_ms
+from smsd.daemon.errors import StartError
+from smsd.daemon.root import serve
+from smsd.store.embedded import EmbeddedError
+
+__all__ = [
+    "ConfigError",
+    "EmbeddedError",
+    "StartError",
+    "build_provider",
+    "build_queue",
+    "build_server",
+    "now_ms",
+    "serve",
+]

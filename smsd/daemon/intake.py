@@ -1,0 +1,131 @@
+"""Intake as the daemon holds it. Rule: while we restart, no caller is refused that need not be.
+
+Doors that systemd holds are used, and stay open without us; our own close when we stop.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Mapping
+from typing import cast
+
+from aiohttp import web
+
+from smsd import systemd
+from smsd.config import Settings, is_loopback
+from smsd.core.message import Limits
+from smsd.daemon.clocks import now_ms
+from smsd.daemon.errors import StartError
+from smsd.daemon.storage import Storage
+from smsd.metrics import Metrics
+from smsd.store.letters import Letters
+from smsd.web import app
+from smsd.web.dead_letters import DeadLetters
+from smsd.web.listener import Listener, room_for
+from smsd.web.messages import Messages
+from smsd.web.operations import Operations
+from smsd.web.send import Send, SendLimits
+
+log = logging.getLogger("smsd.intake")
+FAREWELL_S = 0.1  # for the requests of callers who had just come in when the doors closed
+GRACE_S = 5.0  # beyond the time that a body may take
+
+
+class Intake:
+    """The HTTP side of the daemon."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        limits: Limits,
+        storage: Storage,
+        metrics: Metrics,
+        readiness: Callable[[], Mapping[str, object]],
+    ) -> None:
+        self._settings = settings
+        self._runner = web.AppRunner(
+            self._application(limits, storage, metrics, readiness), handle_signals=False
+        )
+        self._listener: Listener | None = None
+
+    async def open(self) -> None:
+        """Listen. Raises `StartError`."""
+        settings, http = self._settings, self._settings.http
+        await self._runner.setup()
+        self._listener = Listener(
+            cast("web.Server", self._runner.server),
+            max_connections=room_for(http.max_connections, settings.provider.max_in_flight),
+            header_timeout_s=http.header_timeout,
+            answer_timeout_s=http.body_timeout,
+        )
+        await self._listen(self._listener)
+        for address in self._listener.addresses:
+            log.info("listening", extra={"address": _shown(address)})
+
+    async def close(self) -> None:
+        """Close the doors, then answer those who are in. Nothing happens the second time."""
+        listener, self._listener = self._listener, None
+        if listener is None:
+            return
+        listener.close()
+        try:
+            async with asyncio.timeout(self._settings.http.body_timeout + GRACE_S):
+                await asyncio.sleep(FAREWELL_S)
+                await self._runner.cleanup()
+        finally:
+            listener.stop()
+
+    async def _listen(self, listener: Listener) -> None:
+        http = self._settings.http
+        sockets = systemd.listen_fds()
+        for sock in sockets:
+            if sock.family != socket.AF_UNIX and not http.tokens:
+                host = sock.getsockname()[0]
+                if not is_loopback(host):
+                    raise StartError(f"systemd listens on {host}; that needs [http] tokens")
+            listener.adopt(sock)
+        if sockets:
+            return
+        try:
+            await listener.listen(http.host, http.port)
+        except OSError as error:
+            raise StartError(
+                f"cannot listen on {http.host} port {http.port}: {error.strerror}"
+                " ([http] host, port)"
+            ) from None
+
+    def _application(
+        self,
+        limits: Limits,
+        storage: Storage,
+        metrics: Metrics,
+        readiness: Callable[[], Mapping[str, object]],
+    ) -> web.Application:
+        settings, http = self._settings, self._settings.http
+        send = Send(
+            storage.queue,
+            storage.availability,
+            limits=SendLimits(limits, http.max_body, http.max_recipients, http.body_timeout),
+            default_audience=settings.audiences.get(settings.campaign.default_audience, ()),
+            now_ms=now_ms,
+        )
+        dead_letters = DeadLetters(
+            Letters(storage.queue, storage.status),
+            max_body=http.max_body,
+            body_timeout_s=http.body_timeout,
+        )
+        return app.build(
+            send,
+            Messages(storage.queue, storage.status),
+            dead_letters,
+            Operations(metrics, readiness),
+            tokens=[token.get_secret_value() for token in http.tokens],
+            max_body=http.max_body,
+        )
+
+
+def _shown(address: object) -> str:
+    if isinstance(address, tuple):
+        host, port = address[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"unix:{address}"

@@ -1,0 +1,284 @@
+"""The composition root. Rule: who exists, and in which order all start and stop, stands here.
+
+Start: Redis, provider, intake, then dispatch for as long as the lease is held. Stop (SIGTERM):
+intake takes no more while what is under way finishes and is settled, the lease is given up, Redis
+goes last.
+"""
+
+import asyncio
+import gc
+import logging
+import random
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+from smsd import log as logs
+from smsd import systemd
+from smsd.config import ConfigError, Settings, load
+from smsd.core.message import Limits
+from smsd.core.pacer import SECOND, Pacer
+from smsd.daemon.build import build_provider
+from smsd.daemon.clocks import clock, now_ms
+from smsd.daemon.intake import Intake
+from smsd.daemon.storage import Storage
+from smsd.dispatch.claimer import Claimer
+from smsd.dispatch.dispatcher import Dispatcher
+from smsd.dispatch.doubt import Doubt
+from smsd.dispatch.hold import Hold
+from smsd.dispatch.pace import Pace
+from smsd.dispatch.promoter import Promoter
+from smsd.dispatch.recovery import Recovery
+from smsd.dispatch.tenure import Tenure, end_all
+from smsd.dispatch.window import Window
+from smsd.metrics import Metrics
+from smsd.provider.base import Provider
+from smsd.store import owner
+from smsd.store.connection import is_away
+from smsd.store.status import Census
+
+log = logging.getLogger("smsd.daemon")
+
+CENSUS_S = 5.0  # between counts of all texts
+DRAIN_GRACE_S = 5.0  # beyond the provider's timeout, for settling what it answered last
+STUCK_S = 20.0  # at its slot, beyond when it was due: no longer alive
+
+
+class Daemon:
+    """One process: intake, dispatch, and what they stand on."""
+
+    def __init__(self, settings: Settings, config_path: Path) -> None:
+        self._settings = settings
+        self._config_path = config_path
+        self._owner = owner.name()
+        self._limits = Limits(settings.message.max_segments, settings.message.default_from)
+        self._metrics = Metrics()
+        self._storage = Storage(settings, self._owner, self._metrics)
+        self._hold = Hold(clock=clock, changed=self._hold_changed)
+        self._tenure: Tenure | None = None
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT. Raises `StartError`, `ConfigError`, `EmbeddedError`."""
+        provider = build_provider(self._settings, self._config_path)
+        self._handle_signals()
+        async with AsyncExitStack() as stack:
+            await self._storage.open(stack)
+            await provider.start()
+            stack.push_async_callback(provider.close)
+            intake = Intake(
+                self._settings, self._limits, self._storage, self._metrics, self._readiness
+            )
+            await intake.open()
+            stack.push_async_callback(intake.close)
+            _tune_collector()
+            systemd.notify("READY=1")
+            await self._work(provider, intake)
+
+    async def _work(self, provider: Provider, intake: Intake) -> None:
+        """Everything that goes on, until one part ends: asked to stop, or broken."""
+        parts = [
+            asyncio.create_task(part, name=name)
+            for name, part in (
+                ("dispatch", self._dispatch(provider)),
+                ("lease", self._storage.lease.run()),
+                ("census", self._count_texts()),
+                ("watchdog", self._feed_watchdog()),
+            )
+        ]
+        stop = asyncio.create_task(self._stopping.wait())
+        try:
+            ended, _ = await asyncio.wait([stop, *parts], return_when=asyncio.FIRST_COMPLETED)
+            self._stopping.set()
+            # Dispatch drains by itself while intake closes; the rest goes on for it until then.
+            await asyncio.gather(parts[0], intake.close())
+        finally:
+            await end_all([stop, *parts])
+            await self._give_up_lease()
+        for part in ended - {stop}:
+            part.result()  # what ended by itself is broken: systemd starts us anew
+
+    async def _give_up_lease(self) -> None:
+        with suppress(Exception):  # it runs out by itself
+            async with asyncio.timeout(2):
+                await self._storage.lease.give_up()
+
+    def _readiness(self) -> Mapping[str, object]:
+        redis, lease, held = self._storage.availability, self._storage.lease, self._hold.reason
+        stopping = self._stopping.is_set()
+        return {
+            "ready": redis.up and not held and not stopping,
+            "redis": {"up": redis.up, "reason": redis.reason},
+            "dispatch": {
+                "role": "active" if lease.held else "standby",
+                "lease_holder": lease.holder,  # as last seen
+                "this_daemon": self._owner,
+                "held": held,
+            },
+            "stopping": stopping,
+        }
+
+    # -- dispatch -------------------------------------------------------------------------------
+
+    async def _dispatch(self, provider: Provider) -> None:
+        """One tenure after the other, until the daemon stops."""
+        stop = asyncio.create_task(self._stopping.wait())
+        try:
+            while not self._stopping.is_set():
+                taken = asyncio.create_task(self._lease_taken())
+                await asyncio.wait([taken, stop], return_when=asyncio.FIRST_COMPLETED)
+                await end_all([taken])
+                if self._may_dispatch():
+                    await self._serve_tenure(provider)
+                if not taken.cancelled():
+                    taken.result()
+        finally:
+            await end_all([stop])
+
+    async def _lease_taken(self) -> None:
+        await self._storage.ready()
+        await self._storage.lease.taken.wait()
+        while not self._storage.lease.held:  # noqa: ASYNC110 - frozen for longer than it lived
+            await asyncio.sleep(0.05)
+
+    def _may_dispatch(self) -> bool:
+        return self._storage.lease.held and not self._stopping.is_set()
+
+    async def _serve_tenure(self, provider: Provider) -> None:
+        self._metrics.leader.set(1)
+        self._tenure = self._new_tenure(provider)
+        try:
+            await self._tenure.run(
+                self._may_dispatch, drain_s=self._settings.provider.timeout + DRAIN_GRACE_S
+            )
+        finally:
+            self._tenure = None
+            self._metrics.leader.set(0)
+
+    def _new_tenure(self, provider: Provider) -> Tenure:
+        settings, queue, limits = self._settings, self._storage.queue, self._limits
+        rate, policy = settings.rate.segments_per_second, settings.retry.policy
+        window = Window(rate)
+        pacer = Pacer(rate, ceiling=settings.rate.ceiling)
+        pacer.fill(clock() + pacer.gap(settings.message.max_segments))
+        pace = Pace(pacer, clock=clock, metrics=self._metrics)
+        claimer = Claimer(
+            queue, self._storage.arrivals, window, limits=limits, clock=clock, now_ms=now_ms
+        )
+        doubt = Doubt(provider)
+        recovery = Recovery(
+            queue,
+            claimer,
+            window,
+            limits=limits,
+            policy=policy,
+            now_ms=now_ms,
+            chance=random.random,
+            doubt=doubt,
+        )
+        dispatcher = Dispatcher(
+            queue,
+            provider,
+            window,
+            pace,
+            self._hold,
+            owner=self._owner,
+            default_sender=limits.default_from,
+            may_send=lambda: self._storage.lease.held,
+            policy=policy,
+            max_in_flight=settings.provider.max_in_flight,
+            clock=clock,
+            now_ms=now_ms,
+            chance=random.random,
+            metrics=self._metrics,
+            doubt=doubt,
+        )
+        promoter = Promoter(queue, now_ms=now_ms)
+        return Tenure(window, pace, claimer, recovery, dispatcher, promoter)
+
+    def _hold_changed(self, reason: str) -> None:
+        self._metrics.held.set(bool(reason))
+
+    # -- what goes on beside --------------------------------------------------------------------
+
+    async def _count_texts(self) -> None:
+        while True:
+            try:
+                self._show(await self._storage.status.census())
+            except Exception as error:
+                if not is_away(error):
+                    raise
+            await asyncio.sleep(CENSUS_S)
+
+    def _show(self, census: Census) -> None:
+        places = {
+            "queued": census.queued - census.inflight,
+            "in_flight": census.inflight,
+            "deferred": census.deferred,
+            "dead": census.dead,
+            "adjusted": census.adjusted,
+        }
+        for place, texts in (places | dict(census.ended)).items():
+            self._metrics.texts.labels(place).set(texts)
+        self._metrics.difference.set(census.difference)
+        if census.difference:
+            facts = {"difference": census.difference, "look": "smsd fsck"}
+            log.error("texts unaccounted for", extra=facts)
+
+    async def _feed_watchdog(self) -> None:
+        interval = systemd.watchdog_interval()
+        if interval is None:
+            await asyncio.Event().wait()
+            return
+        while True:
+            if self._tenure is None or self._tenure.alive(clock(), round(STUCK_S * SECOND)):
+                systemd.notify("WATCHDOG=1")
+            await asyncio.sleep(interval / 3)
+
+    # -- signals --------------------------------------------------------------------------------
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _stop(self) -> None:
+        log.info("stopping")
+        systemd.notify("STOPPING=1")
+        self._stopping.set()
+
+    def _reload(self) -> None:
+        """SIGHUP: the rate and the log level are read anew; the rest needs a restart."""
+        try:
+            settings = load(self._config_path)
+        except ConfigError as error:
+            log.error("not reloaded", extra={"because": str(error)})  # noqa: TRY400
+            return
+        rate = settings.rate.segments_per_second
+        self._settings = self._settings.model_copy(update={"rate": settings.rate})
+        logs.set_level(settings.log.level)
+        if self._tenure is not None:
+            self._tenure.set_rate(rate)
+        log.info("reloaded", extra={"rate": rate, "level": settings.log.level})
+
+
+def _tune_collector() -> None:
+    """A collection in the middle of a slot makes a text late."""
+    gc.collect()
+    gc.freeze()  # what exists now exists for good
+    # The rest is short-lived and dies by its reference count; look for cycles seldom.
+    gc.set_threshold(10_000, 10, 10)
+
+
+def serve(config_path: Path) -> None:
+    """Run the daemon to its end. Raises `ConfigError`, `StartError` or `EmbeddedError`."""
+    settings = load(config_path)
+    stop_logging: Callable[[], None] = logs.setup(
+        settings.log.level, settings.log.format, full_numbers=settings.log.full_numbers
+    )
+    try:
+        asyncio.run(Daemon(settings, config_path).run())
+    finally:
+        stop_logging()

@@ -1,0 +1,132 @@
+"""Redis as the daemon holds it. Rule: each connection that must not wait for another has its own.
+
+Writing, waiting for arrivals and keeping the lease are three clients: a busy pool must not cost us
+the lease.
+"""
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+
+from redis.asyncio import Redis
+
+from smsd.config import Settings
+from smsd.daemon.build import build_queue, build_server
+from smsd.daemon.clocks import clock, now_ms
+from smsd.daemon.errors import StartError
+from smsd.metrics import Metrics
+from smsd.store.arrivals import Arrivals
+from smsd.store.connection import Availability, connect, is_away, persistence
+from smsd.store.embedded import Embedded
+from smsd.store.keys import Keys
+from smsd.store.lease import Lease
+from smsd.store.server import PLACES, Server
+from smsd.store.status import Status
+from smsd.store.witness import Loss, Witness
+
+log = logging.getLogger("smsd.storage")
+PAUSE_S = 0.5  # before Redis is asked again after it was away
+
+
+class Storage:
+    """The queue, look-ups, the lease, and the server they are on."""
+
+    def __init__(self, settings: Settings, owner: str, metrics: Metrics) -> None:
+        self._settings = settings
+        self._owner = owner
+        self._metrics = metrics
+        self._examined = False  # for what it may lose
+        self.availability = Availability(changed=self._changed)
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Start the embedded server, if that is asked for, and connect; `stack` undoes it.
+
+        A server that is away is no fault: intake says so, and dispatch waits for it.
+        Raises `EmbeddedError` and `StartError`.
+        """
+        self._connect(await self._url(stack), stack)
+        await self._prepare()
+
+    async def ready(self) -> None:
+        """Return when the server answers and has the groups. Raises `StartError`."""
+        while not await self._prepare():  # noqa: ASYNC110 - it waits for another process
+            await asyncio.sleep(PAUSE_S)
+
+    async def _prepare(self) -> bool:
+        """Say once what an external server may lose, and make the groups; False: it is away."""
+        try:
+            await self._examine()
+            await self.server.ensure_groups()
+        except Exception as error:
+            if not is_away(error):
+                raise
+            return False
+        return True
+
+    async def _url(self, stack: AsyncExitStack) -> str:
+        redis = self._settings.redis
+        url = redis.url.get_secret_value()
+        if url != "embedded":
+            return url
+        embedded = Embedded(redis.data_dir)
+        stack.push_async_callback(embedded.stop)
+        await embedded.start()
+        supervisor = asyncio.create_task(embedded.supervise())
+        stack.callback(supervisor.cancel)
+        return embedded.url
+
+    def _connect(self, url: str, stack: AsyncExitStack) -> None:
+        settings = self._settings
+        witness = Witness(
+            Keys(settings.redis.prefix).intake(self._owner), lost=self._lost, now_ms=now_ms
+        )
+        writer = connect(url, connections=PLACES, timeout_s=3.0, greet=witness.greet)
+        reader = connect(url, connections=1, timeout_s=5.0)
+        renewer = connect(url, connections=1, timeout_s=1.0)
+        for client in (writer, reader, renewer):
+            stack.push_async_callback(client.aclose)
+        self.server = self._server_over(writer, self.availability, witness)
+        self.lease = Lease(
+            self._server_over(renewer, Availability()), life_s=settings.redis.lease, clock=clock
+        )
+        self.arrivals = Arrivals(self.server, reader)
+        self.status = Status(self.server)
+        self.queue = build_queue(settings, self.server)
+
+    def _server_over(
+        self, client: Redis, availability: Availability, witness: Witness | None = None
+    ) -> Server:
+        return build_server(
+            self._settings, client, availability, owner=self._owner, witness=witness
+        )
+
+    async def _examine(self) -> None:
+        redis = self._settings.redis
+        if self._examined:
+            return
+        found = await self.server.read(
+            lambda client: persistence(client, prefix=redis.prefix, replicas_ack=redis.replicas_ack)
+        )
+        if found.fault:
+            raise StartError(found.fault)
+        self._examined = True
+        if redis.url.get_secret_value() != "embedded":
+            for warning in found.warnings:
+                log.warning("persistence", extra={"warning": warning})
+
+    def _changed(self, up: bool, reason: str) -> None:  # noqa: FBT001 - a callback
+        self._metrics.redis_up.set(up)
+        if up:
+            log.info("redis answers")
+        else:
+            log.error("redis away", extra={"reason": reason})
+
+    def _lost(self, loss: Loss) -> None:
+        self._metrics.redis_lost.labels("text").inc(loss.texts)
+        self._metrics.redis_lost.labels("settlement").inc(loss.settlements)
+        if loss.texts:
+            facts = {"first": loss.first, "last": loss.last, "complete": loss.complete}
+            log.error("redis lost its last writes: texts", extra={"texts": loss.texts} | facts)
+        if loss.settlements:
+            facts = {"settled_again": loss.settlements, "complete": loss.complete}
+            log.error("redis lost its last writes: settlements", extra=facts)
