@@ -19,7 +19,7 @@ from smsd.store import owner
 from smsd.store.connection import Availability, connect, is_away
 from smsd.store.embedded import Embedded
 from smsd.store.queue import Queue
-from smsd.store.server import PLACES, Server
+from smsd.store.server import CONNECTIONS, Server
 from smsd.store.status import Status
 
 T = TypeVar("T")
@@ -71,7 +71,7 @@ def with_store(config_path: Path, work: Callable[[Store], Awaitable[T]]) -> T:
 
 
 async def _work(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
-    client = connect(_url(settings), connections=PLACES, timeout_s=3.0)
+    client = connect(_url(settings), connections=CONNECTIONS, timeout_s=3.0)
     try:
         server = daemon.build_server(settings, client, Availability(), owner=owner.name())
         await _reach(server, settings)

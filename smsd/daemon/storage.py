@@ -20,7 +20,7 @@ from smsd.store.connection import Availability, connect, is_away, persistence
 from smsd.store.embedded import Embedded
 from smsd.store.keys import Keys
 from smsd.store.lease import Lease
-from smsd.store.server import PLACES, Server
+from smsd.store.server import CONNECTIONS, Server
 from smsd.store.status import Status
 from smsd.store.witness import Loss, Witness
 
@@ -80,7 +80,7 @@ class Storage:
         witness = Witness(
             Keys(settings.redis.prefix).intake(self._owner), lost=self._lost, now_ms=now_ms
         )
-        writer = connect(url, connections=PLACES, timeout_s=3.0, greet=witness.greet)
+        writer = connect(url, connections=CONNECTIONS, timeout_s=3.0, greet=witness.greet)
         reader = connect(url, connections=1, timeout_s=5.0)
         renewer = connect(url, connections=1, timeout_s=1.0)
         for client in (writer, reader, renewer):

@@ -73,7 +73,7 @@ class Claimer:
         try:
             message = parse_entry(entry, self._limits, now_ms)
         except FieldError as error:
-            log.warning("buried", extra={"id": entry.first_message_id, "field": error.field})
+            log.warning("buried", extra={"id": entry.message_id, "field": error.field})
             return self._queue.bury(
                 entry, None, None, reason="invalid", code=error.field, detail=str(error)
             )

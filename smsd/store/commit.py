@@ -26,8 +26,11 @@ class GroupCommit(Generic[Request, Reply]):
         *,
         most_together: int,
         most_waiting: int,
+        weigh: Callable[[Request], int] = lambda _: 1,
     ) -> None:
+        """`most_together` bounds the weight of a group: nothing else runs in Redis meanwhile."""
         self._execute = execute
+        self._weigh = weigh
         self._most_together = most_together
         self._most_waiting = most_waiting
         self._waiting: deque[tuple[Request, asyncio.Future[Reply]]] = deque()
@@ -46,10 +49,18 @@ class GroupCommit(Generic[Request, Reply]):
     async def _work(self) -> None:
         try:
             while self._waiting:
-                size = min(len(self._waiting), self._most_together)
-                await self._commit([self._waiting.popleft() for _ in range(size)])
+                await self._commit(self._next_group())
         finally:
             self._working = None
+
+    def _next_group(self) -> list[tuple[Request, asyncio.Future[Reply]]]:
+        group = [self._waiting.popleft()]
+        weight = self._weigh(group[0][0])
+        while self._waiting and weight < self._most_together:
+            weight += self._weigh(self._waiting[0][0])
+            if weight <= self._most_together:
+                group.append(self._waiting.popleft())
+        return group
 
     async def _commit(self, group: list[tuple[Request, asyncio.Future[Reply]]]) -> None:
         replies: Sequence[Reply | Exception]

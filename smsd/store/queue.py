@@ -107,7 +107,12 @@ class Queue:
         self._max_length = max_length
         self._keep_idempotency_ms = keep_idempotency_ms
         self._groups = itertools.count(1)
-        self._appends = GroupCommit(self._append_group, most_together=64, most_waiting=4096)
+        self._appends = GroupCommit(
+            self._append_group,
+            most_together=128,  # texts
+            most_waiting=4096,
+            weigh=lambda request: len(request.recipients),
+        )
         self._begins = GroupCommit(server.insist_all, most_together=128, most_waiting=100_000)
         self._settlements = GroupCommit(server.insist_all, most_together=128, most_waiting=100_000)
 

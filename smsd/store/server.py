@@ -29,7 +29,10 @@ from smsd.store.witness import Witness
 T = TypeVar("T")
 log = logging.getLogger("smsd.redis")
 
-PLACES = 8  # commands under way at once; a client needs as many connections
+# Scripts under way at once, and as many other commands: two queues, since a flood of look-ups must
+# not keep a text from its slot.
+PLACES = 8
+CONNECTIONS = 2 * PLACES
 REPLICATED = ("append", "begin")  # what `replicas_ack` is for
 ACK_MS = 1000  # what a replica may take to have it
 PROBE_MS = 100  # the same, to find out whether there are enough again
@@ -57,7 +60,8 @@ class Server:
         self.owner = owner
         self.now_ms = now_ms
         self._availability = availability
-        self._places = asyncio.Semaphore(PLACES)
+        self._scripts = asyncio.Semaphore(PLACES)
+        self._reads = asyncio.Semaphore(PLACES)
         self._witness = witness
         self._replicas_ack = replicas_ack
         self._acked = True  # the last time replicas were waited for, there were enough
@@ -108,7 +112,7 @@ class Server:
         )
 
     async def _run(self, calls: Sequence[Call], *, again: bool = False) -> list[object]:
-        async with self._places:
+        async with self._scripts:
             if self._witness is not None:
                 await self._witness.settle_again(self._evaluate)
             if self._replicas_ack and calls[0].script in REPLICATED:
@@ -163,7 +167,7 @@ class Server:
 
     async def read(self, operation: Callable[[Redis], Awaitable[T]]) -> T:
         """Run any operation once, noting whether Redis was there."""
-        async with self._places:
+        async with self._reads:
             return await observed(lambda: operation(self.client), self.client, self._availability)
 
     async def with_groups(self, operation: Callable[[], Awaitable[T]]) -> T:

@@ -212,3 +212,17 @@ async def test_whoever_is_answered_may_ask_again_at_once() -> None:
         return n
 
     assert await soon(*(chain(n) for n in range(10))) == [32 * n for n in range(10)]
+
+
+async def test_a_group_is_bounded_by_weight_and_a_heavy_request_goes_alone() -> None:
+    groups: list[list[int]] = []
+
+    async def execute(requests: Sequence[int]) -> Sequence[int]:
+        groups.append(list(requests))
+        await asyncio.sleep(0)
+        return requests
+
+    commit = GroupCommit(execute, most_together=10, most_waiting=100, weigh=lambda weight: weight)
+    requests = [1, 4, 4, 3, 1000, 10, 1]
+    assert await asyncio.gather(*map(commit, requests)) == requests
+    assert groups == [[1, 4, 4], [3], [1000], [10], [1]]
