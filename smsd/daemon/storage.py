@@ -20,6 +20,7 @@ from smsd.store.connection import Availability, connect, is_away, persistence
 from smsd.store.embedded import Embedded
 from smsd.store.keys import Keys
 from smsd.store.lease import Lease
+from smsd.store.scripts import load_all
 from smsd.store.server import CONNECTIONS, Server
 from smsd.store.status import Status
 from smsd.store.witness import Loss, Witness
@@ -44,6 +45,7 @@ class Storage:
         A server that is away is no fault: intake says so, and dispatch waits for it.
         Raises `EmbeddedError` and `StartError`.
         """
+        load_all()
         self._connect(await self._url(stack), stack)
         await self._prepare()
 

@@ -4,13 +4,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from smsd.core.message import FieldError, Limits, Message, from_fields
+from smsd.core.message import FIELDS, FieldError, Limits, Message, from_fields
 from smsd.dispatch.window import Held, Window
 from smsd.store.arrivals import Arrivals
 from smsd.store.connection import is_away
 from smsd.store.queue import LARGEST_ENTRY, Entry, Queue
 
 log = logging.getLogger("smsd.claim")
+ENTRY_FIELDS = FIELDS | {"id", "attempts", "entry"}
 AT_ONCE = 256  # entries a claim: parsing them is one turn of the loop
 PAUSE_S = 0.5  # before Redis is asked again after it was away
 
@@ -73,7 +74,7 @@ class Claimer:
         try:
             message = parse_entry(entry, self._limits, now_ms)
         except FieldError as error:
-            log.warning("buried", extra={"id": entry.message_id, "field": error.field})
+            log.warning("buried", extra={"id": entry.message_id, "field": _known(error.field)})
             return self._queue.bury(
                 entry, None, None, reason="invalid", code=error.field, detail=str(error)
             )
@@ -91,3 +92,8 @@ def parse_entry(entry: Entry, limits: Limits, now_ms: int) -> Message:
     if entry.fields is None:
         raise FieldError("entry", f"of {entry.octets} octets; at most {LARGEST_ENTRY} are read")
     return from_fields(entry.fields, entry.first_message_id, limits, now_ms)
+
+
+def _known(field: str) -> str:
+    """A field as it may stand in a log: an unknown one may be anybody's text."""
+    return field if field in ENTRY_FIELDS else "unknown"

@@ -54,12 +54,16 @@ class GroupCommit(Generic[Request, Reply]):
             self._working = None
 
     def _next_group(self) -> list[tuple[Request, asyncio.Future[Reply]]]:
-        group = [self._waiting.popleft()]
-        weight = self._weigh(group[0][0])
-        while self._waiting and weight < self._most_together:
-            weight += self._weigh(self._waiting[0][0])
-            if weight <= self._most_together:
-                group.append(self._waiting.popleft())
+        group: list[tuple[Request, asyncio.Future[Reply]]] = []
+        weight = 0
+        while self._waiting:
+            request, answer = self._waiting[0]
+            weight += self._weigh(request)
+            if group and weight > self._most_together:
+                break
+            self._waiting.popleft()
+            if not answer.done():  # its caller is still there
+                group.append((request, answer))
         return group
 
     async def _commit(self, group: list[tuple[Request, asyncio.Future[Reply]]]) -> None:

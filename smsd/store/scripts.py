@@ -89,6 +89,14 @@ def source(script: str) -> str:
     return "".join(folder.joinpath(f"{part}.lua").read_text() for part in parts)
 
 
+def load_all() -> None:
+    """Read every script now: later there may be no file descriptor left to do it with."""
+    for file in resources.files("smsd.store").joinpath("lua").iterdir():
+        name = file.name.removesuffix(".lua")
+        if file.name.endswith(".lua") and not name.startswith("_"):
+            sha(name)
+
+
 @cache
 def sha(script: str) -> str:
     """The name Redis gives the script."""

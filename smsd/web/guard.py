@@ -14,28 +14,48 @@ BODIES = 64  # of the largest size that may be in memory at once; of small ones,
 CLOSE = {"Connection": "close"}
 
 
-def in_turn() -> Middleware:
+def guard(max_body: int) -> Middleware:
     """A middleware that lets requests begin in the order they came, a few each turn of the loop.
+
+    It refuses a body for which there is no memory left at this moment. A body counts from its
+    headers to its answer: while Redis is away, answers wait and bodies would pile up. One that does
+    not say its size, or is compressed, counts as the largest.
 
     It also tells the connection where its request begins and ends.
     """
     turns = _Turns()
+    most, held = BODIES * max_body, 0
 
     @web.middleware
-    async def wait(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+        nonlocal held
+        octets = _octets(request, max_body)
         connection = request.protocol
         if not isinstance(connection, Connection):  # a test's own server
             return await handler(request)
         whole = connection.began(request)
+        held += octets
         try:
             if not whole:
                 raise ApiError(400, "invalid_body", "the body ends early", headers=CLOSE)
+            if held > most:
+                raise _busy()
             await turns.wait()
             return await handler(request)
         finally:
+            held -= octets
             connection.ended(request)
 
-    return wait
+    return admit
+
+
+def _busy() -> ApiError:
+    return ApiError(
+        503,
+        "busy",
+        "too many bodies are being read",
+        headers=CLOSE | {"Retry-After": RETRY_AFTER_S},
+    )
 
 
 class _Turns:
@@ -66,34 +86,6 @@ class _Turns:
         self._ticking = self._free < AT_ONCE
         if self._ticking:
             asyncio.get_running_loop().call_soon(self._tick)
-
-
-def bounded_bodies(max_body: int) -> Middleware:
-    """A middleware that refuses a body for which there is no memory left at this moment.
-
-    A body counts from its headers to its answer: while Redis is away, answers wait and bodies
-    would pile up. One that does not say its size, or is compressed, counts as the largest.
-    """
-    most, held = BODIES * max_body, 0
-
-    @web.middleware
-    async def reserve(request: web.Request, handler: Handler) -> web.StreamResponse:
-        nonlocal held
-        octets = _octets(request, max_body)
-        if held + octets > most:
-            raise ApiError(
-                503,
-                "busy",
-                "too many bodies are being read",
-                headers=CLOSE | {"Retry-After": RETRY_AFTER_S},
-            )
-        held += octets
-        try:
-            return await handler(request)
-        finally:
-            held -= octets
-
-    return reserve
 
 
 def _octets(request: web.Request, most: int) -> int:

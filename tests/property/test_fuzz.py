@@ -24,7 +24,7 @@ from smsd.core.message import FIELDS, FieldError, Limits, from_fields, parse, pa
 from smsd.store.queue import Entry
 from smsd.web.body import read_object
 from smsd.web.errors import ApiError, errors_as_json
-from smsd.web.guard import bounded_bodies, in_turn
+from smsd.web.guard import guard
 from smsd.web.listener import Listener
 from smsd.web.send import Send, SendLimits
 from tests.redis.store import Store, Ticks, Wall
@@ -173,7 +173,7 @@ class Intake:
             now_ms=self._store.wall,
         )
         app = web.Application(
-            middlewares=[errors_as_json, in_turn(), bounded_bodies(MAX_BODY)],
+            middlewares=[errors_as_json, guard(MAX_BODY)],
             client_max_size=MAX_BODY,
         )
         app.router.add_post("/send", send.handle)

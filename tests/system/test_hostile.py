@@ -819,7 +819,6 @@ def test_no_token_text_or_secret_is_told_to_anybody(tmp_path: Path, echo: Echo) 
             assert mark not in told, (what, mark, _around(told, mark))
 
 
-@pytest.mark.xfail(strict=True, reason="the claimer logs a field by the name its caller gave it")
 def test_a_text_that_was_taken_for_the_name_of_a_field_is_not_logged(tmp_path: Path) -> None:
     with running(tmp_path, IMPATIENT) as daemon:
         with embedded(daemon) as client:

@@ -1,10 +1,18 @@
 -- claim: hand out entries nobody has read, high priority first.
+-- Read a few at a time: entries of many megabytes must not hold Redis up for seconds.
+local FEW, MOST_OCTETS = 16, 1000000
+
 local function read(lane, stream, request, room)
-  local claimed = {}
-  if room < 1 then return claimed end
-  local reply = redis.call('XREADGROUP', 'GROUP', GROUP, CONSUMER, 'COUNT', room, 'STREAMS', stream, '>')
-  for _, entry in ipairs(reply and reply[1][2] or {}) do
-    claimed[#claimed + 1] = clip(lane, entry, request.most_octets)
+  local claimed, octets = {}, 0
+  while room > 0 and octets < MOST_OCTETS do
+    local few = math.min(room, FEW)
+    local reply = redis.call('XREADGROUP', 'GROUP', GROUP, CONSUMER, 'COUNT', few, 'STREAMS', stream, '>')
+    local entries = reply and reply[1][2] or {}
+    for _, entry in ipairs(entries) do
+      claimed[#claimed + 1] = clip(lane, entry, request.most_octets)
+      octets = octets + claimed[#claimed][3]
+    end
+    room = #entries == few and room - few or 0
   end
   return claimed
 end
