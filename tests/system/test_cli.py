@@ -363,21 +363,22 @@ def test_an_order_that_names_nothing_clearly_is_refused(
 # -- watch --------------------------------------------------------------------------------------
 
 
-def interruptible() -> None:
-    """In the child: whoever started the tests in the background may have SIGINT ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+# Whoever started the tests in the background may have SIGINT ignored, in all his children.
+INTERRUPTIBLE = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    "from smsd.cli import main; main()"
+)
 
 
 def test_watch_tells_every_change_until_it_is_interrupted(daemon: Daemon) -> None:
     earlier = daemon.send(to=ANYBODY, message=TEXT)["id"]
     eventually(lambda: state(daemon, earlier) == "sent")
     watching = subprocess.Popen(
-        [sys.executable, "-m", "smsd", "watch"],
+        [sys.executable, "-c", INTERRUPTIBLE, "watch"],
         cwd=daemon.directory,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=interruptible,
     )
     assert watching.stdout is not None
     assert watching.stderr is not None
