@@ -25,6 +25,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
+from smsd.store.append_only import mend
 from smsd.store.connection import connect
 
 log = logging.getLogger("smsd.embedded")
@@ -61,6 +62,7 @@ class Embedded:
         self._stopping = False
         self._lock = -1
         self._socket = self._data_dir / "redis.sock"
+        self._unclean = self._data_dir / "unclean"  # there while a server runs, and after a crash
 
     @property
     def url(self) -> str:
@@ -97,7 +99,8 @@ class Embedded:
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
             try:
-                await asyncio.wait_for(self._process.wait(), STOP_S)
+                if await asyncio.wait_for(self._process.wait(), STOP_S) == 0:
+                    self._unclean.unlink(missing_ok=True)
             except TimeoutError:
                 self._process.kill()
                 await self._process.wait()
@@ -150,6 +153,7 @@ class Embedded:
 
     async def _spawn(self) -> None:
         binary = find_server()
+        await self._mend(binary)
         options = [word for name, value in OPTIONS.items() for word in (f"--{name}", value)]
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -168,6 +172,15 @@ class Embedded:
             raise EmbeddedError(f"{binary} cannot be run: {error.strerror}") from None
         await self._until_it_answers(self._process)
         log.info("server started", extra={"server": binary, "socket": str(self._socket)})
+
+    async def _mend(self, binary: str) -> None:
+        """Unless the last server ended as it should, look at what it wrote last."""
+        if self._unclean.exists():
+            try:
+                await asyncio.to_thread(mend, binary, self._data_dir)
+            except (ValueError, OSError, subprocess.SubprocessError) as error:
+                raise EmbeddedError(str(error)) from None
+        self._unclean.touch()
 
     async def _until_it_answers(self, process: asyncio.subprocess.Process) -> None:
         client = _client(self._socket)

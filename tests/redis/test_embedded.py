@@ -13,6 +13,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from smsd.store import append_only
 from smsd.store import embedded as module
 from smsd.store.connection import connect, persistence
 from smsd.store.embedded import Embedded, EmbeddedError, find_server
@@ -194,6 +195,45 @@ async def test_a_killed_server_is_started_again_with_everything_it_was_told(
         assert await _pid(server) != pid
     supervisor.cancel()
     await asyncio.gather(supervisor, return_exceptions=True)
+
+
+TORN = b"*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$1\r\nx"
+
+
+async def _killed_after_writing(server: Embedded, name: str) -> None:
+    await server.start()
+    async with _client(server) as client:
+        await client.set(name, "told durable")
+    os.kill(await _pid(server), signal.SIGKILL)
+    await server.stop()
+
+
+async def test_what_is_written_after_a_torn_transaction_outlives_the_next_crash(
+    embed: Embed, tmp_path: Path
+) -> None:
+    await _killed_after_writing(embed(tmp_path), "before")
+    [written] = tmp_path.glob("appendonlydir/*.incr.aof")
+    with written.open("ab") as file:
+        file.write(TORN)
+    await _killed_after_writing(embed(tmp_path), "after")
+    server = embed(tmp_path)
+    await server.start()
+    async with _client(server) as client:
+        assert await client.mget("before", "after") == [b"told durable"] * 2
+
+
+async def test_damage_that_is_no_torn_end_is_left_for_a_person_to_look_at(
+    embed: Embed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _killed_after_writing(embed(tmp_path), "before")
+    [written] = tmp_path.glob("appendonlydir/*.incr.aof")
+    with written.open("ab") as file:
+        file.write(TORN)
+    before = written.read_bytes()
+    monkeypatch.setattr(append_only, "LARGEST_TEAR", len(TORN) - 1)
+    with pytest.raises(EmbeddedError, match="is damaged"):
+        await embed(tmp_path).start()
+    assert written.read_bytes() == before
 
 
 async def test_a_stop_ends_the_supervision_too(embed: Embed, tmp_path: Path) -> None:

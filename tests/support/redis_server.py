@@ -8,6 +8,7 @@ from pathlib import Path
 
 import redis
 
+from smsd.store.append_only import mend
 from smsd.store.embedded import find_server
 
 
@@ -35,6 +36,7 @@ class RedisServer:
         return redis.Redis.from_url(self.url)
 
     def start(self) -> "RedisServer":
+        mend(find_server(), self.directory)  # as its operator should after a full disk
         self._process = subprocess.Popen(
             [
                 find_server(),
