@@ -20,7 +20,8 @@ CHECK_S = 600.0
 def mend(server: str, directory: Path) -> None:
     """Cut the torn end of the append-only file in `directory`.
 
-    Raises `ValueError` if the damage is another. `server` is the server's binary: under another name it is its own checker.
+    `server` is the server's binary: under another name it is its own checker. Raises `ValueError`
+    if the damage is another.
     """
     manifest = directory / "appendonlydir" / "appendonly.aof.manifest"
     if not manifest.exists():
