@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import assert_never
 
 from smsd.core.message import Message
 from smsd.core.outcome import (
@@ -29,6 +28,7 @@ from smsd.core.pacer import SECOND
 from smsd.dispatch.doubt import Doubt, is_high
 from smsd.dispatch.hold import Hold
 from smsd.dispatch.pace import Pace, PacedSlot
+from smsd.dispatch.settle import settle
 from smsd.dispatch.window import Held, Window
 from smsd.metrics import Metrics
 from smsd.provider.base import NotNow, Provider
@@ -184,32 +184,12 @@ class Dispatcher:
             log.warning("was settled elsewhere", extra={"id": held.message.id})
 
     async def _perform(self, verdict: Verdict, held: Held, attempt: Attempt) -> bool:
-        entry, message, queue = held.entry, held.message, self._queue
-        match verdict:
-            case Ack(provider_id):
-                settled = await queue.ack(entry, attempt, message, provider_id)
-            case Defer(until, why, spent):
-                attempts = attempt.number if spent else message.attempts
-                settled = await queue.defer(
-                    entry, attempt, message, until=until, attempts=attempts, why=why
-                )
-            case Bury(reason, code, detail, suppress):
-                settled = await queue.bury(
-                    entry,
-                    attempt,
-                    message,
-                    reason=reason,
-                    code=code,
-                    detail=detail,
-                    suppress=suppress,
-                )
-            case HoldVerdict():
-                await queue.release(entry.name, attempt)
-                self._window.put_back(held)
-                return True
-            case _:
-                assert_never(verdict)
-        self._window.forget(entry.name)
+        if isinstance(verdict, HoldVerdict):
+            await self._queue.release(held.entry.name, attempt)
+            self._window.put_back(held)
+            return True
+        settled = await settle(self._queue, verdict, held.entry, attempt, held.message)
+        self._window.forget(held.entry.name)
         return settled
 
     async def _not_sent(self, held: Held, attempt: Attempt, *, probe: bool) -> None:

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from smsd.core.message import FieldError, Limits, Message
-from smsd.core.outcome import Ack, Bury, Defer, InDoubt, Outcome, RetryPolicy, decide
+from smsd.core.outcome import Hold, InDoubt, Outcome, RetryPolicy, decide
 from smsd.dispatch.claimer import Claimer, parse_entry
 from smsd.dispatch.doubt import Doubt, is_high
+from smsd.dispatch.settle import settle
 from smsd.dispatch.window import Window
 from smsd.store.connection import is_away
 from smsd.store.queue import Attempt, Entry, Queue
@@ -146,22 +147,6 @@ class Recovery:
             provider_down=False,
             chance=self._chance(),
         )
-        match verdict:
-            case Ack(provider_id):
-                await self._queue.ack(entry, attempt, message, provider_id)
-            case Bury(reason, code, detail, suppress):
-                await self._queue.bury(
-                    entry,
-                    attempt,
-                    message,
-                    reason=reason,
-                    code=code,
-                    detail=detail,
-                    suppress=suppress,
-                )
-            case Defer(until, why):
-                await self._queue.defer(
-                    entry, attempt, message, until=until, attempts=attempt.number, why=why
-                )
-            case _:
-                raise AssertionError(f"a text in doubt cannot be {verdict}")
+        if isinstance(verdict, Hold):
+            raise AssertionError(f"a text in doubt cannot be {verdict}")  # noqa: TRY004 - a bug
+        await settle(self._queue, verdict, entry, attempt, message)
