@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from smsd.core import number, segment
 from smsd.core.segment import Segments
@@ -30,7 +30,6 @@ _RFC3339 = re.compile(
 # A sender is an E.164 number, a short code, or up to 11 characters of the GSM alphabet's safe
 # part with a letter among them (3GPP TS 23.040 §9.1.2.5: 11 septets of address).
 _SENDER = re.compile(r"\+[1-9][0-9]{6,14}|[0-9]{3,8}|(?=.*[A-Za-z])[A-Za-z0-9 &._+-]{1,11}")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -51,8 +50,7 @@ class Limits:
     default_from: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """A text without its recipient: what one `POST /send` says to everybody in `to`."""
 
     text: str
@@ -65,8 +63,7 @@ class Content:
     ref: str
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One text to one recipient."""
 
     id: str
@@ -125,11 +122,9 @@ def _text(raw: object, max_segments: int) -> tuple[str, Segments]:
         raise FieldError("message", "is empty")
     if "\0" in raw or "\x1b" in raw:
         raise FieldError("message", "must not hold NUL or ESC characters")
-    if (cut := _SURROGATE.search(raw)) is not None:
-        raise FieldError("message", f"holds half a surrogate pair at character {cut.start() + 1}")
     try:
         segments = segment.count(raw)
-    except ValueError as error:  # more segments than can be numbered
+    except ValueError as error:  # half a surrogate pair, or more segments than can be numbered
         raise FieldError("message", str(error)) from None
     if segments.segments > max_segments:
         raise FieldError(
@@ -179,6 +174,7 @@ def _label(field: str, raw: object) -> str:
 
 # A stream entry's own fields beside those of the parser: what an earlier life left in it.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ATTEMPTS = re.compile("[0-9]{1,9}")
 
 
 def to_fields(content: Content, *, with_priority: bool = False) -> list[str]:
@@ -198,7 +194,7 @@ def to_fields(content: Content, *, with_priority: bool = False) -> list[str]:
 
 def from_fields(raw: Sequence[bytes], default_id: str, limits: Limits, now_ms: int) -> Message:
     """A stream entry's flat fields as a message. Raises `FieldError`."""
-    fields: dict[str, object] = {}
+    fields: dict[str, str] = {}
     for name_octets, value in zip(raw[::2], raw[1::2], strict=True):
         name = name_octets.decode("utf-8", "backslashreplace")
         if name in fields:
@@ -207,11 +203,11 @@ def from_fields(raw: Sequence[bytes], default_id: str, limits: Limits, now_ms: i
             fields[name] = value.decode()
         except UnicodeDecodeError:
             raise FieldError(name, "is not valid UTF-8") from None
-    message_id = str(fields.pop("id", default_id))
+    message_id = fields.pop("id", default_id)
     if not _ID.fullmatch(message_id):
         raise FieldError("id", "must be 1 to 64 letters, digits, - or _")
-    attempts = str(fields.pop("attempts", "0"))
-    if not re.fullmatch("[0-9]{1,9}", attempts):
+    attempts = fields.pop("attempts", "0")
+    if not _ATTEMPTS.fullmatch(attempts):
         raise FieldError("attempts", "must be a whole number")
     recipient = parse_recipient(fields.pop("to", None))
     return Message(message_id, recipient, parse(fields, limits, now_ms), int(attempts))

@@ -12,8 +12,7 @@ cut between code points. National language tables are not used, as no provider's
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Encoding = Literal["gsm7", "ucs2"]
 
@@ -50,8 +49,7 @@ _HEAD = "\ud800"
 _PAIR = _HEAD + "\udc00"
 
 
-@dataclass(frozen=True, slots=True)
-class Segments:
+class Segments(NamedTuple):
     """What a text costs. `units` are septets (gsm7) or 16-bit code units (ucs2)."""
 
     encoding: Encoding

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Mapping
-from typing import cast
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -21,6 +21,7 @@ from smsd.metrics import Metrics
 from smsd.store.letters import Letters
 from smsd.web import app
 from smsd.web.dead_letters import DeadLetters
+from smsd.web.guard import Guard
 from smsd.web.listener import Listener, room_for
 from smsd.web.messages import Messages
 from smsd.web.operations import Operations
@@ -52,8 +53,10 @@ class Intake:
         """Listen. Raises `StartError`."""
         settings, http = self._settings, self._settings.http
         await self._runner.setup()
+        server = cast("web.Server", self._runner.server)
+        server.request_handler = cast("Any", Guard(server.request_handler, http.max_body))
         self._listener = Listener(
-            cast("web.Server", self._runner.server),
+            server,
             max_connections=room_for(http.max_connections, settings.provider.max_in_flight),
             header_timeout_s=http.header_timeout,
             answer_timeout_s=http.body_timeout,

@@ -6,7 +6,7 @@ parsed and at hand, and so that a high-priority one overtakes all but what is at
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from smsd.core.message import Message
 from smsd.store.queue import Entry
@@ -15,8 +15,7 @@ LOOK_AHEAD_S = 2.0
 SMALLEST, LARGEST = 32, 4096  # texts a lane, at the slowest rates and at the fastest
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """A message and the entry that holds it."""
 
     entry: Entry

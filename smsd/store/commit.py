@@ -1,20 +1,30 @@
 """Group commit. Rule: calls of the same moment share one round trip, and so one fsync.
 
-The first call leaves at once; those that come while it is under way leave together when it
-returns. So nobody waits for a timer, and the busier it is the cheaper each call gets.
+The first calls leave at once; those that come while they are under way leave together when they
+return. So nobody waits for a timer, and the busier it is the cheaper each call gets.
+
+How long a call waits in line is looked at when the next group leaves: a timer for each would cost
+as much as all the rest of it.
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 Request = TypeVar("Request")
 Reply = TypeVar("Reply")
 
 
 class Full(Exception):  # noqa: N818 - a state, named as users see it
-    """More calls are waiting than may."""
+    """More calls are waiting than may, or for longer. This one was not made."""
+
+
+class _Waiting(NamedTuple, Generic[Request, Reply]):
+    request: Request
+    answer: asyncio.Future[Reply]
+    since: float
 
 
 class GroupCommit(Generic[Request, Reply]):
@@ -26,22 +36,28 @@ class GroupCommit(Generic[Request, Reply]):
         *,
         most_together: int,
         most_waiting: int,
+        longest_wait_s: float = math.inf,
         weigh: Callable[[Request], int] = lambda _: 1,
     ) -> None:
-        """`most_together` bounds the weight of a group: nothing else runs in Redis meanwhile."""
+        """`most_together` bounds the weight of a group: nothing else runs in Redis meanwhile.
+
+        `longest_wait_s`: in line. A group that has left is given the time that `execute` takes.
+        """
         self._execute = execute
         self._weigh = weigh
         self._most_together = most_together
         self._most_waiting = most_waiting
-        self._waiting: deque[tuple[Request, asyncio.Future[Reply]]] = deque()
+        self._longest_wait_s = longest_wait_s
+        self._waiting: deque[_Waiting[Request, Reply]] = deque()
         self._working: asyncio.Task[None] | None = None
 
     async def __call__(self, request: Request) -> Reply:
         """The reply to `request`. Raises `Full`, the request's own error, or that of its group."""
         if len(self._waiting) >= self._most_waiting:
             raise Full
-        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._waiting.append((request, answer))
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Reply] = loop.create_future()
+        self._waiting.append(_Waiting(request, answer, loop.time()))
         if self._working is None:
             self._working = asyncio.create_task(self._work())
         return await answer
@@ -49,34 +65,41 @@ class GroupCommit(Generic[Request, Reply]):
     async def _work(self) -> None:
         try:
             while self._waiting:
-                await self._commit(self._next_group())
+                await asyncio.sleep(0)  # whoever comes in this turn of the loop comes along
+                if group := self._next_group():
+                    await self._commit(group)
         finally:
             self._working = None
 
-    def _next_group(self) -> list[tuple[Request, asyncio.Future[Reply]]]:
-        group: list[tuple[Request, asyncio.Future[Reply]]] = []
+    def _next_group(self) -> list[_Waiting[Request, Reply]]:
+        group: list[_Waiting[Request, Reply]] = []
         weight = 0
+        too_long_ago = asyncio.get_running_loop().time() - self._longest_wait_s
         while self._waiting:
-            request, answer = self._waiting[0]
-            weight += self._weigh(request)
+            first = self._waiting[0]
+            weight += self._weigh(first.request)
             if group and weight > self._most_together:
                 break
             self._waiting.popleft()
-            if not answer.done():  # its caller is still there
-                group.append((request, answer))
+            if first.answer.done():
+                continue  # its caller has gone
+            if first.since < too_long_ago:
+                first.answer.set_exception(Full())
+            else:
+                group.append(first)
         return group
 
-    async def _commit(self, group: list[tuple[Request, asyncio.Future[Reply]]]) -> None:
+    async def _commit(self, group: list[_Waiting[Request, Reply]]) -> None:
         replies: Sequence[Reply | Exception]
         try:
-            replies = await self._replies([request for request, _ in group])
+            replies = await self._replies([one.request for one in group])
         except Exception as error:  # noqa: BLE001 - it is theirs: each caller gets it
             replies = [error] * len(group)
         except asyncio.CancelledError:
-            for _, answer in group:
-                answer.cancel()
+            for one in group:
+                one.answer.cancel()
             raise
-        for (_, answer), reply in zip(group, replies, strict=True):
+        for (_, answer, _), reply in zip(group, replies, strict=True):
             if answer.done():
                 continue  # its caller has gone
             if isinstance(reply, Exception):

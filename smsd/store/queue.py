@@ -6,11 +6,11 @@ are what a person may ask for, and the rest is what recovery reads. Each is one 
 same name (`lua/`), safe to repeat when its reply was lost.
 """
 
+import asyncio
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 from smsd.core.message import Content, Message, to_fields
 from smsd.store.commit import GroupCommit
@@ -22,11 +22,12 @@ Lane = Literal["h", "n"]  # the stream an entry is in: high priority or normal
 Begun = Literal["begun", "fenced", "marked", "gone", "suppressed"]
 _ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 LARGEST_ENTRY = 65_536  # octets of an entry that is read at all
-APPEND_PATIENCE_S = 3.0  # what an append may spend on an absent Redis before its caller is told
+# What a caller waits for an append at most: in line, then with its group; and for how long of that
+# an absent Redis is asked again.
+APPEND_LINE_S, APPEND_S, APPEND_PATIENCE_S = 2.0, 6.0, 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(NamedTuple):
     """The texts of one request, queued all or none."""
 
     content: Content
@@ -37,8 +38,7 @@ class Append:
     answer: bytes = b""  # what to answer a repetition, but for the ids
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(NamedTuple):
     """The texts are durable. `answer` is set when an earlier request had queued them."""
 
     ids: list[str]
@@ -53,8 +53,7 @@ class KeyConflict(Exception):  # noqa: N818 - a state, named as users see it
     """The Idempotency-Key was used with another body."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A stream record that was claimed. Its id is not the message's."""
 
     name: str  # lane and entry id: unique over both streams
@@ -79,8 +78,7 @@ class Entry:
         return given.decode() if _ID.fullmatch(given) else self.first_message_id
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One submission under way: what `begin` marks, and what settles it must name."""
 
     number: int  # from 1
@@ -111,6 +109,7 @@ class Queue:
             self._append_group,
             most_together=128,  # texts
             most_waiting=4096,
+            longest_wait_s=APPEND_LINE_S,
             weigh=lambda request: len(request.recipients),
         )
         self._begins = GroupCommit(server.insist_all, most_together=128, most_waiting=100_000)
@@ -138,7 +137,8 @@ class Queue:
     async def _append_group(self, requests: Sequence[Append]) -> list[object]:
         group = next(self._groups)
         calls = [self._append_call(group, place, one) for place, one in enumerate(requests)]
-        return await self._server.insist_all(calls, patience_s=APPEND_PATIENCE_S)
+        async with asyncio.timeout(APPEND_S):
+            return await self._server.insist_all(calls, patience_s=APPEND_PATIENCE_S)
 
     def _append_call(self, group: int, place: int, one: Append) -> Call:
         keys, content, scheduled = self._server.keys, one.content, bool(one.scheduled_ids)

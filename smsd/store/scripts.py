@@ -7,28 +7,27 @@ fraction of as many commands, and Redis parses it on its own core.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from itertools import groupby
-from typing import cast
+from typing import NamedTuple, cast
 
 import orjson
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
+from smsd.store.connection import command
 
-@dataclass(frozen=True, slots=True)
-class Call:
+
+class Call(NamedTuple):
     """One request to a script; `keys` are those it touches beside the common ones."""
 
     script: str
-    request: Mapping[str, object] = field(default_factory=dict)
+    request: Mapping[str, object] = {}  # never changed
     keys: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Common:
+class Common(NamedTuple):
     """What every script is given: keys and arguments of the prelude, in its order."""
 
     keys: Sequence[bytes]
@@ -63,13 +62,12 @@ async def _evaluate(
     client: Redis, common: Common, script: str, calls: list[Call]
 ) -> Sequence[object]:
     keys: list[bytes | str] = [*common.keys, *(key for call in calls for key in call.keys)]
-    requests = [_packed(call) for call in calls]
-    words = (*keys, *common.args, *requests)
+    words = ("EVALSHA", sha(script), len(keys), *keys, *common.args, *map(_packed, calls))
     try:
-        replies = await client.evalsha(sha(script), len(keys), *words)
+        replies = await command(client, words)
     except NoScriptError:
         await client.script_load(source(script))
-        replies = await client.evalsha(sha(script), len(keys), *words)
+        replies = await command(client, words)
     return cast("Sequence[object]", replies)
 
 

@@ -6,8 +6,6 @@ from aiohttp import web
 
 from smsd.web.auth import require_token
 from smsd.web.dead_letters import DeadLetters
-from smsd.web.errors import errors_as_json
-from smsd.web.guard import guard
 from smsd.web.messages import Messages
 from smsd.web.operations import Operations
 from smsd.web.send import Send
@@ -23,9 +21,8 @@ def build(
     max_body: int,
 ) -> web.Application:
     """Everything that smsd answers by HTTP."""
-    tokens_required = [require_token(tokens)] if tokens else []
     app = web.Application(
-        middlewares=[errors_as_json, guard(max_body), *tokens_required], client_max_size=max_body
+        middlewares=[require_token(tokens)] if tokens else [], client_max_size=max_body
     )
     app.router.add_post("/send", send.handle)
     app.router.add_get("/messages/{id}", messages.show)

@@ -8,19 +8,21 @@ from aiohttp import web
 
 from smsd.web.errors import ApiError
 
+JSON = "application/json"
 MOST_VALUES = 50_000  # counted by commas; the longest text there can be has fewer characters
 
 
 async def read_body(request: web.Request, *, most_octets: int, timeout_s: float) -> bytes:
     """The body of a JSON request. Raises `ApiError` 400, 408, 413 or 415."""
-    kind = request.content_type
-    if kind != "application/json" and not kind.endswith("+json"):
-        raise ApiError(415, "unsupported_media_type", "send Content-Type: application/json")
-    if (request.content_length or 0) > most_octets:
-        raise _too_large(most_octets)
+    # Parsing the header costs as much as parsing a body, and nearly all say it in the same words.
+    if request.headers.get("Content-Type") != JSON and not _is_json(request.content_type):
+        raise ApiError(415, "unsupported_media_type", f"send Content-Type: {JSON}")
+    body = request.content
     try:
-        if request.content.is_eof():  # it came along with the headers: no need for a timer
-            return await request.read()
+        if body.is_eof() and body.total_bytes <= most_octets:
+            return body.read_nowait()  # it came along with the headers: nothing to wait for
+        if (request.content_length or 0) > most_octets:
+            raise _too_large(most_octets)
         async with asyncio.timeout(timeout_s):
             return await request.read()  # bounded by the application's client_max_size
     except TimeoutError:
@@ -31,6 +33,10 @@ async def read_body(request: web.Request, *, most_octets: int, timeout_s: float)
     except web.RequestPayloadError:
         message = "the body is not encoded as Content-Encoding or Transfer-Encoding says"
         raise ApiError(400, "invalid_body", message, headers={"Connection": "close"}) from None
+
+
+def _is_json(kind: str) -> bool:
+    return kind == JSON or kind.endswith("+json")
 
 
 def read_object(body: bytes, *, most_values: int = MOST_VALUES) -> dict[str, object]:

@@ -1,52 +1,59 @@
-"""Before a handler runs. Rule: requests begin a few at a time, and their bodies share one bound."""
+"""Around every request. Rule: they begin a few at a time, and their bodies share one bound."""
 
 import asyncio
 from collections import deque
+from typing import cast
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
 
 from smsd.web.connection import Connection
-from smsd.web.errors import RETRY_AFTER_S, ApiError, Handler
+from smsd.web.errors import RETRY_AFTER_S, ApiError, Handler, errors_as_json
 
-AT_ONCE = 8  # requests that begin in one turn of the loop, so that no flood holds up the pace
+AT_ONCE = 16  # requests that begin in one turn of the loop, so that no flood holds up the pace
 BODIES = 64  # of the largest size that may be in memory at once; of small ones, that many more
 CLOSE = {"Connection": "close"}
+CONTINUE = "100-continue"
 
 
-def guard(max_body: int) -> Middleware:
-    """A middleware that lets requests begin in the order they came, a few each turn of the loop.
+class Guard:
+    """Stands around an application's handler.
 
-    It refuses a body for which there is no memory left at this moment. A body counts from its
-    headers to its answer: while Redis is away, answers wait and bodies would pile up. One that does
-    not say its size, or is compressed, counts as the largest.
+    It lets requests begin in the order they came, a few each turn of the loop, and refuses a body
+    for which there is no memory left at this moment. A body counts from its headers to its answer:
+    while Redis is away, answers wait and bodies would pile up. One that does not say its size, or
+    is compressed, counts as the largest.
 
-    It also tells the connection where its request begins and ends.
+    It tells the connection where its request begins and ends, and answers what a handler raises.
     """
-    turns = _Turns()
-    most, held = BODIES * max_body, 0
 
-    @web.middleware
-    async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
-        nonlocal held
-        octets = _octets(request, max_body)
-        connection = request.protocol
-        if not isinstance(connection, Connection):  # a test's own server
-            return await handler(request)
+    def __init__(self, handler: Handler, max_body: int) -> None:
+        self._handler = handler
+        self._largest = max_body
+        self._room = BODIES * max_body
+        self._turns = _Turns()
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        """The answer to a request, whatever happens."""
+        return await errors_as_json(request, self._admit)
+
+    async def _admit(self, request: web.Request) -> web.StreamResponse:
+        octets = _octets(request, self._largest)
+        connection = cast("Connection", request.protocol)
         whole = connection.began(request)
-        held += octets
+        self._room -= octets
         try:
             if not whole:
                 raise ApiError(400, "invalid_body", "the body ends early", headers=CLOSE)
-            if held > most:
+            if self._room < 0:
                 raise _busy()
-            await turns.wait()
-            return await handler(request)
+            if request.headers.get("Expect", CONTINUE).lower() != CONTINUE:
+                raise _expects_too_much()
+            if (turn := self._turns.next()) is not None:
+                await turn
+            return await self._handler(request)
         finally:
-            held -= octets
+            self._room += octets
             connection.ended(request)
-
-    return admit
 
 
 def _busy() -> ApiError:
@@ -58,22 +65,28 @@ def _busy() -> ApiError:
     )
 
 
+def _expects_too_much() -> ApiError:
+    # aiohttp would repeat what was said, and break if that is not Unicode.
+    return ApiError(417, "expectation_failed", f"only {CONTINUE} can be expected", headers=CLOSE)
+
+
 class _Turns:
     def __init__(self) -> None:
         self._free = AT_ONCE
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._ticking = False
 
-    async def wait(self) -> None:
+    def next(self) -> "asyncio.Future[None] | None":
+        """What to wait for before a request may begin, if it must wait."""
         if not self._ticking:
             self._ticking = True
             asyncio.get_running_loop().call_soon(self._tick)
         if self._free:
             self._free -= 1
-            return
+            return None
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
-        await turn
+        return turn
 
     def _tick(self) -> None:
         """Once a turn of the loop, while there are requests."""
@@ -89,7 +102,9 @@ class _Turns:
 
 
 def _octets(request: web.Request, most: int) -> int:
-    if not request.body_exists:
-        return 0
+    """What a body takes of the memory there is for bodies."""
+    body = request.content
+    if body.is_eof():  # it came along with the headers
+        return min(body.total_bytes, most)
     stated = None if "Content-Encoding" in request.headers else request.content_length
     return most if stated is None else min(stated, most)

@@ -10,16 +10,15 @@ import logging
 import os
 import resource
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from aiohttp import web
 
 from smsd.web.connection import Bounds, Connection, farewell
-from smsd.web.errors import RETRY_AFTER_S, json_response
+from smsd.web.errors import RETRY_AFTER_S
 
 log = logging.getLogger("smsd.http")
-_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 BACKLOG = 1024  # connections that the kernel keeps waiting for us; it may have a lower limit
 AT_ONCE = 4  # connections accepted in one turn of the loop: the pace must not wait for a flood
@@ -46,7 +45,6 @@ class Listener:
         """`answer_timeout_s`: how long a caller may leave an answer unread."""
         self._loop = asyncio.get_running_loop()
         self._server = server
-        server.request_handler = _expecting_little(server.request_handler)
         self._max_connections = max_connections
         self._bounds = Bounds(header_timeout_s, answer_timeout_s, self._loop.time)
         self._every_s = min(1.0, header_timeout_s / 4, answer_timeout_s / 4)
@@ -155,24 +153,6 @@ class Listener:
             extra={"refused": dict(refused), "most": self._max_connections},
         )
         refused.clear()
-
-
-def _expecting_little(handler: _Handler) -> _Handler:
-    """`handler`, for requests that expect nothing or `100-continue`.
-
-    aiohttp refuses others before any middleware, repeats what they said, and breaks if that is not
-    Unicode.
-    """
-
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        if request.headers.get("Expect", "100-continue").lower() == "100-continue":
-            return await handler(request)
-        error = {"code": "expectation_failed", "message": "only 100-continue can be expected"}
-        refusal = json_response({"error": error}, status=417)
-        refusal.force_close()
-        return refusal
-
-    return handle
 
 
 def room_for(max_connections: int, others: int) -> int:

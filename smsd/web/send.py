@@ -5,7 +5,7 @@ import hashlib
 import re
 import secrets
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -94,8 +94,7 @@ class Send:
 
     async def _append(self, request: Append) -> Appended:
         try:
-            async with asyncio.timeout(ANSWER_S):
-                return await self._queue.append(request)
+            return await self._queue.append(request)
         except KeyConflict:
             raise _conflict() from None
         except QueueFull:
@@ -162,12 +161,14 @@ def _about(content: Content, messages: int, duplicates: int) -> dict[str, object
     return about
 
 
-def _answer(appended: Appended, about: Mapping[str, object]) -> web.Response:
+def _answer(appended: Appended, about: dict[str, object]) -> web.Response:
     """One shape for the first answer and its repetitions: both are built from the same octets."""
     again = appended.answer is not None
-    content = orjson.loads(appended.answer) if appended.answer is not None else dict(about)
-    ids = appended.ids
-    content |= {"id": ids[0]} if len(ids) == 1 else {"ids": ids}
+    content = orjson.loads(appended.answer) if appended.answer is not None else about
+    if len(appended.ids) == 1:
+        content["id"] = appended.ids[0]
+    else:
+        content["ids"] = appended.ids
     return web.Response(
         body=orjson.dumps(content) + b"\n",
         content_type="application/json",

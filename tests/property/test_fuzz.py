@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from smsd.core.message import FIELDS, FieldError, Limits, from_fields, parse, parse_recipient
 from smsd.store.queue import Entry
 from smsd.web.body import read_object
-from smsd.web.errors import ApiError, errors_as_json
-from smsd.web.guard import guard
+from smsd.web.errors import ApiError
+from smsd.web.guard import Guard
 from smsd.web.listener import Listener
 from smsd.web.send import Send, SendLimits
 from tests.redis.store import Store, Ticks, Wall
@@ -172,15 +172,14 @@ class Intake:
             default_audience=["+12025560101"],
             now_ms=self._store.wall,
         )
-        app = web.Application(
-            middlewares=[errors_as_json, guard(MAX_BODY)],
-            client_max_size=MAX_BODY,
-        )
+        app = web.Application(client_max_size=MAX_BODY)
         app.router.add_post("/send", send.handle)
         self._runner = web.AppRunner(app, handle_signals=False)
         await self._runner.setup()
+        server = cast("web.Server", self._runner.server)
+        server.request_handler = cast("Any", Guard(server.request_handler, MAX_BODY))
         self._listener = Listener(
-            cast("web.Server", self._runner.server),
+            server,
             max_connections=100,
             header_timeout_s=0.2,
             answer_timeout_s=1.0,

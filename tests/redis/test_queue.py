@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import pytest
 
@@ -115,7 +114,7 @@ async def test_an_idempotency_key_with_another_body_is_a_conflict(store: Store) 
     request = Append(content(), [ALICE], idempotency_key="k", fingerprint="f", answer=b"{}")
     await store.queue.append(request)
     with pytest.raises(KeyConflict):
-        await store.queue.append(replace(request, fingerprint="g"))
+        await store.queue.append(request._replace(fingerprint="g"))
     assert await store.length() == 1
 
 
@@ -137,7 +136,7 @@ async def test_a_refused_request_leaves_its_idempotency_key_free(open_store: Ope
     request = Append(content(), [ALICE, BOB], idempotency_key="k", fingerprint="f", answer=b"{}")
     with pytest.raises(QueueFull):
         await store.queue.append(request)
-    assert (await store.queue.append(replace(request, recipients=[ALICE]))).answer is None
+    assert (await store.queue.append(request._replace(recipients=[ALICE]))).answer is None
 
 
 async def test_a_full_queue_takes_all_of_a_request_or_nothing(open_store: OpenStore) -> None:
@@ -270,7 +269,7 @@ async def test_begin_without_the_lease_is_fenced(store: Store, open_store: OpenS
 
 async def test_begin_beside_another_attempt_is_refused(store: Store, open_store: OpenStore) -> None:
     entry, attempt, message = await store.sending()
-    second = replace(attempt, number=2)
+    second = attempt._replace(number=2)
     assert await store.queue.begin(entry, second, message.recipient) == "marked"
     other = await open_store("b").lead()
     assert await other.queue.begin(entry, other.attempt(), message.recipient) == "marked"
@@ -372,7 +371,7 @@ async def test_release_undoes_a_mark_and_leaves_the_entry_claimed(store: Store) 
     await store.queue.release(entry.name, attempt)
     assert await store.queue.journal() == {}
     assert await store.queue.pending() == [entry.name]
-    assert await store.queue.begin(entry, replace(attempt, number=2), message.recipient) == "begun"
+    assert await store.queue.begin(entry, attempt._replace(number=2), message.recipient) == "begun"
 
 
 async def test_a_settlement_of_what_is_settled_says_so(store: Store) -> None:
@@ -404,7 +403,7 @@ async def test_a_foreign_mark_is_never_undone(store: Store, open_store: OpenStor
     entry, attempt, message = await store.sending()
     other = await open_store("b").lead()
     theirs = other.attempt()
-    for mark in (theirs, replace(attempt, number=2)):
+    for mark in (theirs, attempt._replace(number=2)):
         await other.queue.release(entry.name, mark)
         assert not await other.queue.expire(entry, mark, message)
         assert not await other.queue.defer(entry, mark, message, until=0, attempts=1, why="w")
@@ -510,7 +509,7 @@ async def test_a_retried_text_goes_ahead_and_keeps_its_priority_id_and_attempts(
         entry, attempt, again = await store.begin_next()
         assert entry.lane == "h"
         assert (again.id, again.attempts) == (message.id, spent)
-        assert again.content == replace(message.content, priority="normal")
+        assert again.content == message.content._replace(priority="normal")
         message = again
     assert await store.difference() == 0
 
