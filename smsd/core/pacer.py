@@ -62,7 +62,7 @@ class Pacer:
         """Record that a message of `segments` started at `at`."""
         slot = max(self._next, at * self._per_second - self._step)
         self._next = slot + segments * self._step
-        self._instants.extend(at + self._offset(k) for k in range(segments))
+        self._instants.extend([at + self._offset(k) for k in range(segments)])
 
     def pause(self, until: int) -> None:
         """Let nothing start before `until`: the provider asked for it."""

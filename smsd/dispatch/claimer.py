@@ -55,22 +55,25 @@ class Claimer:
         entries = await self._queue.claim(high_room, normal_room)
         if entries:
             await self.admit(entries)
+        elif normal_room:
+            await self._arrivals.wait(normal_too=True)
         elif high_room:
-            await self._arrivals.wait(normal_too=normal_room > 0)
+            await self._arrivals.wait(normal_too=False, patience_s=self._window.half_s)
         else:
             await asyncio.sleep(PAUSE_S)
 
     async def admit(self, entries: Sequence[Entry]) -> None:
         """Put entries into the window, or where they belong instead."""
+        now_ms = self._now_ms()
         settlements = [
             settlement
             for entry in entries
-            if not self._window.knows(entry.name) and (settlement := self._admit(entry)) is not None
+            if not self._window.knows(entry.name)
+            and (settlement := self._admit(entry, now_ms)) is not None
         ]
         await asyncio.gather(*settlements)
 
-    def _admit(self, entry: Entry) -> Awaitable[bool] | None:
-        now_ms = self._now_ms()
+    def _admit(self, entry: Entry, now_ms: int) -> Awaitable[bool] | None:
         try:
             message = parse_entry(entry, self._limits, now_ms)
         except FieldError as error:

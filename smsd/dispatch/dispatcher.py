@@ -1,13 +1,15 @@
 """The only sender. Rule: mark, wait for the slot, submit once, settle; always in that order.
 
-`_deliver` is the journey of one message. It runs as a task of its own from shortly before its
-slot, so that a provider that answers in two seconds still gets the full rate.
+`run` takes messages shortly before their slots and marks them; `_deliver` is the journey of each
+from there. It is a task of its own, so that a provider that answers in two seconds still gets the
+full rate.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import NamedTuple, cast
 
 from smsd.core.message import Message
 from smsd.core.outcome import (
@@ -32,10 +34,21 @@ from smsd.dispatch.settle import settle
 from smsd.dispatch.window import Held, Window
 from smsd.metrics import Metrics
 from smsd.provider.base import NotNow, Provider
-from smsd.store.queue import Attempt, Queue
+from smsd.store.queue import Attempt, Entry, Queue
 
 log = logging.getLogger("smsd.dispatch")
 THROTTLE_PAUSE_S = 1.0  # when the provider does not say for how long
+TOGETHER = 128  # messages marked at once, at most: nothing else runs in Redis meanwhile
+
+
+class Delivery(NamedTuple):
+    """One submission of a message, from shortly before its slot."""
+
+    entry: Entry
+    message: Message
+    attempt: Attempt
+    slot: PacedSlot
+    probe: bool
 
 
 class Dispatcher:
@@ -76,7 +89,7 @@ class Dispatcher:
         self._chance = chance
         self._metrics = metrics
         self._doubt = doubt
-        self._deliveries: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
 
     async def run(self) -> None:
@@ -84,72 +97,99 @@ class Dispatcher:
         while True:
             probe = await self._hold.passage()
             try:
-                held = await self._next()
+                due = await self._due(most=1 if probe else TOGETHER, probe=probe)
             except asyncio.CancelledError:
                 if probe:
                     self._hold.void()
                 raise
-            self._start(held, probe=probe)
-
-    async def _next(self) -> Held:
-        """The next message, when it is time to prepare it and there is room in flight."""
-        await self._pace.near()
-        await self._free.acquire()
-        try:
-            return await self._window.take()
-        except asyncio.CancelledError:
-            self._free.release()
-            raise
+            # Shielded: who cancels us must not leave marks behind that nobody knows of.
+            await asyncio.shield(self._spawn(self._mark(due)))
 
     async def drain(self, seconds: float) -> bool:
         """Start nothing more and wait for what is under way; whether all of it was settled."""
         self._draining = True
         self._doubt.close()
-        if self._deliveries:
-            _, unfinished = await asyncio.wait(self._deliveries, timeout=seconds)
-            for delivery in unfinished:
-                delivery.cancel()  # its mark stays: it is in doubt, and recovery finds it
-            return not unfinished
-        return True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
+        for task in self._tasks:
+            task.cancel()  # its mark stays: it is in doubt, and recovery finds it
+        return not self._tasks
 
-    def _start(self, held: Held, *, probe: bool) -> None:
-        slot = self._pace.slot(
-            held.message.content.segments.segments, wanted=lambda: self._wanted(held.message)
-        )
-        delivery = asyncio.create_task(self._deliver(held, slot, probe=probe))
-        self._deliveries.add(delivery)
-        delivery.add_done_callback(partial(self._delivered, held))
+    # -- before the slot ------------------------------------------------------------------------
 
-    def _delivered(self, held: Held, delivery: "asyncio.Task[None]") -> None:
-        self._deliveries.discard(delivery)
-        self._free.release()
-        if not delivery.cancelled() and (error := delivery.exception()) is not None:
-            # Recovery will find it, marked or not, and settle it by that.
-            self._window.forget(held.entry.name)
-            log.critical("delivery broke", extra={"id": held.message.id}, exc_info=error)
+    async def _due(self, *, most: int, probe: bool) -> list[Delivery]:
+        """Messages whose time to be prepared has come, and for which there is room in flight."""
+        await self._pace.near()
+        due = [await self._next(probe=probe)]
+        while len(due) < most and self._is_another_due():
+            due.append(await self._next(probe=probe))
+        return due
 
-    async def _deliver(self, held: Held, slot: PacedSlot, *, probe: bool) -> None:
-        attempt = Attempt(held.message.attempts + 1, self._now_ms(), self._owner)
+    def _is_another_due(self) -> bool:
+        return len(self._window) > 0 and not self._free.locked() and self._pace.is_near()
+
+    async def _next(self, *, probe: bool) -> Delivery:
+        await self._free.acquire()
         try:
-            if why_not := await self._begin(held, attempt):
-                return self._over(held, why_not, probe=probe)
-            outcome = await self._submit(held.message, slot)
-        except NotNow:
-            return await self._not_sent(held, attempt, probe=probe)
-        finally:
-            slot.close()
-        await self._settle(held, attempt, outcome, probe=probe)
-        return None
+            entry, message = await self._window.take()
+        except asyncio.CancelledError:
+            self._free.release()
+            raise
+        attempt = Attempt(message.attempts + 1, self._now_ms(), self._owner)
+        segments = message.content.segments.segments
+        slot = self._pace.slot(segments, wanted=lambda: self._wanted(message))
+        return Delivery(entry, message, attempt, slot, probe)
 
-    async def _begin(self, held: Held, attempt: Attempt) -> str:
-        """Mark it in flight; or a word for why it is not to be sent."""
-        if self._expired(held.message):
-            await self._queue.expire(held.entry, None, held.message)
-            return "expired"
-        begun = await self._queue.begin(held.entry, attempt, held.message.recipient)
-        if begun == "suppressed":
-            await self._queue.suppress(held.entry, held.message)
-        return "" if begun == "begun" else begun
+    async def _mark(self, due: Sequence[Delivery]) -> None:
+        """Mark messages in flight, all at once; each goes its own way from there."""
+        try:
+            begun = await self._begin(due)
+        except Exception as error:  # noqa: BLE001 - logged, one by one
+            for one in due:
+                self._broke(one, error)
+                self._end(one)
+        else:
+            for one, word in zip(due, begun, strict=True):
+                self._spawn(self._deliver(one, word))
+        finally:
+            self._leave()
+
+    async def _begin(self, due: Sequence[Delivery]) -> list[str]:
+        """For each `begun`, or a word for why it is not to be sent."""
+        expired = [self._expired(one.message) for one in due]
+        sends = [
+            (one.entry, one.attempt, one.message.recipient)
+            for one, late in zip(due, expired, strict=True)
+            if not late
+        ]
+        begun = iter(await self._queue.begin(sends))
+        return ["expired" if late else next(begun) for late in expired]
+
+    # -- the slot, and after ----------------------------------------------------------------------
+
+    async def _deliver(self, one: Delivery, begun: str) -> None:
+        try:
+            if begun == "begun":
+                await self._send(one)
+            else:
+                await self._end_unsent(one, begun)
+        except Exception as error:  # noqa: BLE001 - logged
+            self._broke(one, error)
+        finally:
+            self._end(one)
+            self._leave()
+
+    async def _send(self, one: Delivery) -> None:
+        try:
+            outcome = await self._submit(one.message, one.slot)
+        except NotNow:
+            return await self._not_sent(one)
+        finally:
+            one.slot.close()
+        await self._settle(one, outcome)
+        return None
 
     async def _submit(self, message: Message, slot: PacedSlot) -> Outcome:
         asked_at = self._clock()
@@ -163,53 +203,81 @@ class Dispatcher:
         finally:
             self._metrics.submit_seconds.observe((self._clock() - asked_at) / SECOND)
 
-    async def _settle(self, held: Held, attempt: Attempt, outcome: Outcome, *, probe: bool) -> None:
-        sender = held.message.content.sender
+    async def _settle(self, one: Delivery, outcome: Outcome) -> None:
+        message, sender = one.message, one.message.content.sender
         outcome = blame(outcome, own_sender=sender not in ("", self._default_sender))
-        self._learn(held.message, outcome, probe=probe)
+        self._learn(message, outcome, probe=one.probe)
         if isinstance(outcome, InDoubt):
-            outcome = await self._doubt.resolve(held.message, attempt.started_ms, outcome)
+            outcome = await self._doubt.resolve(message, one.attempt.started_ms, outcome)
         verdict = decide(
             outcome,
-            high=is_high(held.entry, held.message),
-            attempt=attempt.number,
+            high=is_high(one.entry, message),
+            attempt=one.attempt.number,
             now_ms=self._now_ms(),
             policy=self._policy,
             provider_down=self._hold.engaged,
             chance=self._chance(),
         )
-        self._log(held.message, attempt, outcome, verdict)
-        settled = await self._perform(verdict, held, attempt)
-        if not settled:
-            log.warning("was settled elsewhere", extra={"id": held.message.id})
-
-    async def _perform(self, verdict: Verdict, held: Held, attempt: Attempt) -> bool:
+        self._log(message, one.attempt, outcome, verdict)
         if isinstance(verdict, HoldVerdict):
-            await self._queue.release(held.entry.name, attempt)
-            self._window.put_back(held)
-            return True
-        settled = await settle(self._queue, verdict, held.entry, attempt, held.message)
-        self._window.forget(held.entry.name)
-        return settled
+            return await self._put_back(one)
+        settled = await settle(self._queue, verdict, one.entry, one.attempt, message)
+        self._window.forget(one.entry.name)
+        if not settled:
+            log.warning("was settled elsewhere", extra={"id": message.id})
+        return None
 
-    async def _not_sent(self, held: Held, attempt: Attempt, *, probe: bool) -> None:
+    async def _not_sent(self, one: Delivery) -> None:
         """The slot was refused: nothing was written."""
-        if self._expired(held.message):
-            await self._queue.expire(held.entry, attempt, held.message)
-            return self._over(held, "expired", probe=probe)
-        await self._queue.release(held.entry.name, attempt)
-        self._window.put_back(held)
-        if probe:
+        if self._expired(one.message):
+            await self._queue.expire(one.entry, one.attempt, one.message)
+            return self._over(one, "expired")
+        await self._put_back(one)
+        if one.probe:
             self._hold.void()
         return None
 
-    def _over(self, held: Held, how: str, *, probe: bool) -> None:
+    async def _put_back(self, one: Delivery) -> None:
+        await self._queue.release(one.entry.name, one.attempt)
+        self._window.put_back(Held(one.entry, one.message))
+
+    async def _end_unsent(self, one: Delivery, why: str) -> None:
+        """It was not marked: it has ended, or ends here."""
+        if why == "expired":
+            await self._queue.expire(one.entry, None, one.message)
+        elif why == "suppressed":
+            await self._queue.suppress(one.entry, one.message)
+        self._over(one, why)
+
+    def _over(self, one: Delivery, how: str) -> None:
         """It ended, or was found settled, without a submission."""
-        log.info("not sent", extra={"id": held.message.id, "because": how})
+        log.info("not sent", extra={"id": one.message.id, "because": how})
         self._metrics.settled(how).inc()
-        self._window.forget(held.entry.name)
-        if probe:
+        self._window.forget(one.entry.name)
+        if one.probe:
             self._hold.void()
+
+    def _broke(self, one: Delivery, error: Exception) -> None:
+        # Recovery will find it, marked or not, and settle it by that.
+        self._window.forget(one.entry.name)
+        log.critical("delivery broke", extra={"id": one.message.id}, exc_info=error)
+
+    def _end(self, one: Delivery) -> None:
+        one.slot.close()
+        self._free.release()
+
+    # -- tasks ------------------------------------------------------------------------------------
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        return task
+
+    def _leave(self) -> None:
+        """The last act of every task. (A callback would cost another turn of the loop.)"""
+        self._tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+
+    # -- judging ----------------------------------------------------------------------------------
 
     def _wanted(self, message: Message) -> bool:
         return self._may_send() and not self._draining and not self._expired(message)
@@ -234,6 +302,8 @@ class Dispatcher:
 
     def _log(self, message: Message, attempt: Attempt, outcome: Outcome, verdict: Verdict) -> None:
         self._metrics.settled(type(verdict).__name__.lower()).inc()
+        if isinstance(verdict, Ack) and not log.isEnabledFor(logging.INFO):
+            return
         facts: dict[str, object] = {
             "id": message.id,
             "to": message.recipient,

@@ -11,12 +11,15 @@ from collections.abc import Callable
 from types import TracebackType
 
 from smsd.core.pacer import SECOND, Pacer
+from smsd.dispatch.door import Door
 from smsd.metrics import Metrics
 from smsd.provider.base import NotNow
 
 MILLISECOND = 1_000_000  # ns
 LONGEST_SLEEP = SECOND // 4  # so that a withdrawn slot or a new rate is noticed
 CLOSE = 11 * MILLISECOND // 10  # what is crossed with sleep(0): a millisecond, and the wake-up
+TURN = MILLISECOND // 20  # what a turn of the loop takes at least
+BUSY_TURN = MILLISECOND  # what it takes when there is much to do
 SMALLEST_CROWD = 8  # slots that may be out at once, at the slowest rates
 LEAD = 100 * MILLISECOND  # how long before its slot a message is to be at the door
 LONGEST_WAY = SECOND  # that preparation is begun earlier for
@@ -30,7 +33,7 @@ class Pace:
         self.pacer = pacer
         self._clock = clock
         self._metrics = metrics
-        self._turn = asyncio.Lock()
+        self._door = Door()
         self._slots = 0  # handed out and not used yet
         self._expected = 0  # segments of those that will be at the door in time
         self._approaching: deque[PacedSlot] = deque()  # on their way to it, oldest first
@@ -65,6 +68,10 @@ class Pace:
         while (wait := self._until_preparation()) > 0:  # noqa: ASYNC110 - it waits for a time
             await asyncio.sleep(min(wait, LONGEST_SLEEP) / SECOND)
 
+    def is_near(self) -> bool:
+        """Whether it is time to prepare the next message."""
+        return self._until_preparation() <= 0
+
     def _until_preparation(self) -> int:
         now, gap = self._clock(), self.pacer.gap()
         # Who is on its way for far longer than others were may never come (a connection that
@@ -89,11 +96,11 @@ class Pace:
             self._moved_at = now
         self._at_door += 1
         try:
-            await self._turn.acquire()
+            await self._door.enter(self._together())
             try:
                 await self._until_due(slot)
             except BaseException:
-                self._turn.release()
+                self._door.leave(self._together())
                 raise
         finally:
             self._at_door -= 1
@@ -115,7 +122,7 @@ class Pace:
         """The message has just left; the next may have its turn."""
         self._moved_at = now = self._clock()
         self.pacer.depart(segments, now)
-        self._turn.release()
+        self._door.leave(self._together())
         self._count(segments, now)
 
     def is_stuck(self, now: int, patience: int) -> bool:
@@ -128,8 +135,13 @@ class Pace:
         self._slots -= 1
         self.unexpect(slot)
 
+    def _together(self) -> int:
+        """How many may leave in one turn of the loop."""
+        return max(1, BUSY_TURN // self.pacer.gap())
+
     async def _until_due(self, slot: "PacedSlot") -> None:
-        close = min(CLOSE, self.pacer.gap() // 8)
+        gap = self.pacer.gap()
+        close = min(CLOSE, gap // 8)
         due = None
         while True:
             if not slot.wanted():
@@ -139,6 +151,8 @@ class Pace:
             if ahead <= 0:
                 break
             due = now + ahead
+            if max(gap, ahead) <= TURN:
+                continue  # so near at hand that a turn would take longer
             if ahead <= close:
                 await asyncio.sleep(0)
             else:
@@ -147,8 +161,8 @@ class Pace:
             self._metrics.late_seconds.observe((now - due) / SECOND)
 
     def _count(self, segments: int, now: int) -> None:
-        second = self._second
-        second.extend(now + self.pacer.gap(k) for k in range(segments))
+        second, gap = self._second, self.pacer.gap()
+        second.extend(range(now, now + segments * gap, gap))
         while second[0] <= second[-1] - SECOND:
             second.popleft()
         self._metrics.segments_started.inc(segments)
@@ -157,6 +171,8 @@ class Pace:
 
 class PacedSlot:
     """`async with slot:` see `provider.base.Slot`."""
+
+    __slots__ = ("_open", "_pace", "at_door", "expected", "segments", "since", "wanted")
 
     def __init__(self, pace: Pace, segments: int, wanted: Callable[[], bool], since: int) -> None:
         self._pace = pace

@@ -37,6 +37,7 @@ class Window:
     def set_rate(self, rate: float) -> None:
         """Look as far ahead as this rate needs."""
         self._room = min(max(SMALLEST, round(rate * LOOK_AHEAD_S)), LARGEST)
+        self.half_s = self._room / 2 / rate  # how long half of it lasts, if not longer
 
     @property
     def room(self) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from smsd.store.connection import is_group_missing
 from smsd.store.keys import GROUP
 from smsd.store.server import Server, text
 
-PATIENCE_MS = 500  # a blocking read is never cancelled, so it is short
+PATIENCE_S = 0.5  # a blocking read is never cancelled, so it is short
 
 
 class Arrivals:
@@ -19,15 +19,16 @@ class Arrivals:
         self._server = server
         self._reader = reader
 
-    async def wait(self, *, normal_too: bool) -> None:
-        """Return when there is something to claim, or after `PATIENCE_MS`."""
+    async def wait(self, *, normal_too: bool, patience_s: float = PATIENCE_S) -> None:
+        """Return when there is something to claim, or after `patience_s`."""
+        block = max(1, round(1000 * min(patience_s, PATIENCE_S)))  # 0 would be for ever
         keys = self._server.keys
         streams = [keys.high, keys.queue] if normal_too else [keys.high]
         after: dict[KeyT, StreamIdT] = {
             stream: await self._last_claimed(stream) for stream in streams
         }
         try:
-            await self._server.read(lambda _: self._reader.xread(after, count=1, block=PATIENCE_MS))
+            await self._server.read(lambda _: self._reader.xread(after, count=1, block=block))
         except ResponseError as error:
             if not is_group_missing(error):  # UNBLOCKED: the server has become another's replica
                 raise

@@ -112,7 +112,6 @@ class Queue:
             longest_wait_s=APPEND_LINE_S,
             weigh=lambda request: len(request.recipients),
         )
-        self._begins = GroupCommit(server.insist_all, most_together=128, most_waiting=100_000)
         self._settlements = GroupCommit(server.insist_all, most_together=128, most_waiting=100_000)
 
     # -- intake ---------------------------------------------------------------------------------
@@ -186,11 +185,20 @@ class Queue:
 
     # -- begin, and its undoing -----------------------------------------------------------------
 
-    async def begin(self, entry: Entry, attempt: Attempt, recipient: str) -> Begun:
-        """Mark an entry in flight if it may be sent; on any answer but `begun`, do not send."""
-        request = {"name": entry.name, "mark": attempt.mark, "recipient": recipient}
-        call = Call("begin", request)
-        return cast("Begun", text(await self._begins(call)))
+    async def begin(self, sends: Sequence[tuple[Entry, Attempt, str]]) -> list[Begun]:
+        """Mark entries in flight, each with the attempt and the recipient it is for.
+
+        Where the answer is another than `begun`, do not send.
+        """
+        calls = [
+            Call("begin", {"name": entry.name, "mark": attempt.mark, "recipient": recipient})
+            for entry, attempt, recipient in sends
+        ]
+        replies = await self._server.insist_all(calls) if calls else []
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return [cast("Begun", text(reply)) for reply in replies]
 
     async def release(self, name: str, attempt: Attempt) -> None:
         """Undo a mark: nothing was sent, or there is no such entry."""
@@ -287,18 +295,17 @@ class Queue:
         message_id: str,
         request: dict[str, object],
     ) -> bool:
-        request |= {
-            "name": entry.name,
-            "mark": attempt.mark if attempt else "",
-            "id": message_id,
-        }
+        request["name"] = entry.name
+        request["mark"] = attempt.mark if attempt else ""
+        request["id"] = message_id
         call = Call(script, request, [self._server.keys.message(message_id)])
         return await self._settlements(call) == b"settled"
 
     def _line(self, attempt: Attempt | None, state: str, *details: str) -> str:
         """A line of history; the start of the attempt, if there was one, is told before it."""
-        words = [str(self._server.now_ms()), state, *filter(None, details)]
-        line = " ".join(" ".join(words).split())
+        line = f"{self._server.now_ms()} {state}"
+        if details:
+            line = " ".join([line, *" ".join(details).split()])
         return f"{attempt.started_ms} sending {attempt.number}\n{line}" if attempt else line
 
     # -- deferred texts -------------------------------------------------------------------------
@@ -402,7 +409,8 @@ def _about(message: Message) -> list[str]:
         "encoding",
         content.segments.encoding,
     ]
-    for name, value in (("campaign", content.campaign), ("ref", content.ref)):
-        if value:
-            facts += (name, value)
+    if content.campaign:
+        facts += ("campaign", content.campaign)
+    if content.ref:
+        facts += ("ref", content.ref)
     return facts

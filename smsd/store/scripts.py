@@ -1,6 +1,6 @@
 """The Lua scripts. Rule: sent once, called by SHA, and sent again to a server that forgot.
 
-Calls of one script share one EVALSHA: each is a JSON object in its arguments, which costs a
+Calls of one script share one EVALSHA: they are a JSON array in its arguments, which costs a
 fraction of as many commands, and Redis parses it on its own core.
 """
 
@@ -62,7 +62,7 @@ async def _evaluate(
     client: Redis, common: Common, script: str, calls: list[Call]
 ) -> Sequence[object]:
     keys: list[bytes | str] = [*common.keys, *(key for call in calls for key in call.keys)]
-    words = ("EVALSHA", sha(script), len(keys), *keys, *common.args, *map(_packed, calls))
+    words = ("EVALSHA", sha(script), len(keys), *keys, *common.args, _packed(calls))
     try:
         replies = await command(client, words)
     except NoScriptError:
@@ -71,8 +71,9 @@ async def _evaluate(
     return cast("Sequence[object]", replies)
 
 
-def _packed(call: Call) -> bytes:
-    words = (len(call.keys), call.request)
+def _packed(calls: list[Call]) -> bytes:
+    """Of each call how many keys are its own, and its request."""
+    words = [(len(call.keys), call.request) for call in calls]
     try:
         return orjson.dumps(words)
     except TypeError:  # a provider's JSON said half a surrogate pair; the rest of it must not fail

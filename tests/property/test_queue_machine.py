@@ -317,7 +317,7 @@ class QueueMachine(RuleBasedStateMachine):
         daemon, name = self.daemons[by], hand.entry.name
         self.wall.advance(0.001)
         attempt = daemon.store.attempt(hand.message.attempts + 1)
-        begun = await daemon.store.queue.begin(hand.entry, attempt, hand.message.recipient)
+        begun = await daemon.store.begin(hand.entry, attempt, hand.message.recipient)
         assert begun == self._may_begin(by, hand)
         if begun == "begun":
             hand.attempt, self.marks[name] = attempt, attempt.mark

@@ -16,7 +16,7 @@ from smsd.store.arrivals import Arrivals
 from smsd.store.connection import Availability, connect
 from smsd.store.keys import GROUP, Keys
 from smsd.store.lease import Lease
-from smsd.store.queue import Append, Attempt, Entry, Queue
+from smsd.store.queue import Append, Attempt, Begun, Entry, Queue
 from smsd.store.scripts import Call
 from smsd.store.server import Server, text
 from smsd.store.status import Status
@@ -136,8 +136,13 @@ class Store:
     async def begin_next(self) -> tuple[Entry, Attempt, Message]:
         entry, message = await self.claim_one()
         attempt = self.attempt(message.attempts + 1)
-        assert await self.queue.begin(entry, attempt, message.recipient) == "begun"
+        assert await self.begin(entry, attempt, message.recipient) == "begun"
         return entry, attempt, message
+
+    async def begin(self, entry: Entry, attempt: Attempt, recipient: str) -> Begun:
+        """Mark one entry in flight."""
+        [begun] = await self.queue.begin([(entry, attempt, recipient)])
+        return begun
 
     def attempt(self, number: int = 1) -> Attempt:
         return Attempt(number, self.wall(), self.owner)

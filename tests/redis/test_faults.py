@@ -179,7 +179,7 @@ async def test_scripts_are_sent_again_to_a_server_that_forgot_them(
     entry, message = await store.claim_one()
     await forget()
     attempt = store.attempt()
-    assert await store.queue.begin(entry, attempt, message.recipient) == "begun"
+    assert await store.begin(entry, attempt, message.recipient) == "begun"
     await forget()
     assert await store.queue.ack(entry, attempt, message, "p")
     await forget()
@@ -303,7 +303,7 @@ async def test_everything_but_intake_works_while_redis_is_full(
     lives: list[Life] = []
     for entry in entries:
         message = parse_entry(entry, LIMITS, wall())
-        assert await queue.begin(entry, store.attempt(), message.recipient) == "begun"
+        assert await store.begin(entry, store.attempt(), message.recipient) == "begun"
         lives.append((entry, store.attempt(), message))
     assert len(lives) == 13
     assert await queue.ack(*lives[0], "p")
@@ -351,7 +351,7 @@ async def test_a_replica_is_away_and_insisting_comes_back_with_it(
                 await operation
             assert is_away(caught.value)
         ack = asyncio.create_task(store.queue.ack(*life, "p"))
-        begin = asyncio.create_task(store.queue.begin(entry, store.attempt(), ALICE))
+        begin = asyncio.create_task(store.begin(entry, store.attempt(), ALICE))
         await until(lambda: not store.availability.up, "it is noticed")
         assert "ReadOnlyError" in store.availability.reason
         assert not ack.done()
@@ -501,7 +501,7 @@ async def test_insisting_waits_for_a_killed_server_and_then_answers(
         queue.bury(*lives[2], reason="rejected"),
         queue.expire(*lives[3]),
         queue.release(lives[4][0].name, lives[4][1]),
-        queue.begin(entry, store.attempt(), message.recipient),
+        store.begin(entry, store.attempt(), message.recipient),
     )
     await until(lambda: not store.availability.up, "it is noticed")
     await asyncio.sleep(0.2)
@@ -637,7 +637,7 @@ async def test_a_begin_whose_reply_was_lost_is_begun(wired: Store, proxy: Proxy)
     await wired.append()
     entry, message = await wired.claim_one()
     proxy.lose_reply(sha("begin"), times=2)
-    begun = await soon(wired.queue.begin(entry, wired.attempt(), message.recipient))
+    begun = await soon(wired.begin(entry, wired.attempt(), message.recipient))
     assert proxy.lost == 2
     assert begun == "begun"
     assert await wired.queue.journal() == {entry.name: wired.attempt()}

@@ -138,7 +138,7 @@ async def test_an_opt_out_learnt_by_asking_is_kept(store: Store) -> None:
         await settled(store)
     await store.append(ALICE)
     entry, message = await store.claim_one()
-    assert await store.queue.begin(entry, store.attempt(), message.recipient) == "suppressed"
+    assert await store.begin(entry, store.attempt(), message.recipient) == "suppressed"
 
 
 async def test_while_it_is_asked_about_it_is_neither_sent_nor_asked_about_again(

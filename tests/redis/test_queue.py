@@ -254,32 +254,32 @@ async def test_begin_marks_an_entry_in_flight(store: Store) -> None:
 
 async def test_begin_again_with_the_same_mark_is_begun(store: Store) -> None:
     entry, attempt, message = await store.sending()
-    assert await store.queue.begin(entry, attempt, message.recipient) == "begun"
+    assert await store.begin(entry, attempt, message.recipient) == "begun"
 
 
 async def test_begin_without_the_lease_is_fenced(store: Store, open_store: OpenStore) -> None:
     await store.append()
     entry, message = await store.claim_one()
     other = open_store("b")
-    assert await other.queue.begin(entry, other.attempt(), message.recipient) == "fenced"
+    assert await other.begin(entry, other.attempt(), message.recipient) == "fenced"
     await store.client.delete(store.keys.lease)
-    assert await store.queue.begin(entry, store.attempt(), message.recipient) == "fenced"
+    assert await store.begin(entry, store.attempt(), message.recipient) == "fenced"
     assert await store.queue.journal() == {}
 
 
 async def test_begin_beside_another_attempt_is_refused(store: Store, open_store: OpenStore) -> None:
     entry, attempt, message = await store.sending()
     second = attempt._replace(number=2)
-    assert await store.queue.begin(entry, second, message.recipient) == "marked"
+    assert await store.begin(entry, second, message.recipient) == "marked"
     other = await open_store("b").lead()
-    assert await other.queue.begin(entry, other.attempt(), message.recipient) == "marked"
+    assert await other.begin(entry, other.attempt(), message.recipient) == "marked"
     assert await store.queue.journal() == {entry.name: attempt}
 
 
 async def test_begin_of_what_is_settled_is_refused(store: Store) -> None:
     entry, attempt, message = await store.sending()
     await store.queue.ack(entry, attempt, message, "p")
-    assert await store.queue.begin(entry, attempt, message.recipient) == "gone"
+    assert await store.begin(entry, attempt, message.recipient) == "gone"
     assert await store.queue.journal() == {}
 
 
@@ -287,7 +287,7 @@ async def test_begin_for_a_number_that_opted_out_is_refused(store: Store) -> Non
     await store.client.sadd(store.keys.optouts, ALICE)
     await store.append()
     entry, message = await store.claim_one()
-    assert await store.queue.begin(entry, store.attempt(), ALICE) == "suppressed"
+    assert await store.begin(entry, store.attempt(), ALICE) == "suppressed"
     assert await store.queue.suppress(entry, message)
     assert await store.queue.journal() == {}
 
@@ -371,7 +371,7 @@ async def test_release_undoes_a_mark_and_leaves_the_entry_claimed(store: Store) 
     await store.queue.release(entry.name, attempt)
     assert await store.queue.journal() == {}
     assert await store.queue.pending() == [entry.name]
-    assert await store.queue.begin(entry, attempt._replace(number=2), message.recipient) == "begun"
+    assert await store.begin(entry, attempt._replace(number=2), message.recipient) == "begun"
 
 
 async def test_a_settlement_of_what_is_settled_says_so(store: Store) -> None:
@@ -422,7 +422,7 @@ async def test_an_ack_is_a_fact_and_holds_against_a_foreign_mark(
     other = await open_store("b").lead()
     await store.queue.release(entry.name, attempt)  # as if recovered
     theirs = other.attempt()
-    assert await other.queue.begin(entry, theirs, message.recipient) == "begun"
+    assert await other.begin(entry, theirs, message.recipient) == "begun"
     assert await store.queue.ack(entry, attempt, message, "p")
     assert await store.queue.journal() == {entry.name: theirs}  # theirs to undo
     assert not await other.queue.ack(entry, theirs, message, "q")
@@ -570,7 +570,7 @@ async def test_a_claimed_text_can_be_cancelled_and_then_is_not_begun(store: Stor
     [id_] = await store.append()
     entry, message = await store.claim_one()
     assert await store.queue.cancel(id_) == "cancelled"
-    assert await store.queue.begin(entry, store.attempt(), message.recipient) == "gone"
+    assert await store.begin(entry, store.attempt(), message.recipient) == "gone"
     assert await store.queue.pending() == []
 
 
@@ -775,7 +775,7 @@ async def _claim(store: Store) -> Operation:
 async def _begin(store: Store) -> Operation:
     await store.append()
     entry, message = await store.claim_one()
-    return lambda: store.queue.begin(entry, store.attempt(), message.recipient)
+    return lambda: store.begin(entry, store.attempt(), message.recipient)
 
 
 async def _release(store: Store) -> Operation:

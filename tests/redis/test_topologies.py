@@ -296,9 +296,7 @@ async def test_without_its_replica_nothing_is_promised_and_nothing_permitted(
                 with pytest.raises(TooFewReplicas):
                     await store.append()
             assert await store.length() == 3
-            beginning = asyncio.create_task(
-                store.queue.begin(entry, store.attempt(), message.recipient)
-            )
+            beginning = asyncio.create_task(store.begin(entry, store.attempt(), message.recipient))
             await asyncio.wait([beginning], timeout=1.0)
             assert not beginning.done()
             assert await store.queue.journal() == {}  # a stop now leaves nothing in doubt
@@ -324,9 +322,7 @@ async def test_a_begin_that_the_replica_did_not_hear_of_in_time_is_undone(
         entry, message = await store.claim_one()
         pair.replica.send_signal(signal.SIGSTOP)
         try:
-            beginning = asyncio.create_task(
-                store.queue.begin(entry, store.attempt(), message.recipient)
-            )
+            beginning = asyncio.create_task(store.begin(entry, store.attempt(), message.recipient))
             await until(lambda: not store.server._acked, "the replica is missed")
             await asyncio.wait([beginning], timeout=0.5)
             assert not beginning.done()
@@ -690,10 +686,10 @@ class Load:
     async def _deliver(self, entry: Entry) -> None:
         store, id_ = self.opened.store, entry.first_message_id
         attempt = store.attempt()
-        begun = await store.queue.begin(entry, attempt, ALICE)
+        begun = await store.begin(entry, attempt, ALICE)
         if begun == "fenced":  # the lease was lost with the master
             await store.lead()
-            begun = await store.queue.begin(entry, attempt, ALICE)
+            begun = await store.begin(entry, attempt, ALICE)
         if begun != "begun":
             return
         self.sent_twice |= {id_} & self.sent
