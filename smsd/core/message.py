@@ -194,15 +194,7 @@ def to_fields(content: Content, *, with_priority: bool = False) -> list[str]:
 
 def from_fields(raw: Sequence[bytes], default_id: str, limits: Limits, now_ms: int) -> Message:
     """A stream entry's flat fields as a message. Raises `FieldError`."""
-    fields: dict[str, str] = {}
-    for name_octets, value in zip(raw[::2], raw[1::2], strict=True):
-        name = name_octets.decode("utf-8", "backslashreplace")
-        if name in fields:
-            raise FieldError(name, "is given twice")
-        try:
-            fields[name] = value.decode()
-        except UnicodeDecodeError:
-            raise FieldError(name, "is not valid UTF-8") from None
+    fields = _decoded(raw)
     message_id = fields.pop("id", default_id)
     if not _ID.fullmatch(message_id):
         raise FieldError("id", "must be 1 to 64 letters, digits, - or _")
@@ -211,6 +203,21 @@ def from_fields(raw: Sequence[bytes], default_id: str, limits: Limits, now_ms: i
         raise FieldError("attempts", "must be a whole number")
     recipient = parse_recipient(fields.pop("to", None))
     return Message(message_id, recipient, parse(fields, limits, now_ms), int(attempts))
+
+
+def _decoded(raw: Sequence[bytes]) -> dict[str, str]:
+    words: list[str] = []
+    try:
+        words.extend(map(bytes.decode, raw))
+    except UnicodeDecodeError:
+        name = raw[len(words) // 2 * 2]  # of the field whose name or value was next
+        raise FieldError(name.decode("utf-8", "backslashreplace"), "is not valid UTF-8") from None
+    names = words[::2]
+    fields = dict(zip(names, words[1::2], strict=True))
+    if len(fields) < len(names):
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise FieldError(twice, "is given twice")
+    return fields
 
 
 def _rfc3339(unix_ms: int) -> str:

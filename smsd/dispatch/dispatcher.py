@@ -7,9 +7,9 @@ full rate.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from smsd.core.message import Message
 from smsd.core.outcome import (
@@ -89,7 +89,8 @@ class Dispatcher:
         self._chance = chance
         self._metrics = metrics
         self._doubt = doubt
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._deliveries: dict[str, asyncio.Task[None]] = {}  # by entry
+        self._marking: asyncio.Task[None] | None = None
         self._draining = False
 
     async def run(self) -> None:
@@ -103,7 +104,8 @@ class Dispatcher:
                     self._hold.void()
                 raise
             # Shielded: who cancels us must not leave marks behind that nobody knows of.
-            await asyncio.shield(self._spawn(self._mark(due)))
+            self._marking = asyncio.create_task(self._mark(due))
+            await asyncio.shield(self._marking)
 
     async def drain(self, seconds: float) -> bool:
         """Start nothing more and wait for what is under way; whether all of it was settled."""
@@ -111,24 +113,29 @@ class Dispatcher:
         self._doubt.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self._tasks:
-                    await asyncio.wait(self._tasks)
-        for task in self._tasks:
+                while under_way := self._under_way():
+                    await asyncio.wait(under_way)
+        unfinished = self._under_way()
+        for task in unfinished:
             task.cancel()  # its mark stays: it is in doubt, and recovery finds it
-        return not self._tasks
+        return not unfinished
+
+    def _under_way(self) -> list["asyncio.Task[None]"]:
+        marking = [self._marking] if self._marking and not self._marking.done() else []
+        return [*marking, *self._deliveries.values()]
 
     # -- before the slot ------------------------------------------------------------------------
 
     async def _due(self, *, most: int, probe: bool) -> list[Delivery]:
         """Messages whose time to be prepared has come, and for which there is room in flight."""
-        await self._pace.near()
+        segments = await self._pace.near()
         due = [await self._next(probe=probe)]
-        while len(due) < most and self._is_another_due():
+        for _ in range(min(most - 1, len(self._window))):
+            segments -= due[-1].slot.segments
+            if segments <= 0 or self._free.locked():
+                break
             due.append(await self._next(probe=probe))
         return due
-
-    def _is_another_due(self) -> bool:
-        return len(self._window) > 0 and not self._free.locked() and self._pace.is_near()
 
     async def _next(self, *, probe: bool) -> Delivery:
         await self._free.acquire()
@@ -152,9 +159,8 @@ class Dispatcher:
                 self._end(one)
         else:
             for one, word in zip(due, begun, strict=True):
-                self._spawn(self._deliver(one, word))
-        finally:
-            self._leave()
+                delivery = asyncio.create_task(self._deliver(one, word))
+                self._deliveries[one.entry.name] = delivery
 
     async def _begin(self, due: Sequence[Delivery]) -> list[str]:
         """For each `begun`, or a word for why it is not to be sent."""
@@ -178,8 +184,9 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - logged
             self._broke(one, error)
         finally:
+            # (A callback would cost another turn of the loop.)
+            del self._deliveries[one.entry.name]
             self._end(one)
-            self._leave()
 
     async def _send(self, one: Delivery) -> None:
         try:
@@ -265,17 +272,6 @@ class Dispatcher:
     def _end(self, one: Delivery) -> None:
         one.slot.close()
         self._free.release()
-
-    # -- tasks ------------------------------------------------------------------------------------
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        return task
-
-    def _leave(self) -> None:
-        """The last act of every task. (A callback would cost another turn of the loop.)"""
-        self._tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     # -- judging ----------------------------------------------------------------------------------
 

@@ -63,14 +63,15 @@ class Pace:
             slot.expected = False
             self._expected -= slot.segments
 
-    async def near(self) -> None:
-        """Return when it is time to prepare the next message."""
+    async def near(self) -> int:
+        """Return when it is time to prepare the next message; for how many segments it is."""
         while (wait := self._until_preparation()) > 0:  # noqa: ASYNC110 - it waits for a time
             await asyncio.sleep(min(wait, LONGEST_SLEEP) / SECOND)
+        return min(1 + -wait // self.pacer.gap(), self._crowd() - self._slots)
 
-    def is_near(self) -> bool:
-        """Whether it is time to prepare the next message."""
-        return self._until_preparation() <= 0
+    def _crowd(self) -> int:
+        """How many slots may be out at once."""
+        return max(SMALLEST_CROWD, (LONGEST_WAY + 2 * LEAD) // self.pacer.gap())
 
     def _until_preparation(self) -> int:
         now, gap = self._clock(), self.pacer.gap()
@@ -81,7 +82,7 @@ class Pace:
             late = self._approaching.popleft()
             if not late.at_door:
                 self.unexpect(late)
-        if self._slots >= max(SMALLEST_CROWD, (LONGEST_WAY + 2 * LEAD) // gap):
+        if self._slots >= self._crowd():
             return gap
         due = self.pacer.due(1, now) + self._expected * gap
         return min(due - LEAD - self._way - now, gap)

@@ -2,23 +2,21 @@
 
 from smsd.core.message import Message
 from smsd.core.outcome import Ack, Bury, Defer
-from smsd.store.queue import Attempt, Entry, Queue
+from smsd.store.queue import Attempt, Entry, Queue, Settlement
 
 
-async def settle(
+def settle(
     queue: Queue, verdict: Ack | Defer | Bury, entry: Entry, attempt: Attempt, message: Message
-) -> bool:
-    """Do what the verdict says. False: the entry had been settled before."""
+) -> Settlement:
+    """Do what the verdict says."""
     match verdict:
         case Ack(provider_id):
-            return await queue.ack(entry, attempt, message, provider_id)
+            return queue.ack(entry, attempt, message, provider_id)
         case Defer(until, why, spent):
             attempts = attempt.number if spent else message.attempts
-            return await queue.defer(
-                entry, attempt, message, until=until, attempts=attempts, why=why
-            )
+            return queue.defer(entry, attempt, message, until=until, attempts=attempts, why=why)
         case Bury(reason, code, detail, suppress):
-            return await queue.bury(
+            return queue.bury(
                 entry,
                 attempt,
                 message,

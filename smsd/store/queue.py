@@ -9,7 +9,7 @@ same name (`lua/`), safe to repeat when its reply was lost.
 import asyncio
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Literal, NamedTuple, cast
 
 from smsd.core.message import Content, Message, to_fields
@@ -21,6 +21,7 @@ from smsd.store.server import Server, text
 Lane = Literal["h", "n"]  # the stream an entry is in: high priority or normal
 Begun = Literal["begun", "fenced", "marked", "gone", "suppressed"]
 _ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
+Settlement = Coroutine[None, None, bool]  # to be awaited: False if it had been settled before
 LARGEST_ENTRY = 65_536  # octets of an entry that is read at all
 # What a caller waits for an append at most: in line, then with its group; and for how long of that
 # an absent Redis is asked again.
@@ -204,31 +205,31 @@ class Queue:
         """Undo a mark: nothing was sent, or there is no such entry."""
         await self._settlements(Call("release", {"name": name, "mark": attempt.mark}))
 
-    # -- settlements: each is False if the entry had been settled before --------------------------
+    # -- settlements ----------------------------------------------------------------------------
 
-    async def ack(self, entry: Entry, attempt: Attempt, message: Message, provider_id: str) -> bool:
+    def ack(self, entry: Entry, attempt: Attempt, message: Message, provider_id: str) -> Settlement:
         """The provider took it: a fact, whoever holds the lease by now."""
         facts = ["provider_id", provider_id, "attempts", str(attempt.number)]
-        return await self._finish(entry, attempt, message, "sent", facts)
+        return self._finish(entry, attempt, message, "sent", facts)
 
-    async def expire(self, entry: Entry, attempt: Attempt | None, message: Message) -> bool:
+    def expire(self, entry: Entry, attempt: Attempt | None, message: Message) -> Settlement:
         """`expires_at` has passed before it could be sent."""
-        return await self._finish(entry, attempt, message, "expired", [])
+        return self._finish(entry, attempt, message, "expired", [])
 
-    async def suppress(self, entry: Entry, message: Message) -> bool:
+    def suppress(self, entry: Entry, message: Message) -> Settlement:
         """The recipient has opted out."""
-        return await self._finish(entry, None, message, "suppressed", [])
+        return self._finish(entry, None, message, "suppressed", [])
 
-    async def _finish(
+    def _finish(
         self,
         entry: Entry,
         attempt: Attempt | None,
         message: Message,
         state: Literal["sent", "expired", "suppressed"],
         facts: list[str],
-    ) -> bool:
+    ) -> Settlement:
         line = self._line(attempt if state == "sent" else None, state)
-        return await self._settle(
+        return self._settle(
             "finish",
             entry,
             attempt,
@@ -236,7 +237,7 @@ class Queue:
             {"state": state, "line": line, "facts": _about(message) + facts},
         )
 
-    async def defer(
+    def defer(
         self,
         entry: Entry,
         attempt: Attempt | None,
@@ -245,7 +246,7 @@ class Queue:
         until: int,
         attempts: int,
         why: str,
-    ) -> bool:
+    ) -> Settlement:
         """Out of the stream until `until` (Unix ms), with `attempts` spent.
 
         Without an `attempt` it has never been in line: its `send_at` lies ahead.
@@ -260,9 +261,9 @@ class Queue:
         }
         if attempt:
             request["attempts"] = attempts
-        return await self._settle("defer", entry, attempt, message.id, request)
+        return self._settle("defer", entry, attempt, message.id, request)
 
-    async def bury(
+    def bury(
         self,
         entry: Entry,
         attempt: Attempt | None,
@@ -272,7 +273,7 @@ class Queue:
         code: str = "",
         detail: str = "",
         suppress: bool = False,
-    ) -> bool:
+    ) -> Settlement:
         """Set aside as a dead letter. `message` is None for an entry that cannot be parsed."""
         request: dict[str, object] = {
             "reason": reason,
@@ -285,7 +286,7 @@ class Queue:
         if message and suppress:
             request["suppress"] = message.recipient
         message_id = message.id if message else entry.message_id
-        return await self._settle("bury", entry, attempt, message_id, request)
+        return self._settle("bury", entry, attempt, message_id, request)
 
     async def _settle(
         self,
@@ -298,7 +299,7 @@ class Queue:
         request["name"] = entry.name
         request["mark"] = attempt.mark if attempt else ""
         request["id"] = message_id
-        call = Call(script, request, [self._server.keys.message(message_id)])
+        call = Call(script, request, (self._server.keys.message(message_id),))
         return await self._settlements(call) == b"settled"
 
     def _line(self, attempt: Attempt | None, state: str, *details: str) -> str:

@@ -68,9 +68,11 @@ class Witness:
         if calls[0].script == "append":  # they come by themselves
             self._appended(calls, replies)
             return
-        for call, reply in zip(calls, replies, strict=True):
-            if call.script in SETTLEMENTS and _is_fact(call, reply):
-                self._settled.append(call)
+        self._settled.extend(
+            call
+            for call, reply in zip(calls, replies, strict=True)
+            if call.script in SETTLEMENTS and _is_fact(call, reply)
+        )
 
     def _appended(self, calls: Sequence[Call], replies: Sequence[object]) -> None:
         queued = [

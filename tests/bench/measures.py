@@ -25,6 +25,7 @@ from tests.bench.stage import (
 from tests.support.processes import SECOND, Daemon, Recorder, eventually, instants, worst_window
 
 RATE = 45
+UNLIMITED = "[rate]\nsegments_per_second = 100000\n[provider]\nmax_in_flight = 1024\n"
 
 
 def pace(directory: Path, seconds: int, posts: int | None, name: str) -> list[Row]:
@@ -107,11 +108,11 @@ def drain(directory: Path, texts: int = 120_000) -> list[Row]:
         fill(server, texts)
         bare = asyncio.run(_bare_loop(server.url, texts))
         fill(server, texts)
-        settings = f'{QUIET}[redis]\nurl = "{server.url}"\n[rate]\nsegments_per_second = 100000\n'
+        settings = f'{QUIET}{UNLIMITED}[redis]\nurl = "{server.url}"\n'
         with daemon(directory / "smsd", settings, null=True), server.client() as client:
             ours = _drained(lambda: length(client), texts)
     return [
-        ("drain, null provider", f"{ours:,.0f}/s", "limit lifted, appendfsync everysec"),
+        ("drain, null provider", f"{ours:,.0f}/s", "limits lifted, appendfsync everysec"),
         ("drain: reference", f"{bare:,.0f}/s", "XREADGROUP 100, XACK + XDEL"),
         ("drain: ratio", f"{ours / bare:.2f}", "at least 0.2"),
     ]

@@ -1,8 +1,14 @@
 
+-- One that fails must not undo what the others did, nor keep it from being written.
+local function failure(reason) return type(reason) == 'table' and reason or redis.error_reply(reason) end
+
 local replies, key_at = {}, 11
 for i, call in ipairs(cjson.decode(ARGV[5])) do
-  local count, request = unpack(call)
-  replies[i] = run(request, {unpack(KEYS, key_at + 1, key_at + count)})
-  key_at = key_at + count
+  local many, request = unpack(call)
+  local done, reply = pcall(run, request, {unpack(KEYS, key_at + 1, key_at + many)})
+  if not done then reply = failure(reply) end
+  replies[i] = reply
+  key_at = key_at + many
 end
+write_together()
 return replies

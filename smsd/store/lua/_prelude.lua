@@ -75,6 +75,20 @@ local function is_foreign(name, mark)
   return found and found ~= mark
 end
 
+-- What the requests of a group write together, when all have run: one command instead of one each.
+local marked, acked, unmarked, counted = {}, {[QUEUE] = {}, [HIGH] = {}}, {}, {}
+
+local function count(what) counted[what] = (counted[what] or 0) + 1 end
+
+local function write_together()
+  if #marked > 0 then redis.call('HSET', INFLIGHT, unpack(marked)) end
+  for stream, ids in pairs(acked) do
+    if #ids > 0 then redis.call('XACK', stream, GROUP, unpack(ids)) end
+  end
+  if #unmarked > 0 then redis.call('HDEL', INFLIGHT, unpack(unmarked)) end
+  for what, times in pairs(counted) do redis.call('HINCRBY', COUNTERS, what, times) end
+end
+
 -- Take an entry out of its stream. Returns 'settled', or why not:
 -- 'gone' (settled before) or 'marked' (another daemon's attempt is under way).
 -- `fact`: the provider took it; that holds whoever set the mark.
@@ -82,8 +96,8 @@ local function settle(name, mark, fact)
   local stream, id = stream_of(name)
   local foreign = is_foreign(name, mark)
   if foreign and not fact then return 'marked' end
-  redis.call('XACK', stream, GROUP, id)
-  if not foreign then redis.call('HDEL', INFLIGHT, name) end
+  table.insert(acked[stream], id)
+  if not foreign then table.insert(unmarked, name) end
   return redis.call('XDEL', stream, id) == 1 and 'settled' or 'gone'
 end
 

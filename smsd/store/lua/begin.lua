@@ -1,6 +1,7 @@
 -- begin: mark an entry in flight, if this daemon may send it.
 -- Returns 'begun', or why not: 'fenced' 'marked' 'gone' 'suppressed'.
 local held = redis.call('GET', LEASE) == OWNER
+local anybody_opted_out = redis.call('EXISTS', OPTOUTS) == 1
 open_the_door()
 
 local function run(request)
@@ -10,7 +11,7 @@ local function run(request)
   if not held then return 'fenced' end
   if found then return 'marked' end
   if not entry_of(stream_of(name)) then return 'gone' end
-  if redis.call('SISMEMBER', OPTOUTS, request.recipient) == 1 then return 'suppressed' end
-  redis.call('HSET', INFLIGHT, name, mark)
+  if anybody_opted_out and redis.call('SISMEMBER', OPTOUTS, request.recipient) == 1 then return 'suppressed' end
+  append_all(marked, {name, mark})
   return 'begun'
 end

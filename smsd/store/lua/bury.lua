@@ -12,7 +12,7 @@ local function run(request, keys)
   open_the_door()
   local letter = redis.call('XADD', DEAD, '*', unpack(append_all(without(fields, taken), ours)))
   settle(request.name, request.mark, false)
-  redis.call('HINCRBY', COUNTERS, 'buried', 1)
+  count('buried')
   if request.suppress then redis.call('SADD', OPTOUTS, request.suppress) end
   local why = {
     'letter', letter, 'reason', request.reason, 'code', request.code, 'detail', request.detail,

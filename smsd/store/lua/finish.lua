@@ -10,7 +10,7 @@ local function run(request, keys)
   local sent = request.state == 'sent'
   local how = settle(request.name, request.mark, sent)
   if how ~= 'settled' and not (sent and void_letter(status)) then return how end
-  redis.call('HINCRBY', COUNTERS, request.state, 1)
+  count(request.state)
   tell(status, request.id, request.state, request.line, '', request.facts)
   redis.call('PEXPIRE', status, KEEP_STATUS)
   return 'settled'
