@@ -1,6 +1,5 @@
 """`smsd send`. Rule: what POST /send would refuse is refused here, in the same words."""
 
-import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,15 +46,7 @@ def _request(store: Store, recipients: Sequence[str], fields: dict[str, object])
     if len(numbers) > settings.http.max_recipients:
         raise FieldError("to", f"must name 1 to {settings.http.max_recipients} numbers")
     limits = Limits(settings.message.max_segments, settings.message.default_from)
-    content = parse(fields, limits, now_ms)
-    if content.expires_at is not None and content.expires_at <= now_ms:
-        raise FieldError("expires_at", "has passed already")
-    later = content.send_at is not None and content.send_at > now_ms
-    return Append(
-        content,
-        numbers,
-        scheduled_ids=[f"s{secrets.token_hex(12)}" for _ in numbers] if later else (),
-    )
+    return Append.of(parse(fields, limits, now_ms), numbers, now_ms)
 
 
 def _stdin() -> str:

@@ -20,7 +20,7 @@ _WRITTEN = re.compile(r"\+[0-9][0-9 .()\-]*")
 _E164 = re.compile(r"\+[0-9]{6,15}")
 
 
-@lru_cache(maxsize=65_536)  # a campaign is read once, but its recipients come back
+@lru_cache(maxsize=4096)  # a number is read at intake and, soon after, at its claim
 def parse(raw: str) -> str:
     """`raw` in E.164. Raises `ValueError`, whose message repeats nothing but a country code."""
     if len(raw) > LONGEST_RAW:

@@ -9,10 +9,11 @@ same name (`lua/`), safe to repeat when its reply was lost.
 import asyncio
 import itertools
 import re
+import secrets
 from collections.abc import Coroutine, Sequence
 from typing import Literal, NamedTuple, cast
 
-from smsd.core.message import Content, Message, to_fields
+from smsd.core.message import Content, FieldError, Message, to_fields
 from smsd.store.commit import GroupCommit
 from smsd.store.keys import GROUP
 from smsd.store.scripts import Call
@@ -37,6 +38,15 @@ class Append(NamedTuple):
     idempotency_key: str = ""  # digest of the caller's key; "" for none
     fingerprint: str = ""  # digest of the request's body
     answer: bytes = b""  # what to answer a repetition, but for the ids
+
+    @classmethod
+    def of(cls, content: Content, recipients: Sequence[str], now_ms: int) -> "Append":
+        """Texts for now, or for their `send_at`. Raises `FieldError` if they have expired."""
+        if content.expires_at is not None and content.expires_at <= now_ms:
+            raise FieldError("expires_at", "has passed already")
+        if content.send_at is None or content.send_at <= now_ms:
+            return cls(content, recipients)
+        return cls(content, recipients, [f"s{secrets.token_hex(12)}" for _ in recipients])
 
 
 class Appended(NamedTuple):

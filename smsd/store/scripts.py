@@ -41,21 +41,12 @@ async def run(client: Redis, common: Common, calls: Sequence[Call]) -> list[obje
     """
     replies: list[object] = []
     for script, group in groupby(calls, key=lambda call: call.script):
-        replies += await _run_group(client, common, script, list(group))
+        together = list(group)
+        try:
+            replies += await _evaluate(client, common, script, together)
+        except ResponseError as error:  # of the script as a whole
+            replies += [error] * len(together)
     return replies
-
-
-async def _run_group(
-    client: Redis, common: Common, script: str, calls: list[Call]
-) -> Sequence[object]:
-    try:
-        return await _evaluate(client, common, script, calls)
-    except ResponseError as error:
-        if len(calls) == 1:
-            return [error]
-    # One of them is at fault. Each is safe to run again, so let each meet its own fate.
-    alone = [await _run_group(client, common, script, [call]) for call in calls]
-    return [reply for [reply] in alone]
 
 
 async def _evaluate(

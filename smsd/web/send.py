@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import re
-import secrets
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -66,20 +65,13 @@ class Send:
         fields = read_object(body, most_values=MOST_VALUES + self._limits.max_recipients)
         recipients, duplicates = self._recipients(fields.pop("to", None))
         content = parse(fields, self._limits.text, now_ms)
-        if content.expires_at is not None and content.expires_at <= now_ms:
-            raise FieldError("expires_at", "has passed already")
-        later = content.send_at is not None and content.send_at > now_ms
         about = _about(content, len(recipients), duplicates)
-        appended = await self._append(
-            Append(
-                content,
-                recipients,
-                scheduled_ids=[f"s{secrets.token_hex(12)}" for _ in recipients] if later else (),
-                idempotency_key=key,
-                fingerprint=fingerprint,
-                answer=orjson.dumps(about) if key else b"",
+        texts = Append.of(content, recipients, now_ms)
+        if key:
+            texts = texts._replace(
+                idempotency_key=key, fingerprint=fingerprint, answer=orjson.dumps(about)
             )
-        )
+        appended = await self._append(texts)
         return _answer(appended, about)
 
     async def _answer_again(self, key: str, fingerprint: str) -> web.Response | None:

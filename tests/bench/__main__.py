@@ -28,6 +28,7 @@ def main() -> None:
         "drain": measures.drain,
         "drain-http": measures.drain_over_http,
         "footprint": measures.footprint,
+        "takeover": measures.takeover,
     }
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.machine()}")
     for name, measure in runs.items():

@@ -1,6 +1,7 @@
 """The measures, each a few lines that read top to bottom; `rows` of what was found."""
 
 import asyncio
+import signal
 import time
 from pathlib import Path
 from typing import cast
@@ -192,3 +193,43 @@ def _start(directory: Path, settings: str, name: str, server: object) -> list[Ro
         (f"start to first submission, {name}", f"{took:.2f} s", "1.2 s of it silence: full bucket"),
         (f"resident memory, {name}", f"{resident:.0f} MB", "the daemon alone"),
     ]
+
+
+def takeover(directory: Path) -> list[Row]:
+    """From the end of the daemon that dispatches until its standby does, with texts waiting."""
+    rows: list[Row] = []
+    with redis_server(directory / "redis", "everysec") as server:
+        fill(server, 10_000)
+        for name, number, how in (
+            ("SIGTERM", signal.SIGTERM, "it hands over; asked: under 1 s"),
+            ("SIGKILL", signal.SIGKILL, "seen to be dead; asked: the lease's life and 1 s"),
+            ("a silence", signal.SIGSTOP, "as of another machine: the lease of 10 s runs out"),
+        ):
+            lease, first = _taken_over(directory / name, server.url, number)
+            rows.append((f"takeover after {name}: lease", f"{lease:.2f} s", how))
+            rows.append(
+                (f"takeover after {name}: first text", f"{first:.2f} s", "1.2 s of silence")
+            )
+    return rows
+
+
+def _taken_over(directory: Path, url: str, number: signal.Signals) -> tuple[float, float]:
+    settings = f'[redis]\nurl = "{url}"\n'
+    active, standby = Daemon(directory / "a", settings), Daemon(directory / "b", settings)
+    try:
+        active.start()
+        eventually(lambda: " sent id=" in active.log, 30)
+        standby.start()
+        time.sleep(2)
+        assert "ours=true" not in standby.log
+        active.signal(number)
+        began = time.monotonic()
+        if number == signal.SIGKILL:
+            active.wait()  # as systemd does; until then the process is still there
+        eventually(lambda: "ours=true" in standby.log, 30)
+        lease = time.monotonic() - began
+        eventually(lambda: " sent id=" in standby.log, 30)
+        return lease, time.monotonic() - began
+    finally:
+        active.kill()
+        standby.kill()

@@ -30,8 +30,14 @@ def commit_over(
     *,
     most_together: int = 10,
     most_waiting: int = 1000,
+    longest_wait_s: float = SOON_S,
 ) -> GroupCommit[int, int]:
-    return GroupCommit(execute, most_together=most_together, most_waiting=most_waiting)
+    return GroupCommit(
+        execute,
+        most_together=most_together,
+        most_waiting=most_waiting,
+        longest_wait_s=longest_wait_s,
+    )
 
 
 async def soon(*calls: Awaitable[int]) -> list[int | BaseException]:
@@ -94,6 +100,31 @@ async def test_no_more_wait_than_may_and_who_is_refused_disturbs_nobody() -> Non
     execute.door.set()
     assert await soon(first, *waiting) == [0, 2, 4, 6, 8]
     assert await commit(6) == 12  # there is room again
+
+
+async def test_who_has_waited_too_long_in_line_is_refused_and_not_carried_out() -> None:
+    execute = Executor()
+    execute.door.clear()
+    commit = commit_over(execute, longest_wait_s=0.05)
+    first = asyncio.create_task(commit(0))
+    await turn()
+    late = [asyncio.create_task(commit(n)) for n in (1, 2)]
+    await asyncio.sleep(0.1)
+    fresh = asyncio.create_task(commit(3))
+    await turn()
+    execute.door.set()
+    answers = await soon(first, *late, fresh)
+    assert [answers[0], answers[3]] == [0, 6]
+    assert all(isinstance(answer, Full) for answer in answers[1:3])
+    assert execute.groups == [[0], [3]]  # (0 had left, however long it took)
+    assert await commit(4) == 8
+
+
+async def test_calls_of_the_same_turn_of_the_loop_leave_with_the_first() -> None:
+    execute = Executor()
+    commit = commit_over(execute)
+    assert await soon(*(commit(n) for n in range(5))) == [0, 2, 4, 6, 8]
+    assert execute.groups == [[0, 1, 2, 3, 4]]
 
 
 async def test_an_error_is_that_of_one_caller() -> None:

@@ -155,3 +155,10 @@ def test_the_room_follows_the_rate(rate: float, room: int) -> None:
 
     assert window.room == (room, room)
     assert Window(rate).room == window.room
+
+
+@pytest.mark.parametrize(("rate", "half_s"), [(45, 1.0), (1, 16.0), (100_000, 2048 / 100_000)])
+def test_it_tells_how_long_half_of_it_lasts(rate: float, half_s: float) -> None:
+    window = Window(45)
+    window.set_rate(rate)
+    assert window.half_s == half_s
