@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import pytest
 from redis.exceptions import ResponseError
@@ -1112,3 +1113,21 @@ async def test_a_settlement_that_fails_leaves_the_others_of_its_group_whole(stor
         found = await store.status.message(message.id)
         assert found is not None
         assert found["state"] == "sent"
+
+
+async def test_a_history_keeps_its_beginning_and_its_end_and_never_grows_beyond_a_bound(
+    store: Store,
+) -> None:
+    entry, attempt, message = await store.sending()
+    key = store.keys.message(message.id)
+    lines = ["1 queued", *(f"{n} deferred throttled again and again" for n in range(2, 2000))]
+    await store.client.hset(key, mapping={"state": "queued", "history": "\n".join(lines)})
+    assert await store.queue.ack(entry, attempt, message, "p")
+    told = await store.status.message(message.id)
+    assert told is not None
+    history = cast("list[dict[str, object]]", told["history"])
+    assert [change["at"] for change in history[1:3]] == [1, history[2]["at"]]
+    assert [change["state"] for change in history[-3:]] == ["deferred", "sending", "sent"]
+    assert history[-3]["at"] == 1999
+    assert all(change["state"] in ("queued", "deferred", "sending", "sent") for change in history)
+    assert await store.client.hstrlen(key, "history") < 8192

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 from smsd.cli import main
-from smsd.dispatch.dispatcher import Dispatcher
 from smsd.dispatch.pace import PacedSlot
 from smsd.provider.gateway import Gateway
 from smsd.store.queue import Queue
@@ -23,8 +22,8 @@ STEPS: dict[str, tuple[type, str, str]] = {
     "in the slot": (PacedSlot, "__aexit__", "before"),
     "during submit": (PacedSlot, "__aexit__", "after"),
     "after the reply": (Gateway, "submit", "after"),
-    "before settle": (Dispatcher, "_perform", "before"),
-    "after settle": (Dispatcher, "_perform", "after"),
+    "before settle": (Queue, "_settle", "before"),
+    "after settle": (Queue, "_settle", "after"),
 }
 
 

@@ -792,7 +792,7 @@ BAD = [
     Bad(GOOD | {"id": "a b"}, "id", "must be 1 to 64 letters"),
     Bad(GOOD | {"attempts": "-1"}, "attempts", "must be a whole number"),
     Bad(GOOD | {"text": TEXT}, "text", "unknown field"),
-    Bad(GOOD | {b"\xff\x00": TEXT}, "\\xff\x00", "unknown field"),
+    Bad(GOOD | {b"\xff\x00": TEXT}, "\\xff\x00", "is not valid UTF-8"),
     Bad(GOOD | {"": TEXT}, "", "unknown field"),
     Bad({f"field{count}": "x" for count in range(3_000)}, "entry", "octets; at most"),
 ]

@@ -53,6 +53,14 @@ local function clip(lane, entry, most_octets)
   return {lane .. entry[1], fits and entry[2] or false, octets}
 end
 
+-- Of a history that has no end (a text that is throttled for ever), its first line and the latest.
+local MOST_HISTORY = 8192
+local function bounded(history)
+  if #history <= MOST_HISTORY then return history end
+  local latest = string.gsub(string.sub(history, -MOST_HISTORY / 2), '^[^\n]*\n', '')
+  return string.match(history, '^[^\n]*') .. '\n' .. latest
+end
+
 -- Record a change of state, for look-ups (`history` holds one line a change) and for listeners.
 -- What was true of the former place (where it was, when it was due, why it was dead) is true no longer.
 local function tell(status, id, state, line, detail, facts)
@@ -60,7 +68,7 @@ local function tell(status, id, state, line, detail, facts)
   if past then
     redis.call('HDEL', status, 'entry', 'due', 'letter', 'reason', 'code', 'detail')
     redis.call('PERSIST', status)
-    line = past .. '\n' .. line
+    line = bounded(past) .. '\n' .. line
   end
   redis.call('HSET', status, 'state', state, 'history', line, unpack(facts or {}))
   redis.call('XADD', EVENTS, 'MAXLEN', '~', MOST_EVENTS, '*', 'id', id, 'state', state, 'detail', detail or '')
