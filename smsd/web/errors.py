@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
@@ -14,6 +15,7 @@ from smsd.store.connection import is_away, is_out_of_memory
 log = logging.getLogger("smsd.web")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 RETRY_AFTER_S = "2"
+_WORDS = re.compile("HTTP|[A-Z][a-z]+")
 ANSWER_S = 8.0  # what a caller waits for Redis at most, however many wait for it
 
 
@@ -63,10 +65,11 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     except web.HTTPException as error:
         if error.status < web.HTTPBadRequest.status_code:
             raise
-        reason = error.reason.lower()
-        return _answer(
-            ApiError(error.status, reason.replace(" ", "_"), reason, headers=_allow(error))
-        )
+        words = _WORDS.findall(type(error).__name__)[
+            1:
+        ]  # its reason differs by Python
+        code = "_".join(words).lower()
+        return _answer(ApiError(error.status, code, code.replace("_", " "), headers=_allow(error)))
     except Exception as error:  # noqa: BLE001 - the border: nothing escapes it unanswered
         return _answer(_understood(error))
 
