@@ -65,9 +65,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     except web.HTTPException as error:
         if error.status < web.HTTPBadRequest.status_code:
             raise
-        words = _WORDS.findall(type(error).__name__)[
-            1:
-        ]  # its reason differs by Python
+        words = _WORDS.findall(type(error).__name__)[1:]  # its reason differs by Python
         code = "_".join(words).lower()
         return _answer(ApiError(error.status, code, code.replace("_", " "), headers=_allow(error)))
     except Exception as error:  # noqa: BLE001 - the border: nothing escapes it unanswered

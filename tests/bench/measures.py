@@ -224,8 +224,6 @@ def _taken_over(directory: Path, url: str, number: signal.Signals) -> tuple[floa
         assert "ours=true" not in standby.log
         active.signal(number)
         began = time.monotonic()
-        if number == signal.SIGKILL:
-            active.wait()  # as systemd does; until then the process is still there
         eventually(lambda: "ours=true" in standby.log, 30)
         lease = time.monotonic() - began
         eventually(lambda: " sent id=" in standby.log, 30)

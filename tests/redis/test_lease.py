@@ -13,6 +13,7 @@ from smsd.store import owner
 from smsd.store.lease import MARGIN, Lease
 from smsd.store.scripts import Call
 from tests.redis.store import OpenStore, Store, Ticks, soon, until
+from tests.support.processes import eventually
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
 
@@ -261,6 +262,22 @@ def test_a_process_has_a_new_name_each_time_it_asks() -> None:
 
 def test_a_living_process_is_not_dead() -> None:
     assert not owner.is_dead(owner.name())
+
+
+def test_a_process_that_nobody_has_waited_for_yet_is_dead() -> None:
+    says_its_name = "from smsd.store import owner; print(owner.name(), flush=True); input()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", says_its_name],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        name = process.stdout.readline().strip()
+        assert not owner.is_dead(name)
+        process.kill()
+        eventually(lambda: owner.is_dead(name), what="it is dead, though a zombie")
 
 
 def test_a_process_that_has_another_ones_number_is_dead() -> None:
