@@ -33,4 +33,5 @@ def build(
     app.router.add_get("/healthz", operations.healthz)
     app.router.add_get("/readyz", operations.readyz)
     app.router.add_get("/metrics", operations.metrics)
+    app.router.add_get("/openapi.json", operations.openapi)
     return app

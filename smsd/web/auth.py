@@ -9,7 +9,8 @@ from aiohttp.typedefs import Middleware
 
 from smsd.web.errors import ApiError, Handler
 
-OPEN = frozenset({"/healthz", "/readyz"})  # for load balancers and supervisors
+# For load balancers and supervisors, and for who wants to learn how to ask.
+OPEN = frozenset({"/healthz", "/readyz", "/openapi.json"})
 
 
 def require_token(tokens: Sequence[str]) -> Middleware:

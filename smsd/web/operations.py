@@ -1,6 +1,7 @@
-"""`/healthz`, `/readyz`, `/metrics`. Rule: they tell what is, and touch nothing."""
+"""Health, metrics and the contract. Rule: they tell what is, and touch nothing."""
 
 from collections.abc import Callable, Mapping
+from importlib import resources
 
 from aiohttp import web
 
@@ -17,6 +18,7 @@ class Operations:
         """`readiness`: `ready` and what it rests on."""
         self._metrics = metrics
         self._readiness = readiness
+        self._contract = resources.files("smsd.web").joinpath("openapi.json").read_bytes()
 
     async def healthz(self, _: web.Request) -> web.Response:
         """The process serves requests."""
@@ -32,3 +34,7 @@ class Operations:
         response = web.Response(body=self._metrics.render())
         response.headers["Content-Type"] = f"{PROMETHEUS}; charset=utf-8"
         return response
+
+    async def openapi(self, _: web.Request) -> web.Response:
+        """The contract of this interface."""
+        return web.Response(body=self._contract, content_type="application/json")

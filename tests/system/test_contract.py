@@ -1,0 +1,107 @@
+"""`/openapi.json`. Rule: every call is in the contract, and every answer is as it says."""
+
+import json
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from smsd.web import app
+from smsd.web.dead_letters import DeadLetters
+from smsd.web.messages import Messages
+from smsd.web.operations import Operations
+from smsd.web.send import Send
+from tests.support.processes import Daemon
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    unsupported_method,
+]
+
+
+@pytest.fixture(scope="module")
+def smsd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    daemon = Daemon(tmp_path_factory.mktemp("contract"), "[rate]\nsegments_per_second = 1000\n")
+    daemon.start()
+    yield daemon
+    daemon.kill()
+
+
+CONTRACT = json.loads(resources.files("smsd.web").joinpath("openapi.json").read_text())
+
+
+def questions() -> Iterator[Any]:
+    """Each operation, asked as it should be, and if there is anything to it, as it should not."""
+    for found in schemathesis.openapi.from_dict(CONTRACT).get_all_operations():
+        operation = cast("Any", found).ok()
+        calls = CONTRACT["paths"][operation.path]
+        yield pytest.param(operation, GenerationMode.POSITIVE, id=operation.label)
+        if "parameters" in calls or {"parameters", "requestBody"} & calls[operation.method].keys():
+            yield pytest.param(operation, GenerationMode.NEGATIVE, id=f"{operation.label} wrongly")
+
+
+@pytest.mark.parametrize(("operation", "mode"), list(questions()))
+def test_whatever_is_asked_is_answered_as_the_contract_says(
+    smsd: Daemon, operation: Any, mode: GenerationMode
+) -> None:
+    @settings(
+        max_examples=60,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(operation.as_strategy(generation_mode=mode))
+    def ask(case: Any) -> None:
+        case.call_and_validate(base_url=smsd.url, checks=CHECKS)
+
+    ask()
+
+
+def test_the_contract_has_every_call_and_no_other() -> None:
+    promised = {
+        (method.upper(), path)
+        for path, calls in CONTRACT["paths"].items()
+        for method in calls
+        if method != "parameters"
+    }
+    built = app.build(
+        Send.__new__(Send),
+        Messages.__new__(Messages),
+        DeadLetters.__new__(DeadLetters),
+        Operations.__new__(Operations),
+        tokens=[],
+        max_body=1,
+    )
+    routes = {
+        (route.method, route.resource.canonical)
+        for route in built.router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
+    assert promised == routes
+
+
+def test_it_is_told_without_a_token(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path, '[http]\ntokens = ["a-long-enough-token-of-some-kind"]\n')
+    daemon.start()
+    try:
+        status, told = daemon.call("GET", "/openapi.json")
+        assert (status, told["openapi"]) == (200, "3.1.0")
+        assert daemon.call("GET", "/metrics")[0] == 401
+    finally:
+        daemon.kill()
