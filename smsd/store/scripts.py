@@ -53,12 +53,12 @@ async def _evaluate(
     client: Redis, common: Common, script: str, calls: list[Call]
 ) -> Sequence[object]:
     keys: list[bytes | str] = [*common.keys, *(key for call in calls for key in call.keys)]
-    words = ("EVALSHA", sha(script), len(keys), *keys, *common.args, _packed(calls))
+    words = (len(keys), *keys, *common.args, _packed(calls))
     try:
-        replies = await command(client, words)
+        replies = await command(client, ("EVALSHA", sha(script), *words))
     except NoScriptError:
-        await client.script_load(source(script))
-        replies = await command(client, words)
+        # Loading it first would leave a moment in which it can be forgotten again.
+        replies = await command(client, ("EVAL", source(script), *words))
     return cast("Sequence[object]", replies)
 
 

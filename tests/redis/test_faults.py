@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import redis
 from redis._parsers.base import BaseParser
+from redis.asyncio import Redis
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from smsd.core.message import Message
@@ -18,7 +19,14 @@ from smsd.core.outcome import RetryPolicy
 from smsd.dispatch.claimer import parse_entry
 from smsd.dispatch.recovery import Recovery
 from smsd.store import queue as queue_module
-from smsd.store.connection import connect, is_away, is_group_missing, is_out_of_memory
+from smsd.store import scripts
+from smsd.store.connection import (
+    command,
+    connect,
+    is_away,
+    is_group_missing,
+    is_out_of_memory,
+)
 from smsd.store.queue import APPEND_PATIENCE_S, Append, Attempt, Entry
 from smsd.store.scripts import Call
 from tests.redis.store import (
@@ -779,3 +787,16 @@ def test_an_error_means_one_thing(words: str, *, away: bool, full: bool, missing
         full,
         missing,
     )
+
+
+async def test_a_script_that_is_forgotten_all_the_time_still_runs(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def forgetful(client: Redis, words: tuple[str | bytes | int, ...]) -> object:
+        await store.client.script_flush()
+        return await command(client, words)
+
+    monkeypatch.setattr(scripts, "command", forgetful)
+    [id_] = await store.append(ALICE)
+    assert await store.queue.ack(*await store.begin_next(), "p")
+    assert await store.state(id_) == "sent"
