@@ -71,11 +71,6 @@ class Message(NamedTuple):
     content: Content
     attempts: int = 0  # submissions already spent on it
 
-    @property
-    def masked(self) -> str:
-        """The recipient as it may stand in a log."""
-        return number.mask(self.recipient)
-
 
 def parse(fields: Mapping[str, object], limits: Limits, now_ms: int) -> Content:
     """Read everything but `to`. Raises `FieldError`; an unknown field is one too."""

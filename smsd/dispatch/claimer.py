@@ -55,12 +55,12 @@ class Claimer:
         entries = await self._queue.claim(high_room, normal_room)
         if entries:
             await self.admit(entries)
-        elif normal_room:
+        elif high_room and normal_room:
             await self._arrivals.wait(normal_too=True)
         elif high_room:
             await self._arrivals.wait(normal_too=False, patience_s=self._window.half_s)
-        else:
-            await asyncio.sleep(PAUSE_S)
+        else:  # what lies in the high stream would ring all the time
+            await asyncio.sleep(min(PAUSE_S, self._window.half_s))
 
     async def admit(self, entries: Sequence[Entry]) -> None:
         """Put entries into the window, or where they belong instead."""

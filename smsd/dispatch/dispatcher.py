@@ -38,6 +38,7 @@ from smsd.store.queue import Attempt, Entry, Queue
 
 log = logging.getLogger("smsd.dispatch")
 THROTTLE_PAUSE_S = 1.0  # when the provider does not say for how long
+BROKEN_PAUSE_S = 1.0  # after a mark that Redis refuses, so that what breaks breaks slowly
 TOGETHER = 128  # messages marked at once, at most: nothing else runs in Redis meanwhile
 
 
@@ -95,6 +96,7 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Start deliveries, each shortly before its slot, until cancelled."""
+        self._hold.void()  # whatever probed for a predecessor
         while True:
             probe = await self._hold.passage()
             try:
@@ -117,7 +119,7 @@ class Dispatcher:
                     await asyncio.wait(under_way)
         unfinished = self._under_way()
         for task in unfinished:
-            task.cancel()  # its mark stays: it is in doubt, and recovery finds it
+            task.cancel()  # its mark, if it has one, stays: it is in doubt, and recovery finds it
         return not unfinished
 
     def _under_way(self) -> list["asyncio.Task[None]"]:
@@ -151,26 +153,35 @@ class Dispatcher:
 
     async def _mark(self, due: Sequence[Delivery]) -> None:
         """Mark messages in flight, all at once; each goes its own way from there."""
-        try:
-            begun = await self._begin(due)
-        except Exception as error:  # noqa: BLE001 - logged, one by one
-            for one in due:
-                self._broke(one, error)
+        if self._draining or (self._hold.engaged and not due[0].probe):
+            for one in reversed(due):  # it was decided while they waited for their time
+                self._window.put_back(Held(one.entry, one.message))
                 self._end(one)
-        else:
-            for one, word in zip(due, begun, strict=True):
+            return
+        begun = await self._begin(due)
+        for one, word in zip(due, begun, strict=True):
+            if isinstance(word, Exception):
+                self._broke(one, word)
+                self._end(one)
+            else:
                 delivery = asyncio.create_task(self._deliver(one, word))
                 self._deliveries[one.entry.name] = delivery
+        if any(isinstance(word, Exception) for word in begun):
+            await asyncio.sleep(BROKEN_PAUSE_S)
 
-    async def _begin(self, due: Sequence[Delivery]) -> list[str]:
-        """For each `begun`, or a word for why it is not to be sent."""
+    async def _begin(self, due: Sequence[Delivery]) -> list[str | Exception]:
+        """For each `begun`, or a word for why it is not to be sent, or what broke."""
         expired = [self._expired(one.message) for one in due]
         sends = [
             (one.entry, one.attempt, one.message.recipient)
             for one, late in zip(due, expired, strict=True)
             if not late
         ]
-        begun = iter(await self._queue.begin(sends))
+        try:
+            answers = await self._queue.begin(sends)
+        except Exception as error:  # noqa: BLE001 - logged, one by one
+            answers = [error] * len(sends)
+        begun = iter(answers)
         return ["expired" if late else next(begun) for late in expired]
 
     # -- the slot, and after ----------------------------------------------------------------------
@@ -267,6 +278,8 @@ class Dispatcher:
     def _broke(self, one: Delivery, error: Exception) -> None:
         # Recovery will find it, marked or not, and settle it by that.
         self._window.forget(one.entry.name)
+        if one.probe:
+            self._hold.void()
         log.critical("delivery broke", extra={"id": one.message.id}, exc_info=error)
 
     def _end(self, one: Delivery) -> None:

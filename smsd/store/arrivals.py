@@ -20,7 +20,7 @@ class Arrivals:
         self._reader = reader
 
     async def wait(self, *, normal_too: bool, patience_s: float = PATIENCE_S) -> None:
-        """Return when there is something to claim, or after `patience_s`."""
+        """Return when there is something to claim, or after `patience_s` or `PATIENCE_S`."""
         block = max(1, round(1000 * min(patience_s, PATIENCE_S)))  # 0 would be for ever
         keys = self._server.keys
         streams = [keys.high, keys.queue] if normal_too else [keys.high]

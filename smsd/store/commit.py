@@ -41,7 +41,7 @@ class GroupCommit(Generic[Request, Reply]):
     ) -> None:
         """`most_together` bounds the weight of a group: nothing else runs in Redis meanwhile.
 
-        `longest_wait_s`: in line. A group that has left is given the time that `execute` takes.
+        `longest_wait_s`: who has been in line for longer when a group leaves is refused.
         """
         self._execute = execute
         self._weigh = weigh
@@ -77,16 +77,15 @@ class GroupCommit(Generic[Request, Reply]):
         too_long_ago = asyncio.get_running_loop().time() - self._longest_wait_s
         while self._waiting:
             first = self._waiting[0]
+            if first.since < too_long_ago and not first.answer.done():
+                first.answer.set_exception(Full())
+            if first.answer.done():  # or its caller has gone
+                self._waiting.popleft()
+                continue
             weight += self._weigh(first.request)
             if group and weight > self._most_together:
                 break
-            self._waiting.popleft()
-            if first.answer.done():
-                continue  # its caller has gone
-            if first.since < too_long_ago:
-                first.answer.set_exception(Full())
-            else:
-                group.append(first)
+            group.append(self._waiting.popleft())
         return group
 
     async def _commit(self, group: list[_Waiting[Request, Reply]]) -> None:

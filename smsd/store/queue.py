@@ -24,8 +24,8 @@ Begun = Literal["begun", "fenced", "marked", "gone", "suppressed"]
 _ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 Settlement = Coroutine[None, None, bool]  # to be awaited: False if it had been settled before
 LARGEST_ENTRY = 65_536  # octets of an entry that is read at all
-# What a caller waits for an append at most: in line, then with its group; and for how long of that
-# an absent Redis is asked again.
+# What an append may take: in line, when its group leaves, and then with its group; and for how long
+# of that an absent Redis is asked again. Nobody waits for longer than 8 s.
 APPEND_LINE_S, APPEND_S, APPEND_PATIENCE_S = 2.0, 6.0, 3.0
 
 
@@ -196,20 +196,20 @@ class Queue:
 
     # -- begin, and its undoing -----------------------------------------------------------------
 
-    async def begin(self, sends: Sequence[tuple[Entry, Attempt, str]]) -> list[Begun]:
+    async def begin(self, sends: Sequence[tuple[Entry, Attempt, str]]) -> list[Begun | Exception]:
         """Mark entries in flight, each with the attempt and the recipient it is for.
 
-        Where the answer is another than `begun`, do not send.
+        Where the answer is another than `begun`, do not send. An error is that of its entry alone.
         """
         calls = [
             Call("begin", {"name": entry.name, "mark": attempt.mark, "recipient": recipient})
             for entry, attempt, recipient in sends
         ]
         replies = await self._server.insist_all(calls) if calls else []
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
-        return [cast("Begun", text(reply)) for reply in replies]
+        return [
+            reply if isinstance(reply, Exception) else cast("Begun", text(reply))
+            for reply in replies
+        ]
 
     async def release(self, name: str, attempt: Attempt) -> None:
         """Undo a mark: nothing was sent, or there is no such entry."""

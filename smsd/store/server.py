@@ -119,9 +119,7 @@ class Server:
                 replies = await self._replicated(calls, again=again)
             else:
                 replies = await self._evaluate(calls)
-        for reply in replies:
-            if isinstance(reply, Exception) and is_away(reply):
-                raise reply  # READONLY and its like: true of the server, not of the call
+        _raise_if_away(replies)
         if self._witness is not None:
             self._witness.told(calls, replies)
         return replies
@@ -138,6 +136,7 @@ class Server:
                 # are too few replicas, nothing is written that they would have to have.
                 await self._confirm(connection)
             replies = await self._evaluate(calls, connection)
+            _raise_if_away(replies)  # a replica refuses to WAIT, in words that do not tell
             try:
                 await self._wait(connection, ACK_MS)
             except TooFewReplicas:
@@ -192,6 +191,12 @@ class Server:
             except ResponseError as error:
                 if not str(error).startswith("BUSYGROUP"):
                     raise
+
+
+def _raise_if_away(replies: Sequence[object]) -> None:
+    for reply in replies:
+        if isinstance(reply, Exception) and is_away(reply):
+            raise reply  # READONLY and its like: true of the server, not of the call
 
 
 def _raised(reply: object) -> object:

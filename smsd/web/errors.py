@@ -16,7 +16,7 @@ log = logging.getLogger("smsd.web")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 RETRY_AFTER_S = "2"
 _WORDS = re.compile("HTTP|[A-Z][a-z]+")
-ANSWER_S = 8.0  # what a caller waits for Redis at most, however many wait for it
+ANSWER_S = 8.0  # what a question may wait for Redis, however many wait for it
 
 
 class ApiError(Exception):

@@ -142,6 +142,8 @@ class Store:
     async def begin(self, entry: Entry, attempt: Attempt, recipient: str) -> Begun:
         """Mark one entry in flight."""
         [begun] = await self.queue.begin([(entry, attempt, recipient)])
+        if isinstance(begun, Exception):
+            raise begun
         return begun
 
     def attempt(self, number: int = 1) -> Attempt:

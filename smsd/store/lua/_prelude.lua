@@ -57,8 +57,8 @@ end
 local MOST_HISTORY = 8192
 local function bounded(history)
   if #history <= MOST_HISTORY then return history end
-  local latest = string.gsub(string.sub(history, -MOST_HISTORY / 2), '^[^\n]*\n', '')
-  return string.match(history, '^[^\n]*') .. '\n' .. latest
+  local latest = string.match(string.sub(history, -MOST_HISTORY / 2), '\n.*') or ''
+  return string.match(history, '^[^\n]*') .. latest
 end
 
 -- Record a change of state, for look-ups (`history` holds one line a change) and for listeners.

@@ -9,9 +9,10 @@ local function run(request)
   local found = redis.call('HGET', INFLIGHT, name)
   if found == mark then return 'begun' end -- our own reply was lost
   if not held then return 'fenced' end
-  if found then return 'marked' end
+  if found or marked[name] then return 'marked' end
   if not entry_of(stream_of(name)) then return 'gone' end
   if anybody_opted_out and redis.call('SISMEMBER', OPTOUTS, request.recipient) == 1 then return 'suppressed' end
+  marked[name] = true
   append_all(marked, {name, mark})
   return 'begun'
 end
