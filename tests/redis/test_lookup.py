@@ -1,23 +1,19 @@
 """In doubt, on a real server. Rule: what is asked about keeps its mark, and is settled once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import pytest
 
 from smsd.core.message import Message
 from smsd.core.outcome import Accepted, InDoubt, Outcome, Rejected, RetryPolicy, Unavailable
-from smsd.core.pacer import Pacer
 from smsd.dispatch.dispatcher import Dispatcher
-from smsd.dispatch.doubt import PAUSES_S, Doubt
-from smsd.dispatch.hold import Hold
-from smsd.dispatch.pace import Pace
+from smsd.dispatch.doubt import PAUSES_S
 from smsd.dispatch.recovery import Recovery
-from smsd.metrics import Metrics
 from smsd.provider.base import ProviderSettings, Slot
-from tests.redis.store import ALICE, BOB, LIMITS, SECOND, OpenStore, Store, sha, soon, until
+from tests.redis.dispatch import at_work, dispatcher, impatient
+from tests.redis.store import ALICE, BOB, LIMITS, OpenStore, Store, sha, soon, until
 from tests.support.proxy import Proxy
 
 LOST = InDoubt("the answer was lost")
@@ -58,10 +54,6 @@ class Carrier:
     async def close(self) -> None: ...
 
 
-def impatient(carrier: Carrier) -> Doubt:
-    return Doubt(carrier, sleep=lambda _: asyncio.sleep(0))
-
-
 async def letters(store: Store) -> list[tuple[str, str]]:
     """What the dead letters died of."""
     found = await store.status.dead_letters("", 10)
@@ -82,17 +74,6 @@ def recovery(store: Store, carrier: Carrier, policy: RetryPolicy | None = None) 
         chance=lambda: 0.5,
         doubt=impatient(carrier),
     )
-
-
-@asynccontextmanager
-async def at_work(part: Recovery | Dispatcher) -> AsyncIterator[None]:
-    task = asyncio.create_task(part.run())
-    try:
-        yield
-    finally:
-        assert not task.done(), task
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def settled(store: Store) -> None:
@@ -235,29 +216,6 @@ async def test_a_settlement_whose_reply_is_lost_is_settled_all_the_same(
 
 
 # -- what was just sent -------------------------------------------------------------------------
-
-
-def dispatcher(store: Store, carrier: Carrier, policy: RetryPolicy | None = None) -> Dispatcher:
-    metrics = Metrics()
-    clock = asyncio.get_running_loop().time
-    nanoseconds = lambda: round(clock() * SECOND)  # noqa: E731 - the pace lives in real time
-    return Dispatcher(
-        store.queue,
-        carrier,
-        store.window,
-        Pace(Pacer(1000, ceiling="segment"), clock=nanoseconds, metrics=metrics),
-        Hold(clock=nanoseconds, changed=lambda _: None),
-        owner=store.owner,
-        default_sender="",
-        may_send=lambda: True,
-        policy=policy or RetryPolicy(),
-        max_in_flight=2,
-        clock=nanoseconds,
-        now_ms=store.wall,
-        chance=lambda: 0.5,
-        metrics=metrics,
-        doubt=impatient(carrier),
-    )
 
 
 async def dispatched(store: Store, carrier: Carrier, part: Dispatcher, **fields: object) -> str:

@@ -1131,3 +1131,15 @@ async def test_a_history_keeps_its_beginning_and_its_end_and_never_grows_beyond_
     assert history[-3]["at"] == 1999
     assert all(change["state"] in ("queued", "deferred", "sending", "sent") for change in history)
     assert await store.client.hstrlen(key, "history") < 8192
+
+
+async def test_a_history_with_a_line_beyond_all_bounds_can_still_be_read(store: Store) -> None:
+    entry, attempt, message = await store.sending()
+    key = store.keys.message(message.id)
+    history = f"1 queued\n2 dead rejected {'9' * 9000}"
+    await store.client.hset(key, mapping={"state": "queued", "history": history})
+    assert await store.queue.ack(entry, attempt, message, "p")
+    told = await store.status.message(message.id)
+    assert told is not None
+    changes = cast("list[dict[str, object]]", told["history"])
+    assert [change["state"] for change in changes[1:]] == ["queued", "sending", "sent"]

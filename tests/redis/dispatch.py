@@ -1,0 +1,64 @@
+"""Parts of a tenure at work over a store, in real time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from smsd.core.outcome import RetryPolicy
+from smsd.core.pacer import Pacer
+from smsd.dispatch.claimer import Claimer
+from smsd.dispatch.dispatcher import Dispatcher
+from smsd.dispatch.doubt import Doubt
+from smsd.dispatch.hold import Hold
+from smsd.dispatch.pace import Pace
+from smsd.dispatch.recovery import Recovery
+from smsd.metrics import Metrics
+from tests.redis.store import SECOND, Store
+
+
+def nanoseconds() -> int:
+    return round(asyncio.get_running_loop().time() * SECOND)
+
+
+def impatient(provider: Any) -> Doubt:
+    return Doubt(provider, sleep=lambda _: asyncio.sleep(0))
+
+
+def dispatcher(
+    store: Store,
+    provider: Any,  # as far as a dispatcher needs one
+    policy: RetryPolicy | None = None,
+    *,
+    hold: Hold | None = None,
+    max_in_flight: int = 2,
+) -> Dispatcher:
+    metrics = Metrics()
+    return Dispatcher(
+        store.queue,
+        provider,
+        store.window,
+        Pace(Pacer(1000, ceiling="segment"), clock=nanoseconds, metrics=metrics),
+        hold or Hold(clock=nanoseconds, changed=lambda _: None),
+        owner=store.owner,
+        default_sender="",
+        may_send=lambda: True,
+        policy=policy or RetryPolicy(),
+        max_in_flight=max_in_flight,
+        clock=nanoseconds,
+        now_ms=store.wall,
+        chance=lambda: 0.5,
+        metrics=metrics,
+        doubt=impatient(provider),
+    )
+
+
+@asynccontextmanager
+async def at_work(part: Recovery | Dispatcher | Claimer) -> AsyncIterator[None]:
+    task = asyncio.create_task(part.run())
+    try:
+        yield
+    finally:
+        assert not task.done(), task
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,144 @@
+"""Dispatch on a real server. Rule: what is decided while a text waits for its time holds."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from redis.exceptions import ResponseError
+
+from smsd.core.message import Message
+from smsd.core.outcome import Accepted, Halted, Outcome, Unavailable
+from smsd.dispatch import dispatcher as dispatcher_module
+from smsd.dispatch.hold import Hold
+from smsd.provider.base import Slot
+from smsd.store.queue import Attempt, Begun, Entry
+from tests.redis.dispatch import at_work, dispatcher, nanoseconds
+from tests.redis.store import ALICE, BOB, Store, until
+
+
+class Carrier:
+    """Takes everything, and notes it."""
+
+    def __init__(self) -> None:
+        self.submitted: list[str] = []
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def submit(self, message: Message, slot: Slot) -> Outcome:
+        async with slot:
+            self.submitted.append(message.id)
+        return Accepted("p")
+
+    async def look_up(self, message: Message, started_ms: int) -> None:
+        return None
+
+
+def held() -> Hold:
+    """Held, and free to probe at once."""
+    hold = Hold(clock=lambda: nanoseconds() + 60_000_000_000, changed=lambda _: None)
+    hold.saw(Halted("1", "no funds"), probe=False)
+    hold._clock = nanoseconds
+    hold._probe_at = 0
+    return hold
+
+
+async def claimed(store: Store, *recipients: str) -> list[str]:
+    ids = await store.append(*recipients)
+    await store.claimer.admit(await store.queue.claim(10, 10))
+    return ids
+
+
+async def test_texts_that_came_while_it_waited_do_not_leave_once_it_is_held(store: Store) -> None:
+    hold, carrier = Hold(clock=nanoseconds, changed=lambda _: None), Carrier()
+    async with at_work(dispatcher(store, carrier, hold=hold)):
+        await asyncio.sleep(0.05)  # it waits for a text
+        for _ in range(5):
+            hold.saw(Unavailable("no connection"), probe=False)
+        assert hold.engaged
+        await claimed(store, ALICE, BOB)
+        await asyncio.sleep(0.3)
+        assert carrier.submitted == []
+        assert await store.queue.journal() == {}
+        assert len(store.window) == 2
+        await until(lambda: len(carrier.submitted) == 2, "the first probes, and dispatch goes on")
+    assert not hold.engaged
+
+
+async def test_a_probe_that_cannot_be_marked_is_followed_by_another(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher_module, "BROKEN_PAUSE_S", 0.01)
+    real, broken = store.queue.begin, 0
+
+    async def begin(sends: Sequence[tuple[Entry, Attempt, str]]) -> list[Begun | Exception]:
+        nonlocal broken
+        broken += 1
+        return await real(sends) if broken > 1 else [ResponseError("WRONGTYPE")] * len(sends)
+
+    monkeypatch.setattr(store.queue, "begin", begin)
+    carrier = Carrier()
+    _, second = await claimed(store, ALICE, BOB)
+    async with at_work(dispatcher(store, carrier, hold=held())):
+        await until(lambda: carrier.submitted == [second], "the second probes")
+
+
+async def test_a_tenure_does_not_wait_for_the_probe_of_its_predecessor(store: Store) -> None:
+    hold, carrier = held(), Carrier()
+    assert await hold.passage()  # and its tenure ended in the middle of it
+    ids = await claimed(store, ALICE)
+    async with at_work(dispatcher(store, carrier, hold=hold)):
+        await until(lambda: carrier.submitted == ids, "it probes anew")
+
+
+async def test_one_that_cannot_be_marked_does_not_keep_the_others(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = await claimed(store, ALICE, BOB)
+    real = store.queue.begin
+
+    async def begin(sends: Sequence[tuple[Entry, Attempt, str]]) -> list[Begun | Exception]:
+        answers = await real(sends)
+        return [
+            ResponseError("WRONGTYPE") if entry.message_id == first else answer
+            for (entry, _, _), answer in zip(sends, answers, strict=True)
+        ]
+
+    monkeypatch.setattr(store.queue, "begin", begin)
+    carrier = Carrier()
+    async with at_work(dispatcher(store, carrier)):
+        await until(lambda: carrier.submitted == [second], "the second is sent")
+        assert not store.window.knows(f"n{first}")  # so recovery finds it
+
+
+async def test_nothing_is_marked_any_more_while_it_drains(store: Store) -> None:
+    carrier = Carrier()
+    part = dispatcher(store, carrier)
+    assert await part.drain(1)
+    await claimed(store, ALICE)
+    async with at_work(part):
+        await asyncio.sleep(0.2)
+    assert (carrier.submitted, await store.queue.journal()) == ([], {})
+    assert len(store.window) == 1
+
+
+async def test_a_full_high_lane_beside_an_empty_queue_is_no_reason_to_hurry(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.window.set_rate(1)
+    await store.append(*(f"+1202555{n:04d}" for n in range(60)), priority="high")
+    claims = 0
+    real = store.queue.claim
+
+    async def claim(high_room: int, normal_room: int) -> Any:
+        nonlocal claims
+        claims += 1
+        return await real(high_room, normal_room)
+
+    monkeypatch.setattr(store.queue, "claim", claim)
+    async with at_work(store.claimer):
+        await asyncio.sleep(1)
+    assert 2 <= claims <= 5
+    assert len(store.window) == 32
