@@ -7,8 +7,8 @@
     codes       = {"30034" = "rejected:sender"}
 
 One submission is one `POST …/Messages.json`. Twilio has no idempotency key for it, and warns that
-an error of its own (20500, a 5xx but 503) may have been sent all the same: then its list of messages
-is looked through.
+after an error of its own (20500, a 5xx but 503) the text may have been sent all the same: then its
+list of messages is looked through.
 """
 
 from collections import Counter
