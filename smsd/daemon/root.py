@@ -268,9 +268,8 @@ def _tune_collector() -> None:
     """A collection in the middle of a slot makes a text late."""
     gc.collect()
     gc.freeze()  # what exists now exists for good
-    # The rest is short-lived and dies by its reference count; look for cycles seldom. An outage
-    # leaves some, with all that they hold: at 10,000 objects that were some megabytes.
-    gc.set_threshold(2_000, 10, 10)
+    # The rest is short-lived and dies by its reference count; look for cycles seldom.
+    gc.set_threshold(10_000, 10, 10)
 
 
 def serve(config_path: Path) -> None:

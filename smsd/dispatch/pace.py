@@ -34,6 +34,7 @@ class Pace:
         self._clock = clock
         self._metrics = metrics
         self._door = Door()
+        self._together = _in_a_turn(pacer)
         self._slots = 0  # handed out and not used yet
         self._expected = 0  # segments of those that will be at the door in time
         self._approaching: deque[PacedSlot] = deque()  # on their way to it, oldest first
@@ -97,11 +98,11 @@ class Pace:
             self._moved_at = now
         self._at_door += 1
         try:
-            await self._door.enter(self._together())
+            await self._door.enter(self._together)
             try:
                 await self._until_due(slot)
             except BaseException:
-                self._door.leave(self._together())
+                self._door.leave(self._together)
                 raise
         finally:
             self._at_door -= 1
@@ -113,6 +114,7 @@ class Pace:
     def set_rate(self, segments_per_second: float) -> None:
         """Go on at another rate."""
         self.pacer.set_rate(segments_per_second)
+        self._together = _in_a_turn(self.pacer)
         self._metrics.pace_target.set(segments_per_second)
 
     def pause(self, seconds: float) -> None:
@@ -123,7 +125,7 @@ class Pace:
         """The message has just left; the next may have its turn."""
         self._moved_at = now = self._clock()
         self.pacer.depart(segments, now)
-        self._door.leave(self._together())
+        self._door.leave(self._together)
         self._count(segments, now)
 
     def is_stuck(self, now: int, patience: int) -> bool:
@@ -135,10 +137,6 @@ class Pace:
         """A slot is used up or given back."""
         self._slots -= 1
         self.unexpect(slot)
-
-    def _together(self) -> int:
-        """How many may leave in one turn of the loop."""
-        return max(1, BUSY_TURN // self.pacer.gap())
 
     async def _until_due(self, slot: "PacedSlot") -> None:
         gap = self.pacer.gap()
@@ -163,11 +161,18 @@ class Pace:
 
     def _count(self, segments: int, now: int) -> None:
         second = self._second
-        second.extend([now + self.pacer.gap(k) for k in range(segments)])
+        second.append(now)
+        if segments > 1:
+            second.extend([now + self.pacer.gap(k) for k in range(1, segments)])
         while second[0] <= second[-1] - SECOND:
             second.popleft()
         self._metrics.segments_started.inc(segments)
         self._metrics.window(len(second))
+
+
+def _in_a_turn(pacer: Pacer) -> int:
+    """How many may leave in one turn of the loop."""
+    return max(1, BUSY_TURN // pacer.gap())
 
 
 class PacedSlot:
