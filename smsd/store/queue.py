@@ -79,7 +79,7 @@ class Entry(NamedTuple):
     @property
     def first_message_id(self) -> str:
         """The id of its message, if no earlier entry held it."""
-        return self.name if self.lane == "h" else self.name[1:]
+        return self.name if self.name[0] == "h" else self.name[1:]
 
     @property
     def message_id(self) -> str:

@@ -104,19 +104,27 @@ def intake(directory: Path, fsync: str, seconds: int) -> list[Row]:
 
 
 def drain(directory: Path, texts: int = 120_000) -> list[Row]:
-    """The limit lifted, a provider that costs nothing, against a bare claim-and-delete loop."""
+    """The limits lifted, a provider that costs nothing, against a bare claim-and-delete loop.
+
+    In turns, the best of three each.
+    """
+    turns = [_drain_once(directory / str(turn), texts) for turn in range(3)]
+    bare, ours = max(turn[0] for turn in turns), max(turn[1] for turn in turns)
+    return [
+        ("drain, null provider", f"{ours:,.0f}/s", "limits lifted, appendfsync everysec"),
+        ("drain: reference", f"{bare:,.0f}/s", "XREADGROUP 100, XACK + XDEL"),
+        ("drain: ratio", f"{ours / bare:.2f}", "at least 0.2"),
+    ]
+
+
+def _drain_once(directory: Path, texts: int) -> tuple[float, float]:
     with redis_server(directory / "redis", "everysec") as server:
         fill(server, texts)
         bare = asyncio.run(_bare_loop(server.url, texts))
         fill(server, texts)
         settings = f'{QUIET}{UNLIMITED}[redis]\nurl = "{server.url}"\n'
         with daemon(directory / "smsd", settings, null=True), server.client() as client:
-            ours = _drained(lambda: length(client), texts)
-    return [
-        ("drain, null provider", f"{ours:,.0f}/s", "limits lifted, appendfsync everysec"),
-        ("drain: reference", f"{bare:,.0f}/s", "XREADGROUP 100, XACK + XDEL"),
-        ("drain: ratio", f"{ours / bare:.2f}", "at least 0.2"),
-    ]
+            return bare, _drained(lambda: length(client), texts)
 
 
 def drain_over_http(directory: Path, texts: int = 20_000) -> list[Row]:
