@@ -31,13 +31,6 @@ FAST = "[rate]\nsegments_per_second = 400\n"
 
 
 @pytest.fixture
-def recorder(tmp_path: Path) -> Iterator[Recorder]:
-    recorder = Recorder(tmp_path, latency=0.05).start()
-    yield recorder
-    recorder.stop()
-
-
-@pytest.fixture
 def daemon(tmp_path: Path, recorder: Recorder) -> Iterator[Daemon]:
     daemon = Daemon(tmp_path / "smsd", recorder.settings())
     yield daemon

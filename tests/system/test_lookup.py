@@ -19,13 +19,6 @@ def recorder(tmp_path: Path) -> Iterator[Recorder]:
     recorder.stop()
 
 
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path / "smsd")
-    yield daemon
-    daemon.kill()
-
-
 def asking(recorder: Recorder, *, by: str = "id", not_found: str = "in_doubt") -> str:
     """A config.toml by which the recorder is asked about texts in doubt; it knows them by id."""
     url = f"http://127.0.0.1:{recorder.port}/lookup?id={{{by}}}"

@@ -1,8 +1,5 @@
 """What a killed daemon was sending. Rule: what the provider has is sent, and sent once."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import redis
 
@@ -15,20 +12,6 @@ HASTY = [
     "from smsd.cli import main; from smsd.dispatch import doubt;"
     " doubt.PAUSES_S = (0.3, 0.3, 0.3); main()",
 ]
-
-
-@pytest.fixture
-def recorder(tmp_path: Path) -> Iterator[Recorder]:
-    recorder = Recorder(tmp_path, latency=0.05).start()
-    yield recorder
-    recorder.stop()
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path / "smsd")
-    yield daemon
-    daemon.kill()
 
 
 @pytest.mark.parametrize("not_found", ["in_doubt", "unavailable"])
