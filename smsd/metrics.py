@@ -1,81 +1,125 @@
-"""All metrics, declared once. Rule: a label takes few values: no number, id or text."""
+"""All metrics, declared once. Rule: a label takes few values: no number, id or text.
 
-from collections.abc import Callable
-from functools import cache
+They are plain numbers, put into Prometheus' words when somebody asks: the locks of its own counters
+would be a tenth of what a send costs.
+"""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+
+_LATE_S = (5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1)
+_SUBMIT_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Distribution:
+    """How many durations there were, by upper bounds in seconds."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one."""
+        self._counts[bisect_left(self._bounds, seconds)] += 1
+        self._sum += seconds
+
+    def family(self, name: str, words: str) -> Metric:
+        """It as Prometheus tells it: of each bucket, how many are in it or in a lower one."""
+        names = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
+        buckets = list(zip(names, accumulate(self._counts), strict=True))
+        return HistogramMetricFamily(name, words, buckets=buckets, sum_value=self._sum)
 
 
 class Metrics:
     """What `/metrics` shows."""
 
     def __init__(self) -> None:
+        self.outcomes: Counter[str] = Counter()  # by the provider's answer
+        self.settled: Counter[str] = Counter()  # by verdict
+        self.segments_started = 0
+        self.segments_differ = 0
+        self.pace_target = 0.0
+        self.window_segments = 0
+        self.window_worst = 0
+        self.late_seconds = Distribution(_LATE_S)
+        self.submit_seconds = Distribution(_SUBMIT_S)
+        self.in_flight = 0
+        self.texts: dict[str, int] = {}  # by place
+        self.difference = 0
+        self.redis_up = False
+        self.redis_lost: Counter[str] = Counter()  # by what it was
+        self.held = False
+        self.leader = False
         self.registry = CollectorRegistry()
-        registry = self.registry
-        outcomes = Counter(
-            "smsd_outcomes", "What providers answered", ["outcome"], registry=registry
-        )
-        settled = Counter(
-            "smsd_messages_settled", "What became of attempts", ["verdict"], registry=registry
-        )
-        self.segments_started = Counter(
-            "smsd_segments_started", "Segments handed to the provider", registry=registry
-        )
-        self.segments_differ = Counter(
-            "smsd_segments_differ",
-            "Texts whose segments the provider counts otherwise",
-            registry=registry,
-        )
-        self.pace_target = Gauge(
-            "smsd_pace_target_segments_per_second", "The configured rate", registry=registry
-        )
-        self.window_segments = Gauge(
-            "smsd_pace_window_segments", "Segment instants in the last second", registry=registry
-        )
-        self.window_worst = Gauge(
-            "smsd_pace_window_worst_segments",
-            "Most segment instants in any second",
-            registry=registry,
-        )
-        self.late_seconds = Histogram(
-            "smsd_start_late_seconds",
-            "How late messages left, by their slot",
-            buckets=(5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1),
-            registry=registry,
-        )
-        self.submit_seconds = Histogram(
-            "smsd_submit_seconds",
-            "From preparing a submission to its outcome",
-            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
-            registry=registry,
-        )
-        self.in_flight = Gauge("smsd_in_flight", "Submissions under way", registry=registry)
-        self.texts = Gauge(
-            "smsd_texts", "Texts by place, as last counted", ["place"], registry=registry
-        )
-        self.difference = Gauge(
-            "smsd_texts_difference", "Accepted texts that are in no known place", registry=registry
-        )
-        self.redis_up = Gauge("smsd_redis_up", "Whether Redis answers", registry=registry)
-        self.redis_lost = Counter(
-            "smsd_redis_lost", "What Redis had answered and then lost", ["what"], registry=registry
-        )
-        self.held = Gauge("smsd_dispatch_held", "Whether dispatch is held", registry=registry)
-        self.leader = Gauge(
-            "smsd_lease_held", "Whether this daemon may dispatch", registry=registry
-        )
-        # A label is looked up once, not at every message.
-        self.outcome: Callable[[str], Counter] = cache(outcomes.labels)
-        self.settled: Callable[[str], Counter] = cache(settled.labels)
-        self._worst = 0
+        self.registry.register(self)
 
     def window(self, segments: int) -> None:
         """Note how many segment instants the last second holds."""
-        self.window_segments.set(segments)
-        if segments > self._worst:
-            self._worst = segments
-            self.window_worst.set(segments)
+        self.window_segments = segments
+        self.window_worst = max(self.window_worst, segments)
 
     def render(self) -> bytes:
         """The Prometheus text format."""
         return generate_latest(self.registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """Each of them with its name and a few words, as the registry asks for them."""
+        yield _counts("smsd_outcomes", "What providers answered", "outcome", self.outcomes)
+        yield _counts("smsd_messages_settled", "What became of attempts", "verdict", self.settled)
+        yield CounterMetricFamily(
+            "smsd_segments_started", "Segments handed to the provider", self.segments_started
+        )
+        yield CounterMetricFamily(
+            "smsd_segments_differ",
+            "Texts whose segments the provider counts otherwise",
+            self.segments_differ,
+        )
+        yield GaugeMetricFamily(
+            "smsd_pace_target_segments_per_second", "The configured rate", self.pace_target
+        )
+        yield GaugeMetricFamily(
+            "smsd_pace_window_segments", "Segment instants in the last second", self.window_segments
+        )
+        yield GaugeMetricFamily(
+            "smsd_pace_window_worst_segments",
+            "Most segment instants in any second",
+            self.window_worst,
+        )
+        yield self.late_seconds.family(
+            "smsd_start_late_seconds", "How late messages left, by their slot"
+        )
+        yield self.submit_seconds.family(
+            "smsd_submit_seconds", "From preparing a submission to its outcome"
+        )
+        yield GaugeMetricFamily("smsd_in_flight", "Submissions under way", self.in_flight)
+        texts = GaugeMetricFamily("smsd_texts", "Texts by place, as last counted", labels=["place"])
+        for place, number in self.texts.items():
+            texts.add_metric([place], number)
+        yield texts
+        yield GaugeMetricFamily(
+            "smsd_texts_difference", "Accepted texts that are in no known place", self.difference
+        )
+        yield GaugeMetricFamily("smsd_redis_up", "Whether Redis answers", self.redis_up)
+        yield _counts(
+            "smsd_redis_lost", "What Redis had answered and then lost", "what", self.redis_lost
+        )
+        yield GaugeMetricFamily("smsd_dispatch_held", "Whether dispatch is held", self.held)
+        yield GaugeMetricFamily("smsd_lease_held", "Whether this daemon may dispatch", self.leader)
+
+
+def _counts(name: str, words: str, label: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(name, words, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
+    return family

@@ -146,7 +146,7 @@ class Daemon:
         return self._storage.lease.held and not self._stopping.is_set()
 
     async def _serve_tenure(self, provider: Provider) -> None:
-        self._metrics.leader.set(1)
+        self._metrics.leader = True
         self._tenure = self._new_tenure(provider)
         try:
             await self._tenure.run(
@@ -154,7 +154,7 @@ class Daemon:
             )
         finally:
             self._tenure = None
-            self._metrics.leader.set(0)
+            self._metrics.leader = False
 
     def _new_tenure(self, provider: Provider) -> Tenure:
         settings, queue, limits = self._settings, self._storage.queue, self._limits
@@ -198,7 +198,7 @@ class Daemon:
         return Tenure(window, pace, claimer, recovery, dispatcher, promoter)
 
     def _hold_changed(self, reason: str) -> None:
-        self._metrics.held.set(bool(reason))
+        self._metrics.held = bool(reason)
 
     # -- what goes on beside --------------------------------------------------------------------
 
@@ -219,9 +219,8 @@ class Daemon:
             "dead": census.dead,
             "adjusted": census.adjusted,
         }
-        for place, texts in (places | dict(census.ended)).items():
-            self._metrics.texts.labels(place).set(texts)
-        self._metrics.difference.set(census.difference)
+        self._metrics.texts = places | dict(census.ended)
+        self._metrics.difference = census.difference
         if census.difference:
             facts = {"difference": census.difference, "look": "smsd fsck"}
             log.error("texts unaccounted for", extra=facts)

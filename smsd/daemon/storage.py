@@ -117,15 +117,15 @@ class Storage:
                 log.warning("persistence", extra={"warning": warning})
 
     def _changed(self, up: bool, reason: str) -> None:  # noqa: FBT001 - a callback
-        self._metrics.redis_up.set(up)
+        self._metrics.redis_up = up
         if up:
             log.info("redis answers")
         else:
             log.error("redis away", extra={"reason": reason})
 
     def _lost(self, loss: Loss) -> None:
-        self._metrics.redis_lost.labels("text").inc(loss.texts)
-        self._metrics.redis_lost.labels("settlement").inc(loss.settlements)
+        self._metrics.redis_lost["text"] += loss.texts
+        self._metrics.redis_lost["settlement"] += loss.settlements
         if loss.texts:
             facts = {"first": loss.first, "last": loss.last, "complete": loss.complete}
             log.error("redis lost its last writes: texts", extra={"texts": loss.texts} | facts)

@@ -166,6 +166,7 @@ class Dispatcher:
             else:
                 delivery = asyncio.create_task(self._deliver(one, word))
                 self._deliveries[one.entry.name] = delivery
+        self._metrics.in_flight = len(self._deliveries)
         if any(isinstance(word, Exception) for word in begun):
             await asyncio.sleep(BROKEN_PAUSE_S)
 
@@ -197,6 +198,7 @@ class Dispatcher:
         finally:
             # (A callback would cost another turn of the loop.)
             del self._deliveries[one.entry.name]
+            self._metrics.in_flight = len(self._deliveries)
             self._end(one)
 
     async def _send(self, one: Delivery) -> None:
@@ -270,7 +272,7 @@ class Dispatcher:
     def _over(self, one: Delivery, how: str) -> None:
         """It ended, or was found settled, without a submission."""
         log.info("not sent", extra={"id": one.message.id, "because": how})
-        self._metrics.settled(how).inc()
+        self._metrics.settled[how] += 1
         self._window.forget(one.entry.name)
         if one.probe:
             self._hold.void()
@@ -297,20 +299,20 @@ class Dispatcher:
 
     def _learn(self, message: Message, outcome: Outcome, *, probe: bool) -> None:
         self._hold.saw(outcome, probe=probe)
-        self._metrics.outcome(type(outcome).__name__).inc()
+        self._metrics.outcomes[type(outcome).__name__] += 1
         if isinstance(outcome, Throttled):
             pause = THROTTLE_PAUSE_S if outcome.retry_after is None else outcome.retry_after
             self._pace.pause(min(max(pause, 0.0), self._policy.max_delay))
         if isinstance(outcome, Accepted):
             ours, theirs = message.content.segments.segments, outcome.segments
             if theirs is not None and theirs != ours:
-                self._metrics.segments_differ.inc()
+                self._metrics.segments_differ += 1
                 log.warning(
                     "segments differ", extra={"id": message.id, "ours": ours, "theirs": theirs}
                 )
 
     def _log(self, message: Message, attempt: Attempt, outcome: Outcome, verdict: Verdict) -> None:
-        self._metrics.settled(type(verdict).__name__.lower()).inc()
+        self._metrics.settled[type(verdict).__name__.lower()] += 1
         if isinstance(verdict, Ack) and not log.isEnabledFor(logging.INFO):
             return
         facts: dict[str, object] = {

@@ -42,7 +42,7 @@ class Pace:
         self._at_door = 0  # slots that wait for their departure
         self._moved_at = clock()  # when one last left, or came to an empty door
         self._second: deque[int] = deque()  # departures of the last second, for the metrics
-        metrics.pace_target.set(SECOND / pacer.gap())
+        metrics.pace_target = SECOND / pacer.gap()
 
     def slot(self, segments: int, *, wanted: Callable[[], bool]) -> "PacedSlot":
         """A slot for a message of `segments`; it is refused from when it is no longer `wanted`."""
@@ -115,7 +115,7 @@ class Pace:
         """Go on at another rate."""
         self.pacer.set_rate(segments_per_second)
         self._together = _in_a_turn(self.pacer)
-        self._metrics.pace_target.set(segments_per_second)
+        self._metrics.pace_target = segments_per_second
 
     def pause(self, seconds: float) -> None:
         """Let nothing leave for a while: the provider asked for it."""
@@ -166,7 +166,7 @@ class Pace:
             second.extend([now + self.pacer.gap(k) for k in range(1, segments)])
         while second[0] <= second[-1] - SECOND:
             second.popleft()
-        self._metrics.segments_started.inc(segments)
+        self._metrics.segments_started += segments
         self._metrics.window(len(second))
 
 

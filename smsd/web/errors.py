@@ -57,19 +57,17 @@ def json_response(
     )
 
 
-@web.middleware
-async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever a handler raises into an answer of one shape."""
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        if error.status < web.HTTPBadRequest.status_code:
-            raise
-        words = _WORDS.findall(type(error).__name__)[1:]  # its reason differs by Python
-        code = "_".join(words).lower()
-        return _answer(ApiError(error.status, code, code.replace("_", " "), headers=_allow(error)))
-    except Exception as error:  # noqa: BLE001 - the border: nothing escapes it unanswered
-        return _answer(_understood(error))
+def answer_to(error: Exception) -> web.Response:
+    """The answer to whatever a handler raised, of one shape. Raises what was no error."""
+    return _answer(_http(error) if isinstance(error, web.HTTPException) else _understood(error))
+
+
+def _http(error: web.HTTPException) -> ApiError:
+    if error.status < web.HTTPBadRequest.status_code:
+        raise error
+    words = _WORDS.findall(type(error).__name__)[1:]  # its reason differs by Python
+    code = "_".join(words).lower()
+    return ApiError(error.status, code, code.replace("_", " "), headers=_allow(error))
 
 
 def _understood(error: Exception) -> ApiError:

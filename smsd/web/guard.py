@@ -7,7 +7,7 @@ from typing import cast
 from aiohttp import web
 
 from smsd.web.connection import Connection
-from smsd.web.errors import RETRY_AFTER_S, ApiError, Handler, errors_as_json
+from smsd.web.errors import RETRY_AFTER_S, ApiError, Handler, answer_to
 
 AT_ONCE = 16  # requests that begin in one turn of the loop, so that no flood holds up the pace
 BODIES = 64  # of the largest size that may be in memory at once; of small ones, that many more
@@ -34,26 +34,27 @@ class Guard:
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         """The answer to a request, whatever happens."""
-        return await errors_as_json(request, self._admit)
-
-    async def _admit(self, request: web.Request) -> web.StreamResponse:
         octets = _octets(request, self._largest)
         connection = cast("Connection", request.protocol)
-        whole = connection.began(request)
         self._room -= octets
         try:
-            if not whole:
-                raise ApiError(400, "invalid_body", "the body ends early", headers=CLOSE)
-            if self._room < 0:
-                raise _busy()
-            if request.headers.get("Expect", CONTINUE).lower() != CONTINUE:
-                raise _expects_too_much()
+            self._check(request, whole=connection.began(request))
             if (turn := self._turns.next()) is not None:
                 await turn
             return await self._handler(request)
+        except Exception as error:  # noqa: BLE001 - the border: nothing escapes it unanswered
+            return answer_to(error)
         finally:
             self._room += octets
             connection.ended(request)
+
+    def _check(self, request: web.Request, *, whole: bool) -> None:
+        if not whole:
+            raise ApiError(400, "invalid_body", "the body ends early", headers=CLOSE)
+        if self._room < 0:
+            raise _busy()
+        if "Expect" in request.headers and request.headers["Expect"].lower() != CONTINUE:
+            raise _expects_too_much()
 
 
 def _busy() -> ApiError:

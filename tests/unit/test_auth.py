@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from smsd.web.auth import require_token
-from smsd.web.errors import errors_as_json
+from tests.support.answers import errors_as_json
 
 TOKENS = ["first-token-0123456789", "second-token-0123456789", "third-token-0123456789"]
 

@@ -11,7 +11,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.typedefs import LooseHeaders
 
 from smsd.web.body import read_body, read_object
-from smsd.web.errors import ApiError, errors_as_json
+from smsd.web.errors import ApiError
+from tests.support.answers import errors_as_json
 
 MOST = 1_000
 JSON = {"Content-Type": "application/json"}

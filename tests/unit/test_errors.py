@@ -20,7 +20,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from smsd.core.message import FieldError
 from smsd.store.commit import Full
-from smsd.web.errors import ApiError, errors_as_json, json_response, unavailable
+from smsd.web.errors import ApiError, json_response, unavailable
+from tests.support.answers import errors_as_json
 
 Client = TestClient[web.Request, web.Application]
 Open = Callable[[BaseException], Awaitable[Client]]
