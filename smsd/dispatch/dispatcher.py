@@ -84,13 +84,15 @@ class Dispatcher:
         self._default_sender = default_sender
         self._may_send = may_send
         self._policy = policy
-        self._free = asyncio.Semaphore(max_in_flight)
+        self._max_in_flight = max_in_flight
         self._clock = clock
         self._now_ms = now_ms
         self._chance = chance
         self._metrics = metrics
         self._doubt = doubt
         self._deliveries: dict[str, asyncio.Task[None]] = {}  # by entry
+        self._room = asyncio.Event()  # set while fewer are in flight than may be
+        self._count(0)
         self._marking: asyncio.Task[None] | None = None
         self._draining = False
 
@@ -131,21 +133,17 @@ class Dispatcher:
     async def _due(self, *, most: int, probe: bool) -> list[Delivery]:
         """Messages whose time to be prepared has come, and for which there is room in flight."""
         segments = await self._pace.near()
-        due = [await self._next(probe=probe)]
-        for _ in range(min(most - 1, len(self._window))):
+        await self._room.wait()
+        await self._window.arrival()
+        due: list[Delivery] = []
+        while segments > 0 and len(due) < most and len(self._window) and self._room.is_set():
+            due.append(self._next(probe=probe))
             segments -= due[-1].slot.segments
-            if segments <= 0 or self._free.locked():
-                break
-            due.append(await self._next(probe=probe))
         return due
 
-    async def _next(self, *, probe: bool) -> Delivery:
-        await self._free.acquire()
-        try:
-            entry, message = await self._window.take()
-        except asyncio.CancelledError:
-            self._free.release()
-            raise
+    def _next(self, *, probe: bool) -> Delivery:
+        entry, message = self._window.take()
+        self._count(self._in_flight + 1)
         attempt = Attempt(message.attempts + 1, self._now_ms(), self._owner)
         segments = message.content.segments.segments
         slot = self._pace.slot(segments, wanted=lambda: self._wanted(message))
@@ -166,7 +164,6 @@ class Dispatcher:
             else:
                 delivery = asyncio.create_task(self._deliver(one, word))
                 self._deliveries[one.entry.name] = delivery
-        self._metrics.in_flight = len(self._deliveries)
         if any(isinstance(word, Exception) for word in begun):
             await asyncio.sleep(BROKEN_PAUSE_S)
 
@@ -198,7 +195,6 @@ class Dispatcher:
         finally:
             # (A callback would cost another turn of the loop.)
             del self._deliveries[one.entry.name]
-            self._metrics.in_flight = len(self._deliveries)
             self._end(one)
 
     async def _send(self, one: Delivery) -> None:
@@ -286,7 +282,14 @@ class Dispatcher:
 
     def _end(self, one: Delivery) -> None:
         one.slot.close()
-        self._free.release()
+        self._count(self._in_flight - 1)
+
+    def _count(self, in_flight: int) -> None:
+        self._metrics.in_flight = self._in_flight = in_flight
+        if in_flight < self._max_in_flight:
+            self._room.set()
+        else:
+            self._room.clear()
 
     # -- judging ----------------------------------------------------------------------------------
 

@@ -64,11 +64,14 @@ class Window:
         self._lane(held).appendleft(held)
         self._arrived.set()
 
-    async def take(self) -> Held:
-        """The next message, high priority first. It stays known until `forget`."""
+    async def arrival(self) -> None:
+        """Return when there is something to take."""
         while not len(self):
             self._arrived.clear()
             await self._arrived.wait()
+
+    def take(self) -> Held:
+        """The next message, high priority first. It stays known until `forget`."""
         return (self._high or self._waited or self._normal).popleft()
 
     def forget(self, name: str) -> None:

@@ -294,7 +294,7 @@ class QueueMachine(RuleBasedStateMachine):
                 text.bury("invalid")
         window = daemon.store.window
         while len(window):
-            held = await window.take()
+            held = window.take()
             daemon.hands[held.entry.name] = Hand(held.entry, held.message)
 
     def _at(self, name: str) -> Text | None:

@@ -737,7 +737,8 @@ async def test_the_claimer_goes_on_through_all_of_it(
 
     async def arrives(id_: str) -> None:
         while id_ not in seen:
-            held = await store.window.take()
+            await store.window.arrival()
+            held = store.window.take()
             seen.add(held.message.id)
             store.window.forget(held.entry.name)
             await store.queue.suppress(held.entry, held.message)

@@ -135,7 +135,7 @@ async def test_while_it_is_asked_about_it_is_neither_sent_nor_asked_about_again(
         await until(lambda: bool(carrier.asks), "it is asked about")
         await recovering.recover()
         await store.claimer.admit(await store.queue.claim(10, 10))
-        assert (await store.window.take()).message.id == other
+        assert store.window.take().message.id == other
         assert len(store.window) == 0
         assert len(await store.queue.journal()) == 1
         carrier.door.set()

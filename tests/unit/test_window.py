@@ -15,46 +15,46 @@ def held(name: str) -> Held:
     return Held(Entry(name, [], 0), Message(name[1:], "+12025550123", content))
 
 
-async def taken(window: Window, count: int) -> list[str]:
-    return [(await window.take()).entry.name for _ in range(count)]
+def taken(window: Window, count: int) -> list[str]:
+    return [window.take().entry.name for _ in range(count)]
 
 
-async def test_a_lane_is_first_in_first_out() -> None:
+def test_a_lane_is_first_in_first_out() -> None:
     window = Window(45)
     for name in ("n1-0", "n1-1", "n1-2"):
         window.put(held(name))
 
-    assert await taken(window, 3) == ["n1-0", "n1-1", "n1-2"]
+    assert taken(window, 3) == ["n1-0", "n1-1", "n1-2"]
 
 
-async def test_high_priority_goes_before_all_that_wait() -> None:
+def test_high_priority_goes_before_all_that_wait() -> None:
     window = Window(45)
     for name in ("n1-0", "n1-1", "h2-0", "h2-1"):
         window.put(held(name))
 
-    assert await taken(window, 4) == ["h2-0", "h2-1", "n1-0", "n1-1"]
+    assert taken(window, 4) == ["h2-0", "h2-1", "n1-0", "n1-1"]
 
 
-async def test_what_is_put_back_is_first_in_its_lane() -> None:
+def test_what_is_put_back_is_first_in_its_lane() -> None:
     window = Window(45)
     for name in ("n1-0", "n1-1", "h2-0"):
         window.put(held(name))
-    high, normal = await window.take(), await window.take()
+    high, normal = window.take(), window.take()
     window.put(held("h2-1"))
     window.put_back(normal)
     window.put_back(high)
 
-    assert await taken(window, 4) == ["h2-0", "h2-1", "n1-0", "n1-1"]
+    assert taken(window, 4) == ["h2-0", "h2-1", "n1-0", "n1-1"]
 
 
-async def test_an_entry_is_known_from_put_to_forget() -> None:
+def test_an_entry_is_known_from_put_to_forget() -> None:
     window = Window(45)
     assert not window.knows("n1-0")
 
     window.put(held("n1-0"))
     assert window.knows("n1-0")
 
-    await window.take()  # under way
+    window.take()  # under way
     assert window.knows("n1-0")
 
     window.forget("n1-0")
@@ -72,61 +72,59 @@ def test_forgetting_what_is_not_known_is_nothing() -> None:
     Window(45).forget("n1-0")
 
 
-async def test_what_was_forgotten_and_is_put_back_is_known_again() -> None:
+def test_what_was_forgotten_and_is_put_back_is_known_again() -> None:
     window = Window(45)
     window.put(held("n1-0"))
-    one = await window.take()
+    one = window.take()
     window.forget("n1-0")
     window.put_back(one)
 
     assert window.knows("n1-0")
 
 
-async def test_taking_from_an_empty_window_waits_for_a_put() -> None:
+async def test_a_put_is_an_arrival() -> None:
     window = Window(45)
-    taking = asyncio.create_task(window.take())
+    waiting = asyncio.create_task(window.arrival())
     await asyncio.sleep(0)
-    assert not taking.done()
+    assert not waiting.done()
 
     window.put(held("n1-0"))
-    assert (await taking).entry.name == "n1-0"
+    await waiting
+    assert window.take().entry.name == "n1-0"
 
 
-async def test_taking_from_an_empty_window_waits_for_a_put_back() -> None:
+async def test_a_put_back_is_an_arrival() -> None:
     window = Window(45)
     window.put(held("n1-0"))
-    one = await window.take()
-    taking = asyncio.create_task(window.take())
+    one = window.take()
+    waiting = asyncio.create_task(window.arrival())
     await asyncio.sleep(0)
+    assert not waiting.done()
+
     window.put_back(one)
+    await waiting
+    assert window.take() is one
 
-    assert await taking is one
 
-
-async def test_a_take_that_is_cancelled_takes_nothing() -> None:
+async def test_what_is_there_need_not_arrive() -> None:
     window = Window(45)
-    taking = asyncio.create_task(window.take())
-    await asyncio.sleep(0)
     window.put(held("n1-0"))
-    taking.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await taking
+    await window.arrival()
 
-    assert len(window) == 1
-    assert await taken(window, 1) == ["n1-0"]
+    assert taken(window, 1) == ["n1-0"]
 
 
-async def test_its_length_is_what_waits() -> None:
+def test_its_length_is_what_waits() -> None:
     window = Window(45)
     window.put(held("n1-0"))
     window.put(held("h1-0"))
     assert len(window) == 2
 
-    await window.take()
+    window.take()
     assert len(window) == 1
 
 
-async def test_there_is_room_for_two_seconds_in_each_lane() -> None:
+def test_there_is_room_for_two_seconds_in_each_lane() -> None:
     window = Window(45)
     assert window.room == (90, 90)
 
@@ -135,8 +133,8 @@ async def test_there_is_room_for_two_seconds_in_each_lane() -> None:
     window.put(held("h1-0"))
     assert window.room == (89, 0)
 
-    await window.take()
-    await window.take()
+    window.take()
+    window.take()
     assert window.room == (90, 1)
 
 
