@@ -157,13 +157,13 @@ class Dispatcher:
                 self._end(one)
             return
         begun = await self._begin(due)
+        start = asyncio.get_running_loop().create_task
         for one, word in zip(due, begun, strict=True):
             if isinstance(word, Exception):
                 self._broke(one, word)
                 self._end(one)
             else:
-                delivery = asyncio.create_task(self._deliver(one, word))
-                self._deliveries[one.entry.name] = delivery
+                self._deliveries[one.entry.name] = start(self._deliver(one, word))
         if any(isinstance(word, Exception) for word in begun):
             await asyncio.sleep(BROKEN_PAUSE_S)
 

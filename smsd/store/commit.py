@@ -11,7 +11,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 Request = TypeVar("Request")
 Reply = TypeVar("Reply")
@@ -19,12 +19,6 @@ Reply = TypeVar("Reply")
 
 class Full(Exception):  # noqa: N818 - a state, named as users see it
     """More calls are waiting than may, or for longer. This one was not made."""
-
-
-class _Waiting(NamedTuple, Generic[Request, Reply]):
-    request: Request
-    answer: asyncio.Future[Reply]
-    since: float
 
 
 class GroupCommit(Generic[Request, Reply]):
@@ -48,7 +42,8 @@ class GroupCommit(Generic[Request, Reply]):
         self._most_together = most_together
         self._most_waiting = most_waiting
         self._longest_wait_s = longest_wait_s
-        self._waiting: deque[_Waiting[Request, Reply]] = deque()
+        # Each with its answer, and since when it waits.
+        self._waiting: deque[tuple[Request, asyncio.Future[Reply], float]] = deque()
         self._working: asyncio.Task[None] | None = None
 
     async def __call__(self, request: Request) -> Reply:
@@ -57,7 +52,7 @@ class GroupCommit(Generic[Request, Reply]):
             raise Full
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Reply] = loop.create_future()
-        self._waiting.append(_Waiting(request, answer, loop.time()))
+        self._waiting.append((request, answer, loop.time()))
         if self._working is None:
             self._working = asyncio.create_task(self._work())
         return await answer
@@ -71,34 +66,33 @@ class GroupCommit(Generic[Request, Reply]):
         finally:
             self._working = None
 
-    def _next_group(self) -> list[_Waiting[Request, Reply]]:
-        group: list[_Waiting[Request, Reply]] = []
+    def _next_group(self) -> list[tuple[Request, asyncio.Future[Reply]]]:
+        group: list[tuple[Request, asyncio.Future[Reply]]] = []
         weight = 0
         too_long_ago = asyncio.get_running_loop().time() - self._longest_wait_s
         while self._waiting:
-            first = self._waiting[0]
-            if first.since < too_long_ago and not first.answer.done():
-                first.answer.set_exception(Full())
-            if first.answer.done():  # or its caller has gone
-                self._waiting.popleft()
-                continue
-            weight += self._weigh(first.request)
-            if group and weight > self._most_together:
-                break
-            group.append(self._waiting.popleft())
+            request, answer, since = self._waiting[0]
+            if since < too_long_ago and not answer.done():
+                answer.set_exception(Full())
+            if not answer.done():  # or its caller has gone
+                weight += self._weigh(request)
+                if group and weight > self._most_together:
+                    break
+                group.append((request, answer))
+            self._waiting.popleft()
         return group
 
-    async def _commit(self, group: list[_Waiting[Request, Reply]]) -> None:
+    async def _commit(self, group: list[tuple[Request, asyncio.Future[Reply]]]) -> None:
         replies: Sequence[Reply | Exception]
         try:
-            replies = await self._replies([one.request for one in group])
+            replies = await self._replies([request for request, _ in group])
         except Exception as error:  # noqa: BLE001 - it is theirs: each caller gets it
             replies = [error] * len(group)
         except asyncio.CancelledError:
-            for one in group:
-                one.answer.cancel()
+            for _, answer in group:
+                answer.cancel()
             raise
-        for (_, answer, _), reply in zip(group, replies, strict=True):
+        for (_, answer), reply in zip(group, replies, strict=True):
             if answer.done():
                 continue  # its caller has gone
             if isinstance(reply, Exception):
