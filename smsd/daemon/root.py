@@ -6,7 +6,6 @@ goes last.
 """
 
 import asyncio
-import gc
 import logging
 import random
 import signal
@@ -19,6 +18,7 @@ from smsd import systemd
 from smsd.config import ConfigError, Settings, load
 from smsd.core.message import Limits
 from smsd.core.pacer import SECOND, Pacer
+from smsd.daemon import collector
 from smsd.daemon.build import build_provider
 from smsd.daemon.clocks import clock, now_ms
 from smsd.daemon.intake import Intake
@@ -72,7 +72,7 @@ class Daemon:
             )
             await intake.open()
             stack.push_async_callback(intake.close)
-            _tune_collector()
+            collector.tune()
             systemd.notify("READY=1")
             await self._work(provider, intake)
 
@@ -85,6 +85,7 @@ class Daemon:
                 ("lease", self._storage.lease.run()),
                 ("census", self._count_texts()),
                 ("watchdog", self._feed_watchdog()),
+                ("collector", collector.collect()),
             )
         ]
         stop = asyncio.create_task(self._stopping.wait())
@@ -261,14 +262,6 @@ class Daemon:
         if self._tenure is not None:
             self._tenure.set_rate(rate)
         log.info("reloaded", extra={"rate": rate, "level": settings.log.level})
-
-
-def _tune_collector() -> None:
-    """A collection in the middle of a slot makes a text late."""
-    gc.collect()
-    gc.freeze()  # what exists now exists for good
-    # The rest is short-lived and dies by its reference count; look for cycles seldom.
-    gc.set_threshold(10_000, 10, 10)
 
 
 def serve(config_path: Path) -> None:
