@@ -122,14 +122,18 @@ class RetryPolicy:
         return chance * ceiling
 
 
-def blame(outcome: Outcome, *, own_sender: bool) -> Outcome:
-    """The same, unless the fault lies with a sender that the message brought itself.
+def blame(outcome: Outcome, *, own_sender: bool, alone: bool) -> Outcome:
+    """The same, unless what should stop everything is the message's own fault.
 
-    That is a fault of the message: whoever may set `from` must not be able to stop all the rest.
+    So it is where the fault lies with a sender that the message brought itself, or where it has
+    stopped everything before and others were taken since (`alone`): one message must not be able to
+    hold up all the rest for ever.
     """
     match outcome:
         case Halted(code, reason, "sender") if own_sender:
             return Rejected(code, reason, "sender")
+        case Halted(code, reason) if alone:
+            return Rejected(code, reason)
         case _:
             return outcome
 

@@ -165,7 +165,13 @@ class Daemon:
         pacer.fill(clock() + pacer.gap(settings.message.max_segments))
         pace = Pace(pacer, clock=clock, metrics=self._metrics)
         claimer = Claimer(
-            queue, self._storage.arrivals, window, limits=limits, clock=clock, now_ms=now_ms
+            queue,
+            self._storage.arrivals,
+            window,
+            limits=limits,
+            fenced=self._storage.lease.doubt,
+            clock=clock,
+            now_ms=now_ms,
         )
         doubt = Doubt(provider)
         recovery = Recovery(
@@ -187,6 +193,7 @@ class Daemon:
             owner=self._owner,
             default_sender=limits.default_from,
             may_send=lambda: self._storage.lease.held,
+            fenced=self._storage.lease.doubt,
             policy=policy,
             max_in_flight=settings.provider.max_in_flight,
             clock=clock,

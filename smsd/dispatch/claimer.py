@@ -8,7 +8,7 @@ from smsd.core.message import FIELDS, FieldError, Limits, Message, from_fields
 from smsd.dispatch.window import Held, Window
 from smsd.store.arrivals import Arrivals
 from smsd.store.connection import is_away
-from smsd.store.queue import LARGEST_ENTRY, Entry, Queue
+from smsd.store.queue import LARGEST_ENTRY, Entry, Fenced, Queue
 
 log = logging.getLogger("smsd.claim")
 ENTRY_FIELDS = FIELDS | {"id", "attempts", "entry"}
@@ -26,13 +26,16 @@ class Claimer:
         window: Window,
         *,
         limits: Limits,
+        fenced: Callable[[], None],
         clock: Callable[[], int],
         now_ms: Callable[[], int],
     ) -> None:
+        """`fenced` is told when another daemon holds the lease."""
         self._queue = queue
         self._arrivals = arrivals
         self._window = window
         self._limits = limits
+        self._fenced = fenced
         self._clock = clock
         self._now_ms = now_ms
         self.alive_at = clock()
@@ -44,6 +47,9 @@ class Claimer:
             self.alive_at = self._clock()
             try:
                 await self._claim()
+            except Fenced:
+                self._fenced()
+                await asyncio.sleep(PAUSE_S)
             except Exception as error:
                 if not is_away(error):
                     raise

@@ -38,6 +38,7 @@ from smsd.store.queue import Attempt, Entry, Queue
 
 log = logging.getLogger("smsd.dispatch")
 THROTTLE_PAUSE_S = 1.0  # when the provider does not say for how long
+DECIDED_PAUSE_S = 0.01  # until who decided that nothing is begun any more has stopped us
 BROKEN_PAUSE_S = 1.0  # after a mark that Redis refuses, so that what breaks breaks slowly
 TOGETHER = 128  # messages marked at once, at most: nothing else runs in Redis meanwhile
 
@@ -66,6 +67,7 @@ class Dispatcher:
         owner: str,
         default_sender: str,
         may_send: Callable[[], bool],
+        fenced: Callable[[], None],
         policy: RetryPolicy,
         max_in_flight: int,
         clock: Callable[[], int],
@@ -74,7 +76,7 @@ class Dispatcher:
         metrics: Metrics,
         doubt: Doubt,
     ) -> None:
-        """`may_send` tells whether the lease is held at this instant."""
+        """`may_send`: whether the lease is held at this instant; `fenced` is told it is not."""
         self._queue = queue
         self._provider = provider
         self._window = window
@@ -83,6 +85,7 @@ class Dispatcher:
         self._owner = owner
         self._default_sender = default_sender
         self._may_send = may_send
+        self._fenced = fenced
         self._policy = policy
         self._max_in_flight = max_in_flight
         self._clock = clock
@@ -151,10 +154,11 @@ class Dispatcher:
 
     async def _mark(self, due: Sequence[Delivery]) -> None:
         """Mark messages in flight, all at once; each goes its own way from there."""
-        if self._draining or (self._hold.engaged and not due[0].probe):
+        if not self._may_begin(probe=due[0].probe):
             for one in reversed(due):  # it was decided while they waited for their time
                 self._window.put_back(Held(one.entry, one.message))
                 self._end(one)
+            await asyncio.sleep(DECIDED_PAUSE_S)
             return
         begun = await self._begin(due)
         start = asyncio.get_running_loop().create_task
@@ -221,8 +225,12 @@ class Dispatcher:
 
     async def _settle(self, one: Delivery, outcome: Outcome) -> None:
         message, sender = one.message, one.message.content.sender
-        outcome = blame(outcome, own_sender=sender not in ("", self._default_sender))
-        self._learn(message, outcome, probe=one.probe)
+        outcome = blame(
+            outcome,
+            own_sender=sender not in ("", self._default_sender),
+            alone=self._hold.stands_alone(message.id),
+        )
+        stops = self._learn(message, outcome, probe=one.probe)
         if isinstance(outcome, InDoubt):
             outcome = await self._doubt.resolve(message, one.attempt.started_ms, outcome)
         verdict = decide(
@@ -236,7 +244,7 @@ class Dispatcher:
         )
         self._log(message, one.attempt, outcome, verdict)
         if isinstance(verdict, HoldVerdict):
-            return await self._put_back(one)
+            return await self._put_back(one, last=stops)
         settled = await settle(self._queue, verdict, one.entry, one.attempt, message)
         self._window.forget(one.entry.name)
         if not settled:
@@ -253,17 +261,21 @@ class Dispatcher:
             self._hold.void()
         return None
 
-    async def _put_back(self, one: Delivery) -> None:
+    async def _put_back(self, one: Delivery, *, last: bool = False) -> None:
         await self._queue.release(one.entry.name, one.attempt)
-        self._window.put_back(Held(one.entry, one.message))
+        put = self._window.put_last if last else self._window.put_back
+        put(Held(one.entry, one.message))
 
     async def _end_unsent(self, one: Delivery, why: str) -> None:
-        """It was not marked: it has ended, or ends here."""
+        """It was not marked: it has ended, or ends here, or another daemon is to send it."""
+        if why == "fenced":
+            self._window.put_back(Held(one.entry, one.message))
+            return self._fenced()
         if why == "expired":
             await self._queue.expire(one.entry, None, one.message)
         elif why == "suppressed":
             await self._queue.suppress(one.entry, one.message)
-        self._over(one, why)
+        return self._over(one, why)
 
     def _over(self, one: Delivery, how: str) -> None:
         """It ended, or was found settled, without a submission."""
@@ -293,6 +305,9 @@ class Dispatcher:
 
     # -- judging ----------------------------------------------------------------------------------
 
+    def _may_begin(self, *, probe: bool) -> bool:
+        return self._may_send() and not self._draining and (probe or not self._hold.engaged)
+
     def _wanted(self, message: Message) -> bool:
         return self._may_send() and not self._draining and not self._expired(message)
 
@@ -300,8 +315,9 @@ class Dispatcher:
         expires_at = message.content.expires_at
         return expires_at is not None and expires_at <= self._now_ms()
 
-    def _learn(self, message: Message, outcome: Outcome, *, probe: bool) -> None:
-        self._hold.saw(outcome, probe=probe)
+    def _learn(self, message: Message, outcome: Outcome, *, probe: bool) -> bool:
+        """Whether dispatch is held for it."""
+        stops = self._hold.saw(message.id, outcome, probe=probe)
         self._metrics.outcomes[type(outcome).__name__] += 1
         if isinstance(outcome, Throttled):
             pause = THROTTLE_PAUSE_S if outcome.retry_after is None else outcome.retry_after
@@ -313,6 +329,7 @@ class Dispatcher:
                 log.warning(
                     "segments differ", extra={"id": message.id, "ours": ours, "theirs": theirs}
                 )
+        return stops
 
     def _log(self, message: Message, attempt: Attempt, outcome: Outcome, verdict: Verdict) -> None:
         self._metrics.settled[type(verdict).__name__.lower()] += 1

@@ -3,11 +3,15 @@
 Dispatch is held when the provider says that nothing will be taken until a person acts, when
 several submissions in a row brought no answer, or when many in a row were refused for reasons
 nobody knows. Then single messages probe, at a growing interval, until one is taken.
+
+What was sent before the hold and is taken during it shows that the provider is up again. It does
+not show that the account is: there only a probe tells.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import assert_never
 
 from smsd.core.outcome import Accepted, Halted, InDoubt, Outcome, Rejected, Throttled, Unavailable
 from smsd.core.pacer import SECOND
@@ -19,6 +23,7 @@ UNKNOWN_REFUSALS = 20  # in a row, before they count as the account's fault
 # First and longest interval between probes, seconds.
 DOWN_S = (1.0, 60.0)
 HALTED_S = (15.0, 600.0)
+REMEMBERED = 100  # messages that stopped dispatch
 
 
 class Hold:
@@ -34,6 +39,9 @@ class Hold:
         self._interval_s, self._longest_s = DOWN_S
         self._probe_at = 0
         self._probing = False
+        self._by_account = False  # it is held for what the provider says of our account
+        self._openings = 0
+        self._stoppers: dict[str, int] = {}  # by message: how many openings there had been
 
     @property
     def engaged(self) -> bool:
@@ -49,25 +57,36 @@ class Hold:
             await asyncio.sleep(0.05)
         return False
 
-    def saw(self, outcome: Outcome, *, probe: bool) -> None:
-        """Learn from the outcome of a submission."""
+    def stands_alone(self, message_id: str) -> bool:
+        """Whether this message stopped dispatch before, and others were taken since."""
+        return self._openings > self._stoppers.get(message_id, self._openings)
+
+    def saw(self, message_id: str, outcome: Outcome, *, probe: bool) -> bool:
+        """Learn from the outcome of a submission. True: it is why dispatch is held, or still is."""
         self._probing &= not probe
         match outcome:
             case Accepted() | Throttled() | Rejected(known=True):
-                self._go_on()
+                if probe or not self._by_account:
+                    self._go_on()
+                return False
             case Rejected(reason=reason):
                 self._no_answers = 0
                 self._unknown_refusals += 1
-                enough = self._unknown_refusals >= UNKNOWN_REFUSALS
-                self._trouble(
-                    f"many unknown refusals: {reason}", HALTED_S, enough=enough, probe=probe
-                )
+                enough, pace = self._unknown_refusals >= UNKNOWN_REFUSALS, HALTED_S
+                words = f"many unknown refusals: {reason}"
             case Unavailable(reason) | InDoubt(reason):
                 self._no_answers += 1
-                enough = self._no_answers >= NO_ANSWERS
-                self._trouble(f"provider down: {reason}", DOWN_S, enough=enough, probe=probe)
+                enough, pace = self._no_answers >= NO_ANSWERS, DOWN_S
+                words = f"provider down: {reason}"
             case Halted(code, reason):
-                self._trouble(f"halted: {code} {reason}", HALTED_S, enough=True, probe=probe)
+                enough, pace = True, HALTED_S
+                words = f"halted: {code} {reason}"
+            case _:
+                assert_never(outcome)
+        stops = self._trouble(words, pace, enough=enough, probe=probe)
+        if stops and isinstance(outcome, Halted):
+            self._remember(message_id)
+        return stops
 
     def void(self) -> None:
         """A probe was not sent after all: the next message is one."""
@@ -77,12 +96,14 @@ class Hold:
         self._no_answers = self._unknown_refusals = 0
         if self.engaged:
             log.warning("dispatch goes on", extra={"held_for": self.reason})
+            self._openings += 1
+            self._by_account = False
             self.reason = ""
             self._changed("")
 
     def _trouble(
         self, reason: str, pace: tuple[float, float], *, enough: bool, probe: bool
-    ) -> None:
+    ) -> bool:
         """Hold when there is `enough` trouble; a probe that failed is followed by a longer wait."""
         if self.engaged and probe:
             self._interval_s = min(self._interval_s * 2, self._longest_s)
@@ -91,7 +112,14 @@ class Hold:
             self._interval_s, self._longest_s = pace
             log.error("dispatch held", extra={"reason": reason, "probe_in_s": self._interval_s})
         else:
-            return
+            return False
+        self._by_account = pace is HALTED_S
         self._probe_at = self._clock() + round(self._interval_s * SECOND)
         self.reason = reason
         self._changed(reason)
+        return True
+
+    def _remember(self, message_id: str) -> None:
+        self._stoppers[message_id] = self._openings
+        if len(self._stoppers) > REMEMBERED:
+            del self._stoppers[next(iter(self._stoppers))]

@@ -64,6 +64,12 @@ class Window:
         self._lane(held).appendleft(held)
         self._arrived.set()
 
+    def put_last(self, held: Held) -> None:
+        """It was taken and not sent, and it is why: all others go first."""
+        self._known.add(held.entry.name)
+        self._normal.append(held)
+        self._arrived.set()
+
     async def arrival(self) -> None:
         """Return when there is something to take."""
         while not len(self):

@@ -1,13 +1,18 @@
 """Who may dispatch. Rule: stop before the lease can have run out, by our own clock.
 
-The lease is renewed at a third of its life. It counts from before the request that renewed it,
-and less a margin, so however late the reply is or however long this process was stopped, `held`
-turns false before another daemon can take over.
+The lease is renewed at a third of its life, and every second at least. It counts from before the
+request that renewed it, and less a margin, so however late the reply is or however long this
+process was stopped, `held` turns false before another daemon can take over.
+
+Should the key get lost while we live (deleted, a failover, a clock that jumped), another may take
+over at once. Who learns of that stops at once; and we learn of it, at the latest at the next
+renewal, while the other is still silent: see `Tenure`.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from smsd.store import owner
 from smsd.store.connection import is_away
@@ -16,6 +21,7 @@ from smsd.store.server import Server, text
 
 log = logging.getLogger("smsd.lease")
 MARGIN = 0.2  # part of the lease's life that is never used
+RENEW_S = 1.0  # between renewals at most: a new holder is silent for longer
 STANDBY_S = 0.5  # how often a standby looks whether the lease is free
 
 
@@ -30,6 +36,7 @@ class Lease:
         self._valid_until = 0
         self.holder = ""
         self.taken = asyncio.Event()  # set while the last answer said that it is ours
+        self._doubted = asyncio.Event()
 
     @property
     def held(self) -> bool:
@@ -40,13 +47,28 @@ class Lease:
         """Take the lease when it is free and keep it; ends only when cancelled."""
         dead = ""
         while True:
+            self._doubted.clear()
             holder = await self._acquire(dead)
             dead = ""
             if holder not in ("", self._server.owner) and owner.is_dead(holder):
                 log.warning("lease of a dead daemon", extra={"holder": holder})
                 dead = holder
                 continue
-            await asyncio.sleep(self._life_s / 3 if self.held else STANDBY_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pause_s()):
+                    await self._doubted.wait()
+
+    def _pause_s(self) -> float:
+        return min(self._life_s / 3, RENEW_S) if self.held else STANDBY_S
+
+    def doubt(self) -> None:
+        """Redis said that another holds it: stop, and ask at once."""
+        self._lose()
+        self._doubted.set()
+
+    def _lose(self) -> None:
+        self._valid_until = 0
+        self.taken.clear()
 
     async def _acquire(self, dead: str) -> str:
         asked_at = self._clock()
@@ -62,7 +84,7 @@ class Lease:
             log.info("lease", extra={"holder": holder, "ours": ours})
         self.holder = holder
         if not ours:
-            self.taken.clear()
+            self._lose()
         else:
             self._valid_until = asked_at + round(self._life_s * (1 - MARGIN) * 1e9)
             self.taken.set()

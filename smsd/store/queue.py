@@ -60,6 +60,10 @@ class QueueFull(Exception):  # noqa: N818 - a state, named as users see it
     """More texts are waiting than may."""
 
 
+class Fenced(Exception):  # noqa: N818 - a state, named as users see it
+    """Another daemon holds the lease."""
+
+
 class KeyConflict(Exception):  # noqa: N818 - a state, named as users see it
     """The Idempotency-Key was used with another body."""
 
@@ -187,12 +191,18 @@ class Queue:
     # -- claim ----------------------------------------------------------------------------------
 
     async def claim(self, high_room: int, normal_room: int) -> list[Entry]:
-        """Entries nobody has read, high priority first; an empty list at once if there are none."""
+        """Entries nobody has read, high priority first; an empty list at once if there are none.
+
+        Raises `Fenced`.
+        """
         call = Call(
             "claim",
             {"most_octets": LARGEST_ENTRY, "high_room": high_room, "normal_room": normal_room},
         )
-        return _entries(await self._server.with_groups(lambda: self._server.ask(call)))
+        reply = await self._server.with_groups(lambda: self._server.ask(call))
+        if reply == b"fenced":
+            raise Fenced
+        return _entries(reply)
 
     # -- begin, and its undoing -----------------------------------------------------------------
 

@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 from smsd.core.message import Message
 from smsd.core.outcome import RetryPolicy
 from smsd.dispatch.recovery import Recovery
-from smsd.store.queue import Append, Attempt, Entry
+from smsd.store.queue import Append, Attempt, Entry, Fenced
 from tests.redis.store import (
     LIMITS,
     Store,
@@ -269,6 +269,10 @@ class QueueMachine(RuleBasedStateMachine):
         self.repeatable = None  # a second claim would claim more
 
     async def _claim(self, by: int, high_room: int, normal_room: int, *, lost: bool) -> int:
+        if by != self.leader:
+            with pytest.raises(Fenced):
+                await self.daemons[by].store.queue.claim(high_room, normal_room)
+            return 0
         expected = self._unread("h")[:high_room] + self._unread("n")[:normal_room]
         entries = await self.daemons[by].store.queue.claim(high_room, normal_room)
         assert [entry.name for entry in entries] == expected

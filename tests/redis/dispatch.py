@@ -43,6 +43,7 @@ def dispatcher(
         owner=store.owner,
         default_sender="",
         may_send=lambda: True,
+        fenced=store.lease.doubt,
         policy=policy or RetryPolicy(),
         max_in_flight=max_in_flight,
         clock=nanoseconds,

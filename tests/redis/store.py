@@ -83,7 +83,13 @@ class Store:
         self.queue = Queue(self.server, max_length=max_length, keep_idempotency_ms=86_400_000)
         self.window = Window(45)
         self.claimer = Claimer(
-            self.queue, self.arrivals, self.window, limits=LIMITS, clock=ticks, now_ms=wall
+            self.queue,
+            self.arrivals,
+            self.window,
+            limits=LIMITS,
+            fenced=self.lease.doubt,
+            clock=ticks,
+            now_ms=wall,
         )
 
     def _over(self, client: Redis, availability: Availability) -> Server:

@@ -14,7 +14,7 @@ from smsd.dispatch.hold import Hold
 from smsd.provider.base import Slot
 from smsd.store.queue import Attempt, Begun, Entry
 from tests.redis.dispatch import at_work, dispatcher, nanoseconds
-from tests.redis.store import ALICE, BOB, Store, until
+from tests.redis.store import ALICE, BOB, OpenStore, Store, until
 
 
 class Carrier:
@@ -39,7 +39,7 @@ class Carrier:
 def held() -> Hold:
     """Held, and free to probe at once."""
     hold = Hold(clock=lambda: nanoseconds() + 60_000_000_000, changed=lambda _: None)
-    hold.saw(Halted("1", "no funds"), probe=False)
+    hold.saw("1-0", Halted("1", "no funds"), probe=False)
     hold._clock = nanoseconds
     hold._probe_at = 0
     return hold
@@ -56,7 +56,7 @@ async def test_texts_that_came_while_it_waited_do_not_leave_once_it_is_held(stor
     async with at_work(dispatcher(store, carrier, hold=hold)):
         await asyncio.sleep(0.05)  # it waits for a text
         for _ in range(5):
-            hold.saw(Unavailable("no connection"), probe=False)
+            hold.saw("1-0", Unavailable("no connection"), probe=False)
         assert hold.engaged
         await claimed(store, ALICE, BOB)
         await asyncio.sleep(0.3)
@@ -142,3 +142,93 @@ async def test_a_full_high_lane_beside_an_empty_queue_is_no_reason_to_hurry(
         await asyncio.sleep(1)
     assert 2 <= claims <= 5
     assert len(store.window) == 32
+
+
+async def test_a_text_that_is_fenced_goes_back_and_it_is_told(
+    store: Store, open_store: OpenStore
+) -> None:
+    carrier = Carrier()
+    part = dispatcher(store, carrier)
+    told: list[None] = []
+    part._fenced = lambda: told.append(None)
+    await open_store("b").lead()
+    await store.client.delete(store.keys.lease)
+    [id_] = await claimed(store, ALICE)
+    async with at_work(part):
+        await until(lambda: bool(told), "it is told")
+        assert carrier.submitted == []
+        assert store.window.knows(f"n{id_}")
+        await store.lead()
+        await until(lambda: not store.window.knows(f"n{id_}"), "it is sent")
+    assert carrier.submitted == [id_]
+    assert part._metrics.settled == {"ack": 1}
+
+
+class Fussy(Carrier):
+    """Halts for one number, as if it were the account's fault."""
+
+    async def submit(self, message: Message, slot: Slot) -> Outcome:
+        await super().submit(message, slot)
+        return Accepted("p") if message.recipient != BOB else Halted("21606", "not from here")
+
+
+class Hasty(Hold):
+    """Probes at once."""
+
+    async def passage(self) -> bool:
+        self._probe_at = 0
+        return await super().passage()
+
+
+async def test_one_text_cannot_hold_up_the_others_for_ever(store: Store) -> None:
+    carrier, hold = Fussy(), Hasty(clock=nanoseconds, changed=lambda _: None)
+    bad, *good = await claimed(store, BOB, *[ALICE] * 3)
+    async with at_work(dispatcher(store, carrier, hold=hold, max_in_flight=1)):
+        await until(lambda: len(carrier.submitted) == 5, "all have had their turn")
+        await until(lambda: not store.window.knows(f"n{bad}"), "and the bad one its end")
+    assert carrier.submitted == [bad, *good, bad]
+    [(_, letter)] = await store.status.dead_letters("", 10)
+    assert (letter["id"], letter["reason"], letter["code"]) == (bad, "rejected", "21606")
+    assert await store.difference() == 0
+
+
+async def test_one_that_brings_no_answer_cannot_hold_up_the_others_either(store: Store) -> None:
+    class Mute(Carrier):
+        async def submit(self, message: Message, slot: Slot) -> Outcome:
+            await super().submit(message, slot)
+            return Accepted("p") if message.recipient != BOB else Unavailable("no connection")
+
+    carrier, hold = Mute(), Hasty(clock=nanoseconds, changed=lambda _: None)
+    bad, good = await claimed(store, BOB, ALICE)
+    for _ in range(5):
+        hold.saw("1-0", Unavailable("no connection"), probe=False)
+    async with at_work(dispatcher(store, carrier, hold=hold)):
+        await until(lambda: good in carrier.submitted, "the good one has its turn")
+    assert carrier.submitted[:2] == [bad, good]
+
+
+async def test_a_place_in_flight_that_becomes_free_is_used(store: Store) -> None:
+    class Slow(Carrier):
+        def __init__(self) -> None:
+            super().__init__()
+            self.answers = asyncio.Semaphore(0)
+
+        async def submit(self, message: Message, slot: Slot) -> Outcome:
+            await super().submit(message, slot)
+            await self.answers.acquire()
+            return Accepted("p")
+
+    carrier = Slow()
+    part = dispatcher(store, carrier, max_in_flight=2)
+    await claimed(store, *[ALICE] * 4)
+    async with at_work(part):
+        await until(lambda: len(carrier.submitted) == 2, "all places are taken")
+        await asyncio.sleep(0.1)
+        assert (len(carrier.submitted), part._metrics.in_flight) == (2, 2)
+        carrier.answers.release()
+        await until(lambda: len(carrier.submitted) == 3, "one became free")
+        carrier.answers.release()
+        await until(lambda: len(carrier.submitted) == 4, "and another")
+        for _ in range(2):
+            carrier.answers.release()
+        await until(lambda: part._metrics.in_flight == 0, "all are over")

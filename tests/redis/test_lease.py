@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from smsd.store import owner
-from smsd.store.lease import MARGIN, Lease
+from smsd.store.lease import MARGIN, RENEW_S, Lease
 from smsd.store.scripts import Call
 from tests.redis.store import OpenStore, Store, Ticks, soon, until
 from tests.support.processes import eventually
@@ -109,6 +109,34 @@ async def test_one_that_hung_learns_that_another_holds_the_lease(
     keep(hung)
     await until(lambda: hung.lease.holder == "b", "it has asked again")
     assert not hung.lease.taken.is_set()
+    assert not _held(hung)
+
+
+async def test_a_lease_that_is_taken_from_a_living_holder_is_missed_within_a_second(
+    open_store: OpenStore, keep: Keep
+) -> None:
+    holder, other = open_store("a"), open_store("b")
+    keep(holder)
+    await _taken(holder.lease)
+    await holder.client.delete(holder.keys.lease)
+    await other.lead()
+    async with asyncio.timeout(RENEW_S + 0.5):
+        while _held(holder):
+            await asyncio.sleep(0.01)
+
+
+async def test_in_doubt_it_is_not_held_and_redis_is_asked_at_once(
+    open_store: OpenStore, keep: Keep
+) -> None:
+    store = open_store()
+    keep(store)
+    await _taken(store.lease)
+    await asyncio.sleep(0.1)  # it rests until the next renewal
+    store.lease.doubt()
+    assert not _held(store)
+    async with asyncio.timeout(RENEW_S / 2):
+        await store.lease.taken.wait()
+    assert _held(store)
 
 
 async def test_the_lease_is_no_longer_held_before_it_can_have_run_out(

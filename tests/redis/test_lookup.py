@@ -258,7 +258,7 @@ async def test_a_text_that_never_arrived_at_a_provider_that_is_down_goes_back_un
     carrier = Carrier(Unavailable("never arrived"))
     part = dispatcher(store, carrier)
     for _ in range(5):
-        part._hold.saw(LOST, probe=False)
+        part._hold.saw("1-0", LOST, probe=False)
     [id_] = await store.append()
     await store.claimer.admit(await store.queue.claim(1, 1))
     async with at_work(part):

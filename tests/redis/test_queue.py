@@ -16,10 +16,12 @@ from smsd.store.queue import (
     Append,
     Appended,
     Attempt,
+    Fenced,
     KeyConflict,
     QueueFull,
 )
 from smsd.store.scripts import Call
+from tests.redis.dispatch import at_work
 from tests.redis.store import (
     ALICE,
     BOB,
@@ -33,6 +35,7 @@ from tests.redis.store import (
     dump,
     sha,
     soon,
+    until,
 )
 from tests.support.proxy import Proxy
 
@@ -220,8 +223,41 @@ async def test_no_more_is_claimed_than_there_is_room_for(store: Store) -> None:
     assert [entry.lane for entry in await store.queue.claim(9, 9)] == ["h", "n"]
 
 
-async def test_an_entry_is_handed_to_one_daemon_only(open_store: OpenStore) -> None:
+async def test_nothing_is_claimed_while_another_holds_the_lease(open_store: OpenStore) -> None:
     one, other = await open_store("a").lead(), open_store("b")
+    await one.append()
+    with pytest.raises(Fenced):
+        await other.queue.claim(9, 9)
+    assert await one.queue.pending() == []
+    await other.lead()
+    assert len(await other.queue.claim(9, 9)) == 1
+    with pytest.raises(Fenced):
+        await one.queue.claim(9, 9)
+
+
+async def test_a_claimer_that_is_fenced_says_so_and_goes_on(open_store: OpenStore) -> None:
+    one, other = await open_store("a").lead(), open_store("b")
+    told = asyncio.Event()
+    claimer = Claimer(
+        other.queue,
+        other.arrivals,
+        other.window,
+        limits=Limits(),
+        fenced=told.set,
+        clock=other.ticks,
+        now_ms=other.wall,
+    )
+    await one.append()
+    async with at_work(claimer):
+        await soon(told.wait())
+        assert len(other.window) == 0
+        await other.lead()
+        await until(lambda: len(other.window) == 1, "it is claimed")
+
+
+async def test_an_entry_is_handed_to_one_daemon_only(open_store: OpenStore) -> None:
+    one, other = open_store("a"), open_store("b")
+    await one.server.ensure_groups()
     await one.append(*[ALICE] * 100)
     claims = await asyncio.gather(*(store.queue.claim(0, 7) for store in (one, other) * 10))
     names = [entry.name for claimed in claims for entry in claimed]
@@ -1028,6 +1064,7 @@ async def test_a_text_that_can_no_longer_be_parsed_is_buried_under_its_own_id(
         store.arrivals,
         store.window,
         limits=Limits(max_segments=1),
+        fenced=store.lease.doubt,
         clock=store.ticks,
         now_ms=wall,
     )

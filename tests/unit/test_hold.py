@@ -14,7 +14,7 @@ from smsd.core.outcome import (
     Unavailable,
 )
 from smsd.core.pacer import SECOND
-from smsd.dispatch.hold import DOWN_S, HALTED_S, NO_ANSWERS, UNKNOWN_REFUSALS, Hold
+from smsd.dispatch.hold import DOWN_S, HALTED_S, NO_ANSWERS, REMEMBERED, UNKNOWN_REFUSALS, Hold
 
 DOWN = Unavailable("no connection")
 DOUBT = InDoubt("no answer")
@@ -29,11 +29,12 @@ class Bench:
     def __init__(self) -> None:
         self.now = 1_000 * SECOND
         self.told: list[str] = []
+        self.stops = False
         self.hold = Hold(clock=lambda: self.now, changed=self.told.append)
 
-    def saw(self, *outcomes: Outcome, probe: bool = False) -> "Bench":
+    def saw(self, *outcomes: Outcome, probe: bool = False, message_id: str = "1-0") -> "Bench":
         for outcome in outcomes:
-            self.hold.saw(outcome, probe=probe)
+            self.stops = self.hold.saw(message_id, outcome, probe=probe)
         return self
 
     def after(self, seconds: float) -> "Bench":
@@ -49,9 +50,9 @@ class Bench:
             return "nothing"
         return "a probe" if await passage else "anything"
 
-    async def probe(self, outcome: Outcome) -> "Bench":
+    async def probe(self, outcome: Outcome, message_id: str = "1-0") -> "Bench":
         assert await self.passes() == "a probe"
-        return self.saw(outcome, probe=True)
+        return self.saw(outcome, probe=True, message_id=message_id)
 
     async def interval(self) -> float:
         """Seconds until the next probe, to a tenth."""
@@ -174,10 +175,79 @@ async def test_after_it_opened_everything_begins_anew() -> None:
     assert await bench.interval() == DOWN_S[0]
 
 
-async def test_a_straggler_that_was_taken_opens_it_too() -> None:
+async def test_a_straggler_that_was_taken_shows_that_the_provider_is_up() -> None:
     bench = Bench().saw(*[DOWN] * 5).saw(Accepted())
 
     assert await bench.passes() == "anything"
+
+
+@pytest.mark.parametrize("answer", [Accepted("SM1"), Throttled(), REFUSED])
+@pytest.mark.parametrize("why", [[NO_FUNDS], [STRANGE] * UNKNOWN_REFUSALS])
+async def test_a_straggler_that_was_taken_shows_nothing_of_the_account(
+    why: list[Outcome], answer: Outcome
+) -> None:
+    bench = Bench().saw(*why).saw(answer)
+    assert await bench.passes() == "nothing"
+
+    await bench.after(HALTED_S[0]).probe(answer)
+    assert await bench.passes() == "anything"
+
+
+async def test_a_hold_that_turns_out_to_be_an_outage_is_opened_by_a_straggler_again() -> None:
+    bench = await Bench().saw(NO_FUNDS).after(15).probe(DOWN)
+    bench.saw(Accepted())
+
+    assert await bench.passes() == "anything"
+
+
+async def test_it_tells_which_message_it_stands_for() -> None:
+    bench = Bench().saw(*[DOWN] * 4)
+    assert not bench.stops
+    assert bench.saw(DOWN).stops
+    assert not bench.saw(DOWN).stops  # a straggler
+    assert (await bench.after(1).probe(DOWN)).stops
+    assert not (await bench.after(2).probe(Accepted())).stops
+
+
+async def test_who_stopped_everything_stands_alone_once_others_were_taken() -> None:
+    bench = Bench().saw(NO_FUNDS, message_id="bad")
+    assert not bench.hold.stands_alone("bad")
+
+    bench.saw(Accepted(), message_id="straggler")
+    await bench.after(15).probe(NO_FUNDS, "another")
+    assert not bench.hold.stands_alone("bad")
+
+    await bench.after(30).probe(Accepted(), "good")
+    assert bench.hold.stands_alone("bad")
+    assert bench.hold.stands_alone("another")
+    assert not bench.hold.stands_alone("good")
+
+
+async def test_who_stops_everything_again_does_not_stand_alone_before_others_are_taken() -> None:
+    bench = await Bench().saw(NO_FUNDS, message_id="bad").after(15).probe(Accepted(), "good")
+    bench.saw(NO_FUNDS, message_id="good")
+
+    assert not bench.hold.stands_alone("good")
+
+
+async def test_stragglers_and_messages_in_an_outage_are_not_remembered() -> None:
+    bench = Bench().saw(*[DOWN] * 5, message_id="last of five")
+    bench = await bench.after(1).probe(Accepted(), "good")
+    assert not bench.hold.stands_alone("last of five")
+
+    bench.saw(NO_FUNDS, message_id="bad").saw(NO_FUNDS, message_id="straggler")
+    bench = await bench.after(15).probe(Accepted(), "good")
+    assert not bench.hold.stands_alone("straggler")
+
+
+async def test_only_the_latest_that_stopped_everything_are_remembered() -> None:
+    bench = Bench()
+    for number in range(REMEMBERED + 1):
+        bench.saw(NO_FUNDS, message_id=f"{number}-0")
+        await bench.after(15).probe(Accepted(), "good")
+
+    assert not bench.hold.stands_alone("0-0")
+    assert bench.hold.stands_alone("1-0")
 
 
 async def test_stragglers_do_not_stretch_the_interval() -> None:
@@ -212,7 +282,7 @@ async def test_the_reason_follows_the_probes() -> None:
 
 
 async def test_a_message_that_waits_passes_once_the_hold_opens() -> None:
-    bench = Bench().saw(NO_FUNDS)
+    bench = Bench().saw(*[DOWN] * 5)
     waiting = asyncio.create_task(bench.hold.passage())
     await asyncio.sleep(0)
     bench.saw(Accepted())

@@ -180,7 +180,14 @@ def test_backoff_lies_between_nothing_and_the_longest_delay(attempt: int, chance
 
 def test_a_fault_of_a_sender_that_the_message_brought_does_not_hold_the_rest() -> None:
     fault = Halted("21606", "not yours", "sender")
-    assert blame(fault, own_sender=True) == Rejected("21606", "not yours", "sender")
-    assert blame(fault, own_sender=False) is fault
+    assert blame(fault, own_sender=True, alone=False) == Rejected("21606", "not yours", "sender")
+    assert blame(fault, own_sender=False, alone=False) is fault
     account = Halted("20003", "no such account")
-    assert blame(account, own_sender=True) is account
+    assert blame(account, own_sender=True, alone=False) is account
+
+
+def test_a_fault_that_one_message_alone_brings_does_not_hold_the_rest() -> None:
+    account = Halted("20003", "no such account")
+    assert blame(account, own_sender=False, alone=True) == Rejected("20003", "no such account")
+    down = Unavailable("no connection")
+    assert blame(down, own_sender=False, alone=True) is down
