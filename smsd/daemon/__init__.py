@@ -1,4 +1,7 @@
-"""The daemon. `root.py` composes it of `storage.py` (Redis), `intake.py` (HTTP) and dispatch."""
+"""The daemon. Rule: it is put together here, and nothing below knows of it.
+
+`root.py` composes it of `storage.py` (Redis), `intake.py` (HTTP) and dispatch.
+"""
 
 from smsd.config import ConfigError
 from smsd.daemon.build import build_provider, build_queue, build_server

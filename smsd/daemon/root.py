@@ -263,12 +263,19 @@ class Daemon:
         except ConfigError as error:
             log.error("not reloaded", extra={"because": str(error)})  # noqa: TRY400
             return
-        rate = settings.rate.segments_per_second
-        self._settings = self._settings.model_copy(update={"rate": settings.rate})
-        logs.set_level(settings.log.level)
+        rate, level = settings.rate.segments_per_second, settings.log.level
+        self._settings = self._settings.model_copy(
+            update={
+                "rate": self._settings.rate.model_copy(update={"segments_per_second": rate}),
+                "log": self._settings.log.model_copy(update={"level": level}),
+            }
+        )
+        logs.set_level(level)
         if self._tenure is not None:
             self._tenure.set_rate(rate)
-        log.info("reloaded", extra={"rate": rate, "level": settings.log.level})
+        log.info("reloaded", extra={"rate": rate, "level": level})
+        if tables := [name for name, used in self._settings if used != getattr(settings, name)]:
+            log.warning("a change needs a restart", extra={"tables": ",".join(tables)})
 
 
 def serve(config_path: Path) -> None:

@@ -19,6 +19,7 @@ from tests.bench.stage import (
     fill,
     length,
     post_at_full_speed,
+    posted,
     posting,
     redis_server,
     resident_mb,
@@ -40,17 +41,20 @@ def pace(directory: Path, seconds: int, posts: int | None, name: str) -> list[Ro
                     smsd.send(to=[f"+1202555{n:04d}" for n in range(200)], message=text)
             time.sleep(3)
             spent, began = cpu_s(smsd.pid), time.monotonic()
+            meanwhile: list[Row] = []
             if posts is None:
                 time.sleep(seconds)
             else:
-                with posting(smsd.url, seconds, posts):
-                    time.sleep(seconds)
+                with posting(int(smsd.url.rpartition(":")[2]), seconds, posts) as load:
+                    rate, p99 = posted(load)
+                meanwhile = [(f"pace, {name}: POSTs", f"{rate:,.0f}/s", f"taken; p99 {p99}")]
             share = (cpu_s(smsd.pid) - spent) / (time.monotonic() - began)
             late = lateness(smsd)
     finally:
         recorder.stop()
     return [
         *paced(recorder, seconds, name),
+        *meanwhile,
         (f"pace, {name}: CPU", f"{share:.1%}", "of one core"),
         (f"pace, {name}: start lateness", late, "p50, p99, max; upper bounds"),
     ]

@@ -81,17 +81,28 @@ def resident_mb(pid: int) -> float:
     return int(found[1]) / 1024
 
 
-def post_at_full_speed(port: int, seconds: int) -> tuple[float, str]:
-    """Requests per second and p99 of 32 connections that post without pause."""
+@contextmanager
+def posting(port: int, seconds: int, per_second: int = 0) -> Iterator["subprocess.Popen[str]"]:
+    """32 connections that post at a steady rate; 0: without pause, by wrk where there is one."""
     wrk = shutil.which("wrk")
     url = f"http://127.0.0.1:{port}/send"
-    if wrk is None:
-        command = [sys.executable, str(HERE / "load.py"), url, str(seconds), "0"]
+    if wrk is None or per_second:
+        command = [sys.executable, str(HERE / "load.py"), url, str(seconds), str(per_second)]
     else:
         script = str(HERE / "post.lua")
         command = [wrk, "-t1", "-c32", f"-d{seconds}s", "--latency", "-s", script, url]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    if "Non-2xx" in said:
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def posted(process: "subprocess.Popen[str]") -> tuple[float, str]:
+    """Requests per second and p99, when it has ended. Raises if one was answered otherwise."""
+    said, _ = process.communicate()
+    if process.returncode or "Non-2xx" in said:
         raise RuntimeError(said)
     rate, p99 = re.search(r"Requests/sec:\s+([\d.]+)", said), re.search(r" 99%\s+(\S+)", said)
     assert rate is not None
@@ -99,13 +110,7 @@ def post_at_full_speed(port: int, seconds: int) -> tuple[float, str]:
     return float(rate[1]), p99[1]
 
 
-@contextmanager
-def posting(url: str, seconds: int, per_second: int) -> Iterator[None]:
-    """Post at a steady rate meanwhile; 0: as fast as it goes."""
-    command = [sys.executable, str(HERE / "load.py"), f"{url}/send", str(seconds), str(per_second)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait()
+def post_at_full_speed(port: int, seconds: int) -> tuple[float, str]:
+    """Requests per second and p99 of 32 connections that post without pause."""
+    with posting(port, seconds) as process:
+        return posted(process)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -54,17 +55,17 @@ def fill(daemon: Daemon, texts: int) -> list[str]:
     return ids
 
 
-def best_stretch(arrivals: Sequence[Mapping[str, Any]], *, segments: int) -> float:
-    """Segments per second over the fastest run of at least so many segments."""
-    best = 0.0
+def usual_rate(arrivals: Sequence[Mapping[str, Any]], *, segments: int) -> float:
+    """Segments per second: the median over all runs of at least so many segments."""
+    rates: list[float] = []
     for first, start in enumerate(arrivals):
         counted = 0
         for arrival in arrivals[first:]:
             if counted >= segments:
-                best = max(best, counted * SECOND / (arrival["at"] - start["at"]))
+                rates.append(counted * SECOND / (arrival["at"] - start["at"]))
                 break
             counted += int(arrival["segments"])
-    return best
+    return median(rates)
 
 
 def test_a_saturated_run_keeps_the_rate_on_the_providers_side(
@@ -77,8 +78,8 @@ def test_a_saturated_run_keeps_the_rate_on_the_providers_side(
 
     arrivals = recorder.arrivals()
     assert worst_window(instants(arrivals, RATE)) <= RATE
-    # A busy machine may hold us up now and then; where it does not, the rate is what was bought.
-    assert best_stretch(arrivals, segments=5 * RATE) >= 0.998 * RATE
+    # A busy machine may hold us up now and then, for less than half of the time.
+    assert usual_rate(arrivals, segments=2 * RATE) >= 0.998 * RATE
 
 
 def test_the_rate_holds_over_a_restart(daemon: Daemon, recorder: Recorder) -> None:

@@ -392,6 +392,18 @@ def test_a_hangup_changes_rate_and_log_level(tmp_path: Path, started: list[Daemo
     eventually(lambda: f" sent id={message_id} " in smsd.log, what="a line of it")
 
 
+def test_what_a_hangup_cannot_change_is_told(tmp_path: Path, started: list[Daemon]) -> None:
+    smsd = Daemon(tmp_path, "[rate]\nsegments_per_second = 20\n")
+    started.append(smsd)
+    smsd.start()
+    reconfigure(smsd, "[rate]\nsegments_per_second = 30\n", "info reloaded rate=30.0")
+    assert "restart" not in smsd.log
+
+    changed = '[rate]\nceiling = "message"\n[queue]\nmax_length = 7\n[log]\nlevel = "debug"\n'
+    reconfigure(smsd, changed, 'warning "a change needs a restart" tables=queue,rate')
+    assert target(smsd) == "45.0"
+
+
 def test_a_broken_configuration_is_told_at_a_hangup_and_ignored(smsd: Daemon) -> None:
     smsd.start()
     eventually(lambda: target(smsd) == "20.0")
