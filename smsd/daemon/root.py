@@ -42,6 +42,7 @@ log = logging.getLogger("smsd.daemon")
 
 CENSUS_S = 5.0  # between counts of all texts
 DRAIN_GRACE_S = 5.0  # beyond the provider's timeout, for settling what it answered last
+FULL = "out of memory: it takes no more texts"
 STUCK_S = 20.0  # at its slot, beyond when it was due: no longer alive
 
 
@@ -83,6 +84,7 @@ class Daemon:
             for name, part in (
                 ("dispatch", self._dispatch(provider)),
                 ("lease", self._storage.lease.run()),
+                ("probe", self._storage.probe()),
                 ("census", self._count_texts()),
                 ("watchdog", self._feed_watchdog()),
                 ("collector", collector.collect()),
@@ -109,8 +111,8 @@ class Daemon:
         redis, lease, held = self._storage.availability, self._storage.lease, self._hold.reason
         stopping = self._stopping.is_set()
         return {
-            "ready": redis.up and not held and not stopping,
-            "redis": {"up": redis.up, "reason": redis.reason},
+            "ready": redis.up and not redis.full and not held and not stopping,
+            "redis": {"up": redis.up, "reason": redis.reason or (FULL if redis.full else "")},
             "dispatch": {
                 "role": "active" if lease.held else "standby",
                 "lease_holder": lease.holder,  # as last seen

@@ -16,7 +16,13 @@ from smsd.daemon.clocks import clock, now_ms
 from smsd.daemon.errors import StartError
 from smsd.metrics import Metrics
 from smsd.store.arrivals import Arrivals
-from smsd.store.connection import Availability, connect, is_away, persistence
+from smsd.store.connection import (
+    Availability,
+    connect,
+    is_away,
+    is_out_of_memory,
+    persistence,
+)
 from smsd.store.embedded import Embedded
 from smsd.store.keys import Keys
 from smsd.store.lease import Lease
@@ -27,6 +33,7 @@ from smsd.store.witness import Loss, Witness
 
 log = logging.getLogger("smsd.storage")
 PAUSE_S = 0.5  # before Redis is asked again after it was away
+PROBE_S = 1.0  # between writes that find out whether it takes any again
 
 
 class Storage:
@@ -37,7 +44,7 @@ class Storage:
         self._owner = owner
         self._metrics = metrics
         self._examined = False  # for what it may lose
-        self.availability = Availability(changed=self._changed)
+        self.availability = Availability(changed=self._changed, filled=self._filled)
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Start the embedded server, if that is asked for, and connect; `stack` undoes it.
@@ -53,6 +60,29 @@ class Storage:
         """Return when the server answers and has the groups. Raises `StartError`."""
         while not await self._prepare():  # noqa: ASYNC110 - it waits for another process
             await asyncio.sleep(PAUSE_S)
+
+    async def probe(self) -> None:
+        """While Redis refuses writes or is full, try one now and then; ends only when cancelled.
+
+        There may be nobody else to find out: callers are told to come later, and dispatch may
+        have nothing to do. Where it keeps refusing texts, one small write is no proof of room.
+        """
+        availability = self.availability
+        while True:
+            found_full = availability.found_full
+            await asyncio.sleep(PROBE_S)
+            if availability.refuses_writes or availability.full:
+                await self._try_to_write(room=availability.found_full == found_full)
+
+    async def _try_to_write(self, *, room: bool) -> None:
+        try:
+            await self.server.try_to_write()
+        except Exception as error:
+            if not (is_away(error) or is_out_of_memory(error)):
+                raise
+        else:
+            if room:
+                self.availability.saw_room(full=False)
 
     async def _prepare(self) -> bool:
         """Say once what an external server may lose, and make the groups; False: it is away."""
@@ -122,6 +152,12 @@ class Storage:
             log.info("redis answers")
         else:
             log.error("redis away", extra={"reason": reason})
+
+    def _filled(self, full: bool) -> None:  # noqa: FBT001 - a callback
+        if full:
+            log.error("redis full", extra={"refuses": "texts"})
+        else:
+            log.info("redis takes texts again")
 
     def _lost(self, loss: Loss) -> None:
         self._metrics.redis_lost["text"] += loss.texts

@@ -54,6 +54,8 @@ _AWAY = (
 )
 # Plain ResponseErrors that pass by themselves: no writes while a disk fills or a replica is lost.
 _AWAY_PREFIXES = ("MISCONF", "NOREPLICAS", "BUSY ")
+_REFUSES_WRITES = (ReadOnlyError, ClusterDownError)  # and may answer reads all the same
+_REFUSES_WRITES_PREFIXES = ("MISCONF", "NOREPLICAS")
 _MISSING_PREFIXES = ("NOGROUP", "no such key", "UNBLOCKED")
 
 
@@ -68,6 +70,13 @@ def is_away(error: BaseException) -> bool:
     return isinstance(error, ResponseError) and str(error).startswith(_AWAY_PREFIXES)
 
 
+def is_refusal_to_write(error: BaseException) -> bool:
+    """Whether Redis takes no writes now, whatever it answers to reads."""
+    if isinstance(error, _REFUSES_WRITES):
+        return True
+    return isinstance(error, ResponseError) and str(error).startswith(_REFUSES_WRITES_PREFIXES)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Redis refuses writes that need memory (`maxmemory` reached, `noeviction`)."""
     return isinstance(error, OutOfMemoryError)
@@ -80,20 +89,43 @@ def is_group_missing(error: BaseException) -> bool:
 
 @dataclass(slots=True)
 class Availability:
-    """Whether Redis answers, as last seen. `changed` is told every change."""
+    """Whether Redis answers, as last seen, and has room. Every change is told once.
+
+    Where it refused a write, reads tell nothing: it is away until a write has succeeded.
+    """
 
     changed: Callable[[bool, str], None] = field(default=lambda _up, _why: None)
+    filled: Callable[[bool], None] = field(default=lambda _full: None)
     up: bool = False
     reason: str = NOT_YET
+    refuses_writes: bool = False
+    full: bool = False  # out of memory: it takes no more texts, and all else goes on
+    found_full: int = 0  # how often
 
-    def saw(self, error: BaseException | None) -> None:
-        """Note how a command went; None is success."""
+    def saw(self, error: BaseException | None, *, wrote: bool = True) -> None:
+        """Note how a command went; None is success, of one that `wrote` or of a read."""
+        if error is None and self.refuses_writes and not wrote:
+            return
         up = error is None
-        reason = "" if error is None else f"{type(error).__name__}: {error}"
+        reason = "" if error is None else _reason(error)
+        self.refuses_writes = error is not None and (
+            self.refuses_writes or is_refusal_to_write(error)
+        )
         if up != self.up or self.reason == NOT_YET:
             self.up, self.reason = up, reason
             self.changed(up, reason)
         self.reason = reason
+
+    def saw_room(self, *, full: bool) -> None:
+        """Note that Redis is out of memory, or is so no more."""
+        self.found_full += full
+        if full != self.full:
+            self.full = full
+            self.filled(full)
+
+
+def _reason(error: BaseException) -> str:
+    return ": ".join(filter(None, (type(error).__name__, str(error))))
 
 
 def connect(url: str, *, connections: int, timeout_s: float, greet: Greet | None = None) -> Redis:
@@ -129,11 +161,12 @@ async def persevere(
     client: Redis,
     availability: Availability,
     *,
+    wrote: bool = False,
     patience_s: float | None = None,
 ) -> T:
     """Repeat an idempotent operation until Redis has answered it, or for `patience_s` at least."""
     try:
-        return await observed(operation, client, availability)
+        return await observed(operation, client, availability, wrote=wrote)
     except Exception as error:
         if not is_away(error):
             raise
@@ -142,13 +175,20 @@ async def persevere(
         stop=stop_never if patience_s is None else stop_after_delay(patience_s),
         wait=wait_exponential(multiplier=0.05, max=2.0) + wait_random(0, 0.1),
         reraise=True,
-    )(observed, operation, client, availability)
+    )(observed, operation, client, availability, wrote=wrote)
 
 
 async def observed(
-    operation: Callable[[], Awaitable[T]], client: Redis, availability: Availability
+    operation: Callable[[], Awaitable[T]],
+    client: Redis,
+    availability: Availability,
+    *,
+    wrote: bool = False,
 ) -> T:
-    """Run once, for `REPLY_S` at most, and note whether Redis was there."""
+    """Run once, for `REPLY_S` at most, and note whether Redis was there.
+
+    `wrote`: it cannot succeed without having written.
+    """
     try:
         async with asyncio.timeout(REPLY_S):
             result = await operation()
@@ -157,8 +197,10 @@ async def observed(
             availability.saw(error)
             # A demoted or restarted server must be looked up anew, not asked again.
             await client.connection_pool.disconnect(inuse_connections=False)
+        elif is_out_of_memory(error):
+            availability.saw_room(full=True)
         raise
-    availability.saw(None)
+    availability.saw(None, wrote=wrote)
     return result
 
 

@@ -19,6 +19,7 @@ from smsd.store.connection import (
     TooFewReplicas,
     is_away,
     is_group_missing,
+    is_out_of_memory,
     observed,
     persevere,
 )
@@ -34,6 +35,7 @@ log = logging.getLogger("smsd.redis")
 PLACES = 8
 CONNECTIONS = 2 * PLACES
 REPLICATED = ("append", "begin")  # what `replicas_ack` is for
+WRITING = frozenset({"append", "begin", "claim"})  # scripts that never end well without a write
 ACK_MS = 1000  # what a replica may take to have it
 PROBE_MS = 100  # the same, to find out whether there are enough again
 
@@ -90,7 +92,9 @@ class Server:
 
     async def ask_all(self, calls: Sequence[Call]) -> list[object]:
         """Run scripts once; the reply to each, or its error."""
-        return await observed(lambda: self._run(calls), self.client, self._availability)
+        return await observed(
+            lambda: self._run(calls), self.client, self._availability, wrote=_writes(calls)
+        )
 
     async def insist(self, call: Call) -> object:
         """Run an idempotent script until it has been answered. Raises its error."""
@@ -108,6 +112,7 @@ class Server:
             lambda: self._run(calls, again=next(again) > 0),
             self.client,
             self._availability,
+            wrote=_writes(calls),
             patience_s=patience_s,
         )
 
@@ -120,6 +125,8 @@ class Server:
             else:
                 replies = await self._evaluate(calls)
         _raise_if_away(replies)
+        if any(isinstance(reply, Exception) and is_out_of_memory(reply) for reply in replies):
+            self._availability.saw_room(full=True)
         if self._witness is not None:
             self._witness.told(calls, replies)
         return replies
@@ -164,10 +171,16 @@ class Server:
         if not self._acked:
             raise TooFewReplicas(f"{have} of {needed} replicas have it")
 
-    async def read(self, operation: Callable[[Redis], Awaitable[T]]) -> T:
-        """Run any operation once, noting whether Redis was there."""
+    async def read(self, operation: Callable[[Redis], Awaitable[T]], *, wrote: bool = False) -> T:
+        """Run any operation once, noting whether Redis was there; `wrote`: see `observed`."""
         async with self._reads:
-            return await observed(lambda: operation(self.client), self.client, self._availability)
+            return await observed(
+                lambda: operation(self.client), self.client, self._availability, wrote=wrote
+            )
+
+    async def try_to_write(self) -> None:
+        """Write what nobody reads, and note whether Redis takes it. Raises its error."""
+        await self.read(lambda client: client.set(self.keys.ack, "", px=ACK_MS), wrote=True)
 
     async def with_groups(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Run an operation that needs the consumer groups, making them again if they are gone."""
@@ -191,6 +204,10 @@ class Server:
             except ResponseError as error:
                 if not str(error).startswith("BUSYGROUP"):
                     raise
+
+
+def _writes(calls: Sequence[Call]) -> bool:
+    return any(call.script in WRITING for call in calls)
 
 
 def _raise_if_away(replies: Sequence[object]) -> None:

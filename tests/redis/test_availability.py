@@ -1,0 +1,197 @@
+"""Whether Redis can be worked with. Rule: each change is told once, and what passes is noticed."""
+
+import asyncio
+import re
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import redis
+from redis.exceptions import ReadOnlyError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from smsd.store.connection import Availability, is_away
+from tests.redis.store import OpenStore, Store
+from tests.support.processes import Daemon, eventually
+from tests.support.redis_server import RedisServer
+
+ANYBODY = {"to": "+12025550123", "message": "x"}
+
+
+class Told:
+    """An availability, and what it told."""
+
+    def __init__(self) -> None:
+        self.changes: list[bool] = []
+        self.filled: list[bool] = []
+        self.availability = Availability(
+            changed=lambda up, _: self.changes.append(up), filled=self.filled.append
+        )
+
+
+@pytest.fixture
+async def told(own_server: RedisServer, open_store: OpenStore) -> tuple[Store, Told]:
+    told = Told()
+    store = open_store(url=own_server.url)
+    store.availability = told.availability
+    store.server._availability = told.availability
+    return await store.lead(), told
+
+
+# -- it refuses writes --------------------------------------------------------------------------
+
+
+async def test_a_server_that_refuses_writes_is_away_once_however_much_is_read(
+    told: tuple[Store, Told], own_server: RedisServer
+) -> None:
+    store, heard = told
+    await store.append()
+    with own_server.client() as client:
+        client.replicaof("127.0.0.1", "1")
+        for _ in range(10):
+            with pytest.raises(ReadOnlyError):
+                await store.queue.claim(1, 1)
+            await store.queue.pending()
+            assert (await store.status.census()).queued == 1
+            assert await store.queue.cancel("1-1") == "unknown"  # a script that wrote nothing
+        assert heard.changes == [True, False]
+        assert store.availability.reason.startswith("ReadOnlyError: ")
+
+        client.replicaof("NO", "ONE")
+        await store.queue.pending()
+        assert heard.changes == [True, False]
+        await store.queue.claim(1, 1)
+        await store.queue.pending()
+        assert heard.changes == [True, False, True]
+        assert store.availability.reason == ""
+
+
+async def test_a_server_that_refuses_writes_and_dies_is_back_when_one_succeeds(
+    told: tuple[Store, Told], own_server: RedisServer
+) -> None:
+    store, heard = told
+    with own_server.client() as client:
+        client.replicaof("127.0.0.1", "1")
+    with pytest.raises(ReadOnlyError):
+        await store.server.try_to_write()
+    own_server.kill()
+    with pytest.raises(redis.RedisError) as caught:
+        await store.queue.pending()
+    assert is_away(caught.value)
+    own_server.start()
+    await store.queue.pending()
+    assert heard.changes == [True, False]
+    await store.server.try_to_write()
+    assert heard.changes == [True, False, True]
+
+
+async def test_a_server_that_was_only_gone_is_back_with_any_answer(
+    told: tuple[Store, Told], own_server: RedisServer
+) -> None:
+    store, heard = told
+    own_server.kill()
+    with pytest.raises(redis.RedisError):
+        await store.queue.pending()
+    own_server.start()
+    await store.queue.pending()
+    assert heard.changes == [True, False, True]
+
+
+def test_an_error_without_words_is_told_by_its_name_alone() -> None:
+    availability = Availability()
+    availability.saw(TimeoutError())
+    assert availability.reason == "TimeoutError"
+    availability.saw(RedisTimeoutError("Timeout reading from socket"))
+    assert availability.reason == "TimeoutError: Timeout reading from socket"
+
+
+# -- it is full ---------------------------------------------------------------------------------
+
+
+async def test_a_full_server_is_told_once_and_is_not_away(
+    told: tuple[Store, Told], own_server: RedisServer
+) -> None:
+    store, heard = told
+    with own_server.client() as client:
+        client.config_set("maxmemory", 1)
+        results = await asyncio.gather(*(store.append() for _ in range(9)), return_exceptions=True)
+        assert all(isinstance(result, Exception) for result in results)
+        await store.queue.claim(1, 1)
+        with pytest.raises(redis.RedisError):
+            await store.server.try_to_write()
+        assert heard.filled == [True]
+        assert heard.changes == [True]
+
+
+# -- the daemon ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def smsd(own_server: RedisServer, tmp_path: Path) -> Iterator[Daemon]:
+    settings = f"""
+        [redis]
+        url = "{own_server.url}"
+        [rate]
+        segments_per_second = 1000
+        [provider.sandbox]
+        latency = 0.01
+        rate = 1000000
+    """
+    daemon = Daemon(tmp_path / "smsd", settings).start()
+    eventually(lambda: daemon.call("GET", "/readyz")[1]["dispatch"]["role"] == "active")
+    yield daemon
+    daemon.stop()
+
+
+def lines(daemon: Daemon) -> list[str]:
+    """What its log says of Redis, in order."""
+    return re.findall(r" \"(redis (?:away|answers|full|takes texts again))\"", daemon.log)
+
+
+def ready(daemon: Daemon) -> bool:
+    return daemon.call("GET", "/readyz")[0] == 200
+
+
+def test_readiness_stays_red_while_writes_are_refused_and_comes_back_without_a_request(
+    own_server: RedisServer, smsd: Daemon
+) -> None:
+    with own_server.client() as client:
+        client.replicaof("127.0.0.1", "1")
+        assert smsd.call("POST", "/send", ANYBODY)[0] == 503
+        for _ in range(100):
+            status, told = smsd.call("GET", "/readyz")
+            assert (status, told["redis"]["up"]) == (503, False)
+            assert "ReadOnlyError" in told["redis"]["reason"]
+            assert smsd.call("GET", "/messages/1-1")[0] == 404
+            time.sleep(0.01)
+        client.replicaof("NO", "ONE")
+    eventually(lambda: ready(smsd), what="it is noticed")
+    assert lines(smsd) == ["redis answers", "redis away", "redis answers"]
+
+
+def test_a_full_redis_is_logged_once_and_red_until_there_is_room_while_texts_go_out(
+    own_server: RedisServer, smsd: Daemon
+) -> None:
+    soon = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
+    id_ = smsd.send(**ANYBODY, send_at=soon)["id"]
+    with own_server.client() as client:
+        client.config_set("maxmemory", 1_000_000)
+        for _ in range(5):
+            status, answer = smsd.call("POST", "/send", ANYBODY)
+            assert (status, answer["error"]["code"]) == (503, "redis_full")
+        eventually(lambda: smsd.call("GET", f"/messages/{id_}")[1]["state"] == "sent")
+        for _ in range(25):  # more than one probe: none must call it well
+            status, told = smsd.call("GET", "/readyz")
+            assert (status, told["ready"]) == (503, False)
+            assert told["redis"] == {
+                "up": True,
+                "reason": "out of memory: it takes no more texts",
+            }
+            time.sleep(0.1)
+        assert lines(smsd) == ["redis answers", "redis full"]
+        client.config_set("maxmemory", 0)
+    eventually(lambda: ready(smsd), what="it is noticed without a request")
+    assert lines(smsd) == ["redis answers", "redis full", "redis takes texts again"]
+    smsd.send(**ANYBODY)
