@@ -20,6 +20,7 @@ FIELDS = frozenset(
     {"to", "message", "from", "priority", "send_at", "expires_at", "campaign", "ref"}
 )
 LONGEST_LABEL = 128  # characters of `campaign` and `ref`
+LONGEST_NAME = 64  # characters of a field's name that are repeated to whoever made it up
 FURTHEST_MS = 366 * 86_400_000  # how far ahead `send_at` may lie
 
 # RFC 3339 §5.6; a zone is required, since a text at the wrong hour cannot be taken back.
@@ -39,7 +40,12 @@ class FieldError(ValueError):
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
-        self.field = field
+        self.field = shortened(field)
+
+
+def shortened(name: str) -> str:
+    """A field's name as it is told: a caller's own may be as long as a body."""
+    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +125,17 @@ def _text(raw: object, max_segments: int) -> tuple[str, Segments]:
         raise FieldError("message", "must not hold NUL or ESC characters")
     try:
         segments = segment.count(raw)
-    except ValueError as error:  # half a surrogate pair, or more segments than can be numbered
+    except segment.TooLong:
+        raise _too_long(f"more than {segment.MOST_SEGMENTS}", max_segments) from None
+    except ValueError as error:  # half a surrogate pair
         raise FieldError("message", str(error)) from None
     if segments.segments > max_segments:
-        raise FieldError(
-            "message", f"is {segments.segments} segments long; at most {max_segments} are allowed"
-        )
+        raise _too_long(f"{segments.segments}", max_segments)
     return raw, segments
+
+
+def _too_long(segments: str, most: int) -> FieldError:
+    return FieldError("message", f"is {segments} segments long; at most {most} are allowed")
 
 
 def _sender(raw: object) -> str:

@@ -57,6 +57,10 @@ class Segments(NamedTuple):
     segments: int
 
 
+class TooLong(ValueError):  # noqa: N818 - a state, named as users see it
+    """More segments than can be numbered: they are not counted to the end."""
+
+
 def count(text: str) -> Segments:
     """What `text` costs; an empty one is one segment too. Raises `ValueError`, as `split` does."""
     encoding, units = _units(text)
@@ -117,4 +121,4 @@ def _ends(units: str, room: int) -> Iterator[int]:
         if units[end - 1] == _HEAD:
             end -= 1
         yield end
-    raise ValueError(f"is longer than {MOST_SEGMENTS} segments")
+    raise TooLong(f"is longer than {MOST_SEGMENTS} segments")

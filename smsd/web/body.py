@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from aiohttp import web
 
+from smsd.core.message import shortened
 from smsd.web.errors import ApiError
 
 JSON = "application/json"
@@ -63,7 +64,8 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     fields: dict[str, object] = {}
     for name, value in pairs:
         if name in fields:
-            raise ApiError(400, "duplicate_field", f"{name} is given twice", field=name)
+            told = shortened(name)
+            raise ApiError(400, "duplicate_field", f"{told} is given twice", field=told)
         fields[name] = value
     return fields
 

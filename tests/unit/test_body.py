@@ -100,6 +100,14 @@ def test_a_double_key_is_refused_at_any_depth(body: bytes) -> None:
     assert str(error) == "to is given twice"
 
 
+def test_a_double_key_of_a_callers_own_is_told_shortened() -> None:
+    name = "x" * 5000
+    error = refused(f'{{"{name}": 1, "{name}": 2}}'.encode())
+
+    assert error.field == f"{name[:64]}…"
+    assert str(error) == f"{name[:64]}… is given twice"
+
+
 def test_keys_that_only_look_alike_are_two() -> None:
     composed, decomposed = "\u00e9", "e\u0301"
 

@@ -105,6 +105,8 @@ SENDER = "a short code, or 1 to 11"
 
 REFUSALS: list[tuple[str, dict[str, object], str, str]] = [
     ("an unknown field", {"mesage": "Hi"}, "mesage", "unknown field; known are campaign, "),
+    ("an unknown field of 5,000 characters", {"x" * 5000: "Hi"}, f"{'x' * 64}…", "unknown field"),
+    ("an unknown field of 64 characters", {"x" * 64: "Hi"}, "x" * 64, "unknown field"),
     ("no message", {"message": None}, "message", "is missing"),
     ("a message of another type", {"message": 5}, "message", "must be a string"),
     ("a message of bytes", {"message": b"Hi"}, "message", "must be a string"),
@@ -114,7 +116,12 @@ REFUSALS: list[tuple[str, dict[str, object], str, str]] = [
     ("ESC", {"message": "a\x1b"}, "message", "NUL or ESC"),
     ("half a pair", {"message": "ab\ud83d"}, "message", "half a surrogate pair at character 3"),
     ("11 segments", {"message": "a" * 1531}, "message", "is 11 segments long; at most 10"),
-    ("256 segments", {"message": "a" * 39_016}, "message", "longer than 255 segments"),
+    (
+        "256 segments",
+        {"message": "a" * 39_016},
+        "message",
+        "is more than 255 segments long; at most 10 are allowed",
+    ),
     ("an empty sender", {"from": ""}, "from", SENDER),
     ("a sender of another type", {"from": 12345}, "from", SENDER),
     ("a sender of 12 letters", {"from": "Abcdefghijkl"}, "from", SENDER),
@@ -246,6 +253,7 @@ def test_fields_are_always_written_in_one_order() -> None:
         ([b"message", b"Hi"], "to", "is missing"),
         (entry(to="12025550123"), "to", "must start with +"),
         ([*entry(), b"to", b"+12025550124"], "to", "is given twice"),
+        ([*entry(), *(b"x" * 99, b"1") * 2], f"{'x' * 64}…", "is given twice"),
         (entry(message=b"caf\xe9"), "message", "is not valid UTF-8"),
         (entry(message=b"\xed\xa0\xbd"), "message", "is not valid UTF-8"),  # half a pair
         ([*entry(), b"caf\xe9", b"1"], "caf\\xe9", "is not valid UTF-8"),
