@@ -1,4 +1,4 @@
-"""The store as daemon.py builds it, over clocks that are moved by hand."""
+"""The store as smsd/daemon/storage.py builds it, over clocks that are moved by hand."""
 
 import asyncio
 import time
