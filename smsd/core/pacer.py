@@ -30,6 +30,11 @@ class Pacer:
         self._next = 0  # the schedule, in ns times `_per_second`: exact for any rational rate
         self._instants: deque[int] = deque(maxlen=self.capacity)
 
+    @property
+    def rate(self) -> float:
+        """Segments per second, as they were given: `gap` is rounded."""
+        return self._per_second * SECOND / self._step
+
     def fill(self, until: int) -> None:
         """Start full: somebody else may have used the whole rate up to the instant `until`."""
         self._instants.extend([until] * self.capacity)

@@ -42,7 +42,7 @@ class Pace:
         self._at_door = 0  # slots that wait for their departure
         self._moved_at = clock()  # when one last left, or came to an empty door
         self._second: deque[int] = deque()  # departures of the last second, for the metrics
-        metrics.pace_target = SECOND / pacer.gap()
+        metrics.pace_target = pacer.rate
 
     def slot(self, segments: int, *, wanted: Callable[[], bool]) -> "PacedSlot":
         """A slot for a message of `segments`; it is refused from when it is no longer `wanted`."""

@@ -373,6 +373,13 @@ def test_a_pause_holds_even_the_one_that_waits_already() -> None:
     assert bench.times[1] == pytest.approx(2_500 * MS, abs=10 * TURN)
 
 
+@pytest.mark.parametrize("rate", [45.0, 0.1, 7.3, 100_000.0])
+def test_the_rate_is_shown_as_it_was_given(rate: float) -> None:
+    bench = Bench(rate=rate)
+
+    assert bench.metric("smsd_pace_target_segments_per_second") == rate
+
+
 def test_a_new_rate_reaches_the_one_that_waits_already() -> None:
     bench = Bench(rate=0.01)
 
