@@ -24,6 +24,7 @@ EVERY_S = 30.0
 PAUSE_S = 0.5  # before Redis is asked again after it was away
 WITHIN_S = 600.0  # for all asks about a text: nothing waits for it, and many may have been left
 WHY = "the daemon stopped while it was being sent"
+UNREADABLE = "its mark in flight could not be read: nobody knows when it was sent, if it was"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +113,12 @@ class Recovery:
         try:
             message = parse_entry(entry, self._limits, self._now_ms())
         except FieldError:  # the limits were lowered since
-            await self._queue.bury(entry, attempt, None, reason="in_doubt", detail=WHY)
+            await self._queue.bury(entry, attempt, None, reason="in_doubt", detail=_why(attempt))
             return
         log.warning("in doubt", extra={"id": message.id, "attempt": attempt.number})
         doubtful = Doubtful(entry, attempt, message)
-        if self._doubt is None:
-            await self._settle(doubtful, InDoubt(WHY))
+        if self._doubt is None or not attempt.started_ms:  # no provider could tell which it was
+            await self._settle(doubtful, InDoubt(_why(attempt)))
         else:
             self._asked_about.add(entry.name)
             self._to_ask.append(doubtful)
@@ -150,3 +151,7 @@ class Recovery:
         if isinstance(verdict, Hold):
             raise AssertionError(f"a text in doubt cannot be {verdict}")  # noqa: TRY004 - a bug
         await settle(self._queue, verdict, entry, attempt, message)
+
+
+def _why(attempt: Attempt) -> str:
+    return WHY if attempt.started_ms else UNREADABLE

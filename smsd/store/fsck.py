@@ -25,6 +25,7 @@ Kind = Literal["entry", "mark", "deferred", "status", "counters"]
 
 ORPHAN = "was delivered and is not pending: nobody will ever send it"
 STRAY = "is marked in flight, but its entry is gone"
+UNREADABLE = "is marked in flight in words that are not ours: nobody knows whether it was sent"
 NO_MESSAGE = "is due, but its message is gone: it can never be sent"
 NO_DUE = "has a message, but no due time: it would never be sent"
 MISSING = (
@@ -81,8 +82,12 @@ class Fsck:
     async def _marks(self) -> AsyncGenerator[Fault, None]:
         inflight = self._server.keys.inflight
         async for names in self._scan(_fields_of(inflight)):
-            for name in cast("list[bytes]", await self._ask("fsck_marks", {"names": names})):
-                yield self._fault("mark", name, STRAY, "unmarked")
+            reply = await self._ask("fsck_marks", {"names": names})
+            for name, what in cast("list[list[bytes]]", reply):
+                if what == b"stray":
+                    yield self._fault("mark", name, STRAY, "unmarked")
+                else:
+                    yield self._fault("mark", name, UNREADABLE, "in doubt; recovery settles it")
 
     async def _deferred(self) -> AsyncGenerator[Fault, None]:
         keys = self._server.keys

@@ -8,6 +8,7 @@ same name (`lua/`), safe to repeat when its reply was lost.
 
 import asyncio
 import itertools
+import logging
 import re
 import secrets
 from collections.abc import Coroutine, Sequence
@@ -19,9 +20,11 @@ from smsd.store.keys import GROUP
 from smsd.store.scripts import Call
 from smsd.store.server import Server, text
 
+log = logging.getLogger("smsd.queue")
 Lane = Literal["h", "n"]  # the stream an entry is in: high priority or normal
 Begun = Literal["begun", "fenced", "marked", "gone", "suppressed"]
 _ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
+_MARK = re.compile(rb"([1-9][0-9]{0,9}) ([0-9]{1,13}) ([ -~]+)")  # as in lua/fsck_marks.lua
 Settlement = Coroutine[None, None, bool]  # to be awaited: False if it had been settled before
 LARGEST_ENTRY = 65_536  # octets of an entry that is read at all
 # What an append may take: in line, when its group leaves, and then with its group; and for how long
@@ -97,7 +100,7 @@ class Attempt(NamedTuple):
     """One submission under way: what `begin` marks, and what settles it must name."""
 
     number: int  # from 1
-    started_ms: int
+    started_ms: int  # 0: nobody knows
     owner: str
 
     @property
@@ -106,10 +109,10 @@ class Attempt(NamedTuple):
         return f"{self.number} {self.started_ms} {self.owner}"
 
     @classmethod
-    def read(cls, mark: str) -> "Attempt":
-        """The attempt that a journal entry speaks of."""
-        number, started_ms, owner = mark.split(" ", 2)
-        return cls(int(number), int(started_ms), owner)
+    def read(cls, mark: bytes) -> "Attempt | None":
+        """The attempt that a journal entry speaks of; None if it does not say it as we do."""
+        words = _MARK.fullmatch(mark)
+        return cls(int(words[1]), int(words[2]), words[3].decode()) if words else None
 
 
 class Queue:
@@ -327,7 +330,9 @@ class Queue:
         line = f"{self._server.now_ms()} {state}"
         if details:
             line = " ".join([line, *" ".join(details).split()])
-        return f"{attempt.started_ms} sending {attempt.number}\n{line}" if attempt else line
+        if not attempt or not attempt.started_ms:
+            return line
+        return f"{attempt.started_ms} sending {attempt.number}\n{line}"
 
     # -- deferred texts -------------------------------------------------------------------------
 
@@ -405,10 +410,25 @@ class Queue:
         return _entries(await self._server.with_groups(lambda: self._server.insist(call)))
 
     async def journal(self) -> dict[str, Attempt]:
-        """Every send that has been begun and not settled, by entry name."""
+        """Every send that has been begun and not settled, by entry name.
+
+        A mark that cannot be read is replaced first: what settles it must be able to name it.
+        """
+        marks = await self._marks()
+        unreadable = [name for name, attempt in marks.items() if attempt is None]
+        for at in range(0, len(unreadable), PAGE):
+            request = {"names": unreadable[at : at + PAGE], "repair": True}
+            await self._server.insist(Call("fsck_marks", request))
+        if unreadable:
+            log.error("unreadable marks", extra={"entries": len(unreadable)})
+            marks = await self._marks()
+        return {name: attempt for name, attempt in marks.items() if attempt is not None}
+
+    async def _marks(self) -> dict[str, Attempt | None]:
         inflight = self._server.keys.inflight
         found = await self._server.read(lambda client: client.hgetall(inflight))
-        return {text(name): Attempt.read(text(mark)) for name, mark in found.items()}
+        marks = cast("dict[bytes, bytes]", found)
+        return {text(name): Attempt.read(mark) for name, mark in marks.items()}
 
 
 PAGE = 100  # entries that recovery reads at a time

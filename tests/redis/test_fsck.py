@@ -58,6 +58,12 @@ async def _mark_nonsense(store: Store) -> str:
     return "nonsense"
 
 
+async def _spoil_a_mark(store: Store) -> str:
+    entry, _, _ = await store.sending()
+    await store.client.hset(store.keys.inflight, entry.name, b"\xff garbage")
+    return entry.name
+
+
 async def _lose_a_due_time(store: Store) -> str:
     id_ = await store.schedule(60)
     await store.client.zrem(store.keys.deferred, id_)
@@ -150,6 +156,7 @@ FAULTS: list[tuple[Spoil, list[str]]] = [
     (_skip_an_entry, ["entry"]),
     (_mark_what_is_not_there, ["mark"]),
     (_mark_nonsense, ["mark"]),
+    (_spoil_a_mark, ["mark"]),
     (_lose_a_due_time, ["deferred", "counters"]),
     (_leave_a_message_behind, ["deferred"]),
     (_leave_a_message_of_which_nothing_is_known, ["deferred", "counters"]),
@@ -239,6 +246,16 @@ async def test_a_mended_entry_is_taken_in_by_recovery(store: Store, spoil: Spoil
     await look(store, repair=True)
     await recovery(store).recover()
     assert store.window.knows(name)
+
+
+@pytest.mark.parametrize("repair", [False, True])
+async def test_a_spoilt_mark_is_in_doubt_mended_or_not(store: Store, *, repair: bool) -> None:
+    await _spoil_a_mark(store)
+    await look(store, repair=repair)
+    await recovery(store).recover()
+    [(_, fields)] = await store.status.dead_letters("", 10)
+    assert fields["reason"] == "in_doubt"
+    assert await look(store) == []
 
 
 async def test_a_deferred_text_is_due_again_when_it_was(store: Store, wall: Wall) -> None:

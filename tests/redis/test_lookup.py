@@ -111,6 +111,44 @@ async def test_what_was_in_flight_comes_to_what_the_provider_tells_or_the_policy
     assert await store.difference() == 0
 
 
+@pytest.mark.parametrize("mark", [b"garbage", b"", b"\xff", b"1 2", b"1 99999999999999999999 x"])
+@pytest.mark.parametrize(("policy", "state"), [(RetryPolicy(), "dead"), (RESEND, "deferred")])
+async def test_under_an_unreadable_mark_nobody_is_asked_and_the_policy_decides(
+    store: Store, mark: bytes, policy: RetryPolicy, state: str
+) -> None:
+    entry, _, message = await store.sending()
+    await store.client.hset(store.keys.inflight, entry.name, mark)
+    carrier = Carrier(TAKEN)
+    recovering = recovery(store, carrier, policy)
+    await recovering.recover()
+    async with at_work(recovering):
+        await settled(store)
+    assert await store.state(message.id) == state
+    assert carrier.asks == []
+    assert await store.client.hlen(store.keys.inflight) == 0
+    assert await store.difference() == 0
+    told = await store.status.message(message.id)
+    assert told is not None
+    history = told["history"]
+    assert isinstance(history, list)
+    assert [change["state"] for change in history] == ["queued", state]  # not sending, in 1970
+
+
+async def test_an_unreadable_mark_leaves_what_was_spent_spent(store: Store) -> None:
+    await store.client.xadd(store.keys.queue, {"to": ALICE, "message": "Hi", "attempts": "5"})
+    entry, _, message = await store.begin_next()
+    await store.client.hset(store.keys.inflight, entry.name, "garbage")
+    await recovery(store, Carrier(TAKEN), RESEND).recover()
+    assert await letters(store) == [(message.id, "in_doubt")]  # it was the sixth of six
+
+
+async def test_a_mark_that_stands_under_no_name_of_an_entry_is_taken_away(store: Store) -> None:
+    await store.client.hset(store.keys.inflight, "nonsense", store.attempt().mark)
+    await store.client.hset(store.keys.inflight, "n1-1", "garbage")
+    await recovery(store, Carrier(TAKEN)).recover()
+    assert await store.client.hgetall(store.keys.inflight) == {}
+
+
 async def test_an_opt_out_learnt_by_asking_is_kept(store: Store) -> None:
     await store.sending()
     recovering = recovery(store, Carrier(REFUSED))

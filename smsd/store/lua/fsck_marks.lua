@@ -1,11 +1,30 @@
--- fsck_marks: marks in flight whose entry is gone. Returns their names. Mended: unmarked.
-local function run(request)
-  local stray = {}
-  for _, name in ipairs(request.names) do
-    if redis.call('HEXISTS', INFLIGHT, name) == 1 and not entry_of(stream_of(name)) then
-      stray[#stray + 1] = name
-      if request.repair then redis.call('HDEL', INFLIGHT, name) end
-    end
+-- fsck_marks: marks in flight whose entry is gone, and those that `begin` cannot have made.
+-- Returns {name, 'stray' or 'unreadable'} of each. Mended: unmarked; or, where there is an entry, marked as begun
+-- at a time that nobody knows (0), which recovery finds in doubt. (Recovery asks for that by itself, too.)
+local function is_readable(mark)
+  local number, started = string.match(mark, '^([1-9]%d*) (%d+) [ -~]+$')
+  return number and #number <= 10 and #started <= 13
+end
+
+local function unknown_attempt(fields)
+  local spent = string.match(field_of(fields, 'attempts') or '', '^%d+$') or '0'
+  return string.format('%d 0 unknown', #spent <= 9 and tonumber(spent) + 1 or 1)
+end
+
+local function look(name, repair)
+  local mark, fields = redis.call('HGET', INFLIGHT, name), entry_of(stream_of(name))
+  if not mark or (fields and is_readable(mark)) then return nil end
+  if repair and fields then
+    redis.call('HSET', INFLIGHT, name, unknown_attempt(fields))
+  elseif repair then
+    redis.call('HDEL', INFLIGHT, name)
   end
-  return stray
+  return {name, fields and 'unreadable' or 'stray'}
+end
+
+local function run(request)
+  local faults = {}
+  if request.repair then open_the_door() end
+  for _, name in ipairs(request.names) do faults[#faults + 1] = look(name, request.repair) end
+  return faults
 end
