@@ -27,6 +27,7 @@ ORPHAN = "was delivered and is not pending: nobody will ever send it"
 STRAY = "is marked in flight, but its entry is gone"
 UNREADABLE = "is marked in flight in words that are not ours: nobody knows whether it was sent"
 NO_MESSAGE = "is due, but its message is gone: it can never be sent"
+NO_SENSE = "is deferred, but no text can be made of its message"
 NO_DUE = "has a message, but no due time: it would never be sent"
 MISSING = (
     "accepted texts are in no place: entries or dead letters were deleted by other hands"
@@ -100,6 +101,8 @@ class Fsck:
     def _deferred_fault(self, id_: bytes, missing: str, state: str) -> Fault:
         if missing == "message":
             return self._fault("deferred", id_, NO_MESSAGE, "removed; the text is lost")
+        if missing == "sense":
+            return self._fault("deferred", id_, NO_SENSE, "set aside as a dead letter, invalid")
         if state == "deferred":
             return self._fault("deferred", id_, NO_DUE, "deferred again")
         said = f"its status says {state}" if state else "no status tells whether it was sent"

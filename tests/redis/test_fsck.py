@@ -91,6 +91,18 @@ async def _leave_an_unreadable_message(store: Store) -> str:
     return "x"
 
 
+async def _spoil_a_message(store: Store) -> str:
+    id_ = await store.schedule(60)
+    await store.client.hset(store.keys.deferred_messages, id_, b"\xff{")
+    return id_
+
+
+async def _spoil_a_message_and_lose_its_due_time(store: Store) -> str:
+    id_ = await _spoil_a_message(store)
+    await store.client.zrem(store.keys.deferred, id_)
+    return id_
+
+
 async def _lose_a_message(store: Store) -> str:
     id_ = await store.schedule(1)
     await store.client.hdel(store.keys.deferred_messages, id_)
@@ -161,6 +173,8 @@ FAULTS: list[tuple[Spoil, list[str]]] = [
     (_leave_a_message_behind, ["deferred"]),
     (_leave_a_message_of_which_nothing_is_known, ["deferred", "counters"]),
     (_leave_an_unreadable_message, ["deferred"]),
+    (_spoil_a_message, ["deferred"]),
+    (_spoil_a_message_and_lose_its_due_time, ["deferred", "counters"]),
     (_lose_a_message, ["deferred"]),
     (_leave_a_due_time_behind, ["deferred", "counters"]),
     (_lose_a_promoted_entry, ["status", "counters"]),
@@ -283,6 +297,20 @@ async def test_what_may_have_been_sent_becomes_a_dead_letter_in_doubt(
     assert await store.queue.replay(letter, id_)
     assert await store.state(id_) == "queued"
     assert await store.difference() == 0
+
+
+@pytest.mark.parametrize(
+    "spoil", [_spoil_a_message, _spoil_a_message_and_lose_its_due_time], ids=_name
+)
+async def test_what_makes_no_sense_becomes_an_invalid_dead_letter(
+    store: Store, spoil: Spoil
+) -> None:
+    id_ = await spoil(store)
+    await look(store, repair=True)
+    [(_, fields)] = await store.status.dead_letters("", 10)
+    assert (fields["id"], fields["reason"], fields["code"]) == (id_, "invalid", "entry")
+    assert await store.state(id_) == "dead"
+    assert (await store.status.census()).adjusted == 0
 
 
 @pytest.mark.parametrize(

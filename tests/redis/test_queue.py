@@ -587,6 +587,60 @@ async def test_a_text_that_came_with_a_time_by_xadd_waits_for_it_and_goes_in_lin
     assert message.attempts == 0
 
 
+@pytest.mark.parametrize(
+    "packed",
+    [
+        b"garbage",
+        b"",
+        b"\xff{",
+        b"[" * 2000,
+        b"null",
+        b"7",
+        b'"to"',
+        b"[]",
+        b"{}",
+        b'{"to": "x"}',
+        b'["to"]',
+        b'["to", true]',
+        b'["to", null]',
+        b'["to", ["x"]]',
+        b"[" + b",".join([b'"a"'] * 10_000) + b"]",
+    ],
+    ids=lambda packed: repr(packed[:12]),
+)
+async def test_a_deferred_text_that_cannot_be_read_is_buried_and_delays_no_other(
+    store: Store, wall: Wall, packed: bytes
+) -> None:
+    for id_ in ("s1", "s2", "s3"):
+        await store.schedule(1, id_)
+    await store.client.hset(store.keys.deferred_messages, "s2", packed)
+    wall.advance(2)
+    assert await store.queue.promote() == 2
+    assert [await store.state(id_) for id_ in ("s1", "s2", "s3")] == ["queued", "dead", "queued"]
+    [(letter, fields)] = await store.status.dead_letters("", 10)
+    assert (fields["id"], fields["reason"], fields["code"]) == ("s2", "invalid", "entry")
+    assert await store.client.hget(store.keys.message("s2"), "letter") == letter.encode()
+    assert await store.client.hlen(store.keys.deferred_messages) == 0
+    assert await store.queue.next_due() is None
+    assert await store.difference() == 0
+    assert await store.queue.replay(letter, "s2")  # to be buried again: it is no text
+    await store.claimer.admit(await store.queue.claim(9, 9))
+    assert [await store.state(id_) for id_ in ("s1", "s2", "s3")] == ["queued", "dead", "queued"]
+    assert await store.difference() == 0
+
+
+async def test_what_other_hands_deferred_again_is_buried_and_its_status_stays_true(
+    store: Store, wall: Wall
+) -> None:
+    entry, attempt, message = await store.sending()
+    await store.queue.ack(entry, attempt, message, "p")
+    await store.client.zadd(store.keys.deferred, {message.id: wall()})
+    await store.client.hset(store.keys.deferred_messages, message.id, "garbage")
+    assert await store.queue.promote() == 0
+    assert await store.state(message.id) == "sent"
+    assert await store.client.xlen(store.keys.dead) == 1
+
+
 # -- cancel -------------------------------------------------------------------------------------
 
 

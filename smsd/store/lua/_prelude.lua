@@ -77,6 +77,41 @@ end
 -- A first write that Redis allows while it is full; after it, it allows the rest of a script.
 local function open_the_door() redis.call('HDEL', INFLIGHT, '') end
 
+-- Into the dead letters, with `ours` in place of what the text brought under these names. Returns the letter's id.
+local function add_letter(fields, ours)
+  local taken = {}
+  for i = 1, #ours, 2 do taken[ours[i]] = true end
+  return redis.call('XADD', DEAD, '*', unpack(append_all(without(fields, taken), ours)))
+end
+
+-- The fields of a deferred text, or nil: other hands may have written anything there.
+local function unpacked(packed)
+  local readable, fields = pcall(cjson.decode, packed)
+  if not readable or type(fields) ~= 'table' then return nil end
+  if #fields == 0 or #fields % 2 == 1 or #fields > MOST_VALUES then return nil end
+  for _, value in ipairs(fields) do
+    if type(value) ~= 'string' and type(value) ~= 'number' then return nil end
+  end
+  return fields
+end
+
+-- Set a deferred text aside as a dead letter, in whatever state it is.
+local function bury_deferred(id, status, packed, why)
+  local fields = unpacked(packed) or {'message', packed}
+  local attempts, high = field_of(fields, 'attempts') or '0', field_of(fields, 'priority') == 'high'
+  local facts = {'reason', why.reason, 'code', why.code, 'detail', why.detail, 'attempts', attempts}
+  local ours = {'id', id, 'failed_at', NOW, 'lane', high and 'h' or 'n'}
+  open_the_door()
+  local letter = add_letter(fields, append_all(ours, facts))
+  redis.call('ZREM', DEFERRED, id)
+  redis.call('HDEL', MESSAGES, id)
+  local state = redis.call('HGET', status, 'state')
+  if state and state ~= 'deferred' then return end -- what it says stays true
+  tell(status, id, 'dead', NOW .. ' dead ' .. why.reason, why.reason, append_all({'letter', letter}, facts))
+end
+
+local INVALID = {reason = 'invalid', code = 'entry', detail = 'what was deferred cannot be read'}
+
 -- Whether another daemon's attempt to send this entry is under way.
 local function is_foreign(name, mark)
   local found = redis.call('HGET', INFLIGHT, name)

@@ -7,10 +7,8 @@ local function run(request, keys)
     'id', id, 'reason', request.reason, 'code', request.code, 'detail', request.detail,
     'attempts', request.attempts, 'failed_at', NOW, 'lane', string.sub(request.name, 1, 1),
   }
-  local taken = {}
-  for i = 1, #ours, 2 do taken[ours[i]] = true end
   open_the_door()
-  local letter = redis.call('XADD', DEAD, '*', unpack(append_all(without(fields, taken), ours)))
+  local letter = add_letter(fields, ours)
   settle(request.name, request.mark, false)
   count('buried')
   if request.suppress then redis.call('SADD', OPTOUTS, request.suppress) end

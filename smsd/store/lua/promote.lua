@@ -1,5 +1,5 @@
 -- promote: due messages go back into the queue. Returns how many did. Keys: the status of each.
--- One that has been in line before goes ahead of those that have not: it has waited.
+-- What no text can be made of is buried instead. One that has been in line before goes ahead of those that have not: it has waited.
 local function promote(id, status)
   local due = redis.call('ZSCORE', DEFERRED, id)
   if not due or tonumber(due) > tonumber(NOW) then return 0 end
@@ -9,7 +9,12 @@ local function promote(id, status)
     redis.call('ZREM', DEFERRED, id)
     return 0
   end
-  local fields = cjson.decode(packed)
+  local fields = unpacked(packed)
+  if not fields then
+    bury_deferred(id, status, packed, INVALID)
+    count('buried')
+    return 0
+  end
   local ahead = field_of(fields, 'priority') == 'high' or field_of(fields, 'attempts')
   local name = (ahead and 'h' or 'n') .. redis.call('XADD', ahead and HIGH or QUEUE, '*', unpack(fields))
   redis.call('ZREM', DEFERRED, id)
