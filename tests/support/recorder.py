@@ -4,8 +4,10 @@ The time of an arrival is the kernel's (SO_TIMESTAMPING), so a busy recorder doe
 JSON line an arrival goes to a file: at (ns), to, id, segments, reply, taken, and the recorder's own
 id of it. Replies follow `--plan`, a JSON object of reply kind to weight, drawn from `--seed`; each
 is given after `--latency` seconds. Kinds: ok 429 503 500 400 garbage half reset hang drop (takes
-it, then closes without an answer). `GET /lookup?id=…` tells at once what became of a text: 200 and
-the recorder's own id if it was taken, else 404; no plan touches that.
+it, then closes without an answer) refuse (resets the connection with the request unread: such a
+text never arrived, and no line tells of it). Half of those answered with 500 or reset are taken.
+`GET /lookup?id=…` tells at once what became of a text: 200 and the recorder's own id if it was
+taken, else 404; no plan but refuse touches that.
 """
 
 import argparse
@@ -31,6 +33,8 @@ SENDS = {
 }
 UNKNOWN = b"HTTP/1.1 404 Unknown\r\nContent-Length: 2\r\n\r\n{}"
 TAKES = {"ok", "drop", "half", "garbage", "hang"}  # the text is on its way, whatever is answered
+MAY_TAKE = {"500", "reset"}  # nobody can tell from the answer; drawn for each text
+LINGER_NOT = struct.pack("ii", 1, 0)  # a close is a reset
 
 
 class Recorder:
@@ -57,8 +61,16 @@ class Recorder:
 
     async def _connection(self, sock: socket.socket) -> None:
         with sock:
+            kind = self._draw()
+            at_once = self._random.random() < 0.5  # before the request is there
             received = b""
             while True:
+                if kind == "refuse":
+                    if not at_once:
+                        await self._readable(sock)
+                    _reset(sock)
+                    return
+                at_once = False
                 chunk, at = await self._receive(sock)
                 if not chunk:
                     return
@@ -67,41 +79,54 @@ class Recorder:
                     head, body, received = request
                     if head.startswith(b"GET /lookup?id="):
                         await self._tell(sock, head[15:].split(b" ")[0].decode())
-                    elif not await self._answer(sock, body, at):
+                        continue
+                    if not await self._answer(sock, kind, body, at):
                         return
+                    kind = self._draw()
+
+    def _draw(self) -> str:
+        """The reply to the next text that comes."""
+        [kind] = self._random.choices(self._kinds, self._weights)
+        return kind
+
+    def _takes(self, kind: str) -> bool:
+        return kind in TAKES or (kind in MAY_TAKE and self._random.random() < 0.5)
+
+    async def _readable(self, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        ready = loop.create_future()
+        loop.add_reader(sock, _once, ready)
+        try:
+            await ready
+        finally:
+            loop.remove_reader(sock)
 
     async def _receive(self, sock: socket.socket) -> tuple[bytes, int]:
-        loop = asyncio.get_running_loop()
         while True:
             try:
                 chunk, ancillary, *_ = sock.recvmsg(65_536, 512)
             except BlockingIOError:
-                ready = loop.create_future()
-                loop.add_reader(sock, ready.set_result, None)
-                try:
-                    await ready
-                finally:
-                    loop.remove_reader(sock)
+                await self._readable(sock)
             except OSError:
                 return b"", 0
             else:
                 return chunk, _timestamp(ancillary)
 
-    async def _answer(self, sock: socket.socket, body: bytes, at: int) -> bool:
+    async def _answer(self, sock: socket.socket, kind: str, body: bytes, at: int) -> bool:
         text = json.loads(body)
-        [kind] = self._random.choices(self._kinds, self._weights)
+        taken = self._takes(kind)
         self._count += 1
         own_id = f"{self._count:07d}"
-        line = {"at": at, "reply": kind, "taken": kind in TAKES, "own_id": own_id, **text}
+        line = {"at": at, "reply": kind, "taken": taken, "own_id": own_id, **text}
         line.pop("text", None)
         self._record.write(json.dumps(line) + "\n")
-        if kind in TAKES:
+        if taken:
             self._taken[text["id"]] = own_id
         if kind == "hang":
             await asyncio.sleep(3600)
         await asyncio.sleep(self._latency)
         if kind in ("reset", "drop"):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            _reset(sock)
             return False
         reply = SENDS[kind] + (b'{"id":"%s"}' % own_id.encode() if kind == "ok" else b"")
         await asyncio.get_running_loop().sock_sendall(sock, reply)
@@ -111,6 +136,16 @@ class Recorder:
         own_id = self._taken.get(message_id)
         reply = UNKNOWN if own_id is None else SENDS["ok"] + b'{"id":"%s"}' % own_id.encode()
         await asyncio.get_running_loop().sock_sendall(sock, reply)
+
+
+def _reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+    sock.close()
+
+
+def _once(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
 
 
 def _whole(received: bytes) -> tuple[bytes, bytes, bytes] | None:
