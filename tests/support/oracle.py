@@ -2,27 +2,51 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, cast
 
 import redis
 
 OVER = {"sent", "dead", "expired", "suppressed", "cancelled"}
+WISHED = {"expired", "suppressed", "cancelled"}  # nobody but a caller ends a text so
+GROUP = "smsd"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a caller asked for: a text, and the ways in which it may end unsent."""
+
+    to: str
+    text: str
+    ends: frozenset[str] = frozenset()  # of WISHED
+    never: bool = False  # it may not be taken: opted out, or the caller was told "cancelled"
 
 
 @dataclass
 class Judgement:
-    """Faults by kind; all empty is a clean run."""
+    """Faults by kind; all empty is a clean run, if anything was sent in it."""
 
     lost: list[str] = field(default_factory=list)  # accepted, and in no known place
     twice: list[str] = field(default_factory=list)  # taken more than once
     unsent: list[str] = field(default_factory=list)  # called sent, and never taken
     unreported: list[str] = field(default_factory=list)  # taken, and neither sent nor in doubt
+    told_twice: list[str] = field(default_factory=list)  # one id for two texts
+    misdirected: list[str] = field(default_factory=list)  # arrived at another number
+    misfiled: list[str] = field(default_factory=list)  # dead and no letter like it, or the reverse
+    unrefused: list[str] = field(default_factory=list)  # called rejected, and nobody rejected it
+    unasked: list[str] = field(default_factory=list)  # ended as nobody asked for
+    defied: list[str] = field(default_factory=list)  # taken, or ended otherwise, against an order
     states: Counter[str] = field(default_factory=Counter)
 
     @property
+    def faults(self) -> dict[str, list[str]]:
+        lists = {each.name: getattr(self, each.name) for each in fields(self)}
+        del lists["states"]
+        return {name: found for name, found in lists.items() if found}
+
+    @property
     def clean(self) -> bool:
-        return not (self.lost or self.twice or self.unsent or self.unreported)
+        return not self.faults and self.states["sent"] > 0
 
 
 def states(client: redis.Redis, prefix: str = "smsd:") -> dict[str, dict[str, str]]:
@@ -32,8 +56,14 @@ def states(client: redis.Redis, prefix: str = "smsd:") -> dict[str, dict[str, st
     for key in keys:
         facts = cast("dict[bytes, bytes]", client.hgetall(key))
         name = key.decode().removeprefix(f"{prefix}message:")
-        found[name] = {field.decode(): value.decode() for field, value in facts.items()}
+        found[name] = _words(facts)
     return found
+
+
+def letters(client: redis.Redis, prefix: str = "smsd:") -> list[dict[str, str]]:
+    """Every dead letter."""
+    found = cast("list[tuple[bytes, dict[bytes, bytes]]]", client.xrange(f"{prefix}dead"))
+    return [_words(letter) for _, letter in found]
 
 
 def waiting(client: redis.Redis, prefix: str = "smsd:") -> int:
@@ -45,17 +75,36 @@ def waiting(client: redis.Redis, prefix: str = "smsd:") -> int:
     )
 
 
+def leftovers(client: redis.Redis, prefix: str = "smsd:") -> dict[str, int]:
+    """What must be gone when nothing waits any more, and is not."""
+    streams = (f"{prefix}queue", f"{prefix}queue:high")
+    left = {
+        "pending entries": sum(client.xpending(stream, GROUP)["pending"] for stream in streams),
+        "marks": client.hlen(f"{prefix}inflight"),
+        "deferred messages": client.hlen(f"{prefix}deferred:messages"),
+    }
+    return {what: count for what, count in left.items() if count}
+
+
 def judge(
     accepted: Iterable[str],
     arrivals: Sequence[Mapping[str, Any]],
     known: Mapping[str, Mapping[str, str]],
     *,
+    asked: Mapping[str, Asked] | None = None,
+    dead: Sequence[Mapping[str, str]] | None = None,
     may_repeat: bool = False,
 ) -> Judgement:
-    """Judge a run that has come to rest: nothing waits any more."""
+    """Judge a run that has come to rest: nothing waits any more.
+
+    `asked`: by id, what the callers wanted; without it nobody wanted a text cancelled or the like.
+    `dead`: the dead letters; without them it is not looked whether each dead text has one.
+    """
     verdict = Judgement()
+    told = Counter(accepted)
+    verdict.told_twice += [message_id for message_id, times in told.items() if times > 1]
     taken = Counter(str(arrival["id"]) for arrival in arrivals if arrival["taken"])
-    for message_id in accepted:
+    for message_id in told:
         state = known.get(message_id, {}).get("state", "unknown")
         verdict.states[state] += 1
         if state not in OVER:
@@ -68,4 +117,65 @@ def judge(
             verdict.twice.append(message_id)
         if facts.get("state") != "sent" and facts.get("reason") != "in_doubt":
             verdict.unreported.append(message_id)
+    _judge_rejections(verdict, arrivals, known, set(told))
+    _judge_wishes(verdict, arrivals, known, asked or {})
+    if dead is not None:
+        _judge_letters(verdict, dead, known, asked or {})
     return verdict
+
+
+def _judge_rejections(
+    verdict: Judgement,
+    arrivals: Sequence[Mapping[str, Any]],
+    known: Mapping[str, Mapping[str, str]],
+    told: set[str],
+) -> None:
+    refused = {str(arrival["id"]) for arrival in arrivals if arrival["reply"] == "400"}
+    for message_id in known.keys() | told:
+        facts = known.get(message_id, {})
+        rejected = facts.get("state") == "dead" and facts.get("reason") == "rejected"
+        if rejected and message_id not in refused:
+            verdict.unrefused.append(message_id)
+
+
+def _judge_wishes(
+    verdict: Judgement,
+    arrivals: Sequence[Mapping[str, Any]],
+    known: Mapping[str, Mapping[str, str]],
+    asked: Mapping[str, Asked],
+) -> None:
+    taken = {str(arrival["id"]) for arrival in arrivals if arrival["taken"]}
+    for message_id, facts in known.items():
+        wish = asked.get(message_id)
+        if facts["state"] in WISHED and facts["state"] not in (wish.ends if wish else ()):
+            verdict.unasked.append(message_id)
+    for message_id, wish in asked.items():
+        state = known.get(message_id, {}).get("state", "unknown")
+        if wish.never and (message_id in taken or state not in wish.ends):
+            verdict.defied.append(message_id)
+    for arrival in arrivals:
+        wish = asked.get(str(arrival["id"]))
+        if wish and arrival["to"] != wish.to:
+            verdict.misdirected.append(str(arrival["id"]))
+
+
+def _judge_letters(
+    verdict: Judgement,
+    dead: Sequence[Mapping[str, str]],
+    known: Mapping[str, Mapping[str, str]],
+    asked: Mapping[str, Asked],
+) -> None:
+    found = Counter(letter.get("id", "") for letter in dead)
+    buried = {message_id for message_id, facts in known.items() if facts["state"] == "dead"}
+    verdict.misfiled += [each for each in buried | found.keys() if found[each] != (each in buried)]
+    for letter in dead:
+        message_id = letter.get("id", "")
+        wish, facts = asked.get(message_id), known.get(message_id, {})
+        held = {"reason": facts["reason"]} if "reason" in facts else {}
+        held |= {"to": wish.to, "message": wish.text} if wish else {}
+        if any(letter.get(name) != value for name, value in held.items()):
+            verdict.misfiled.append(message_id)
+
+
+def _words(fields_: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in fields_.items()}
