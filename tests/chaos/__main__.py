@@ -45,10 +45,18 @@ def main() -> int:
 
 def _line(result: Result) -> str:
     states = ", ".join(f"{count} {state}" for state, count in result.judgement.states.items())
-    line = f"seed {result.seed}: {states}; worst window {result.worst} of {RATE}"
+    asks = f"; asked, not found is {result.asks}" if result.asks else ""
+    line = f"seed {result.seed}: {states}; worst window {result.worst} of {RATE}{asks}"
     if result.clean:
         return f"{line}; clean"
-    return f"{line}; NOT CLEAN: {result.judgement}, marks {result.marks}, {result.log}"
+    return f"{line}; NOT CLEAN: {_faults(result)}; {result.log}"
+
+
+def _faults(result: Result) -> str:
+    found: dict[str, object] = {**result.judgement.faults, **result.left}
+    if result.fsck:
+        found["fsck"] = result.fsck
+    return f"{found}, after {', '.join(result.done)}"
 
 
 if __name__ == "__main__":

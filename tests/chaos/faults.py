@@ -6,12 +6,15 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import redis
 
+from tests.chaos.wire import Wire
 from tests.support.processes import Daemon, Recorder
 from tests.support.redis_server import RedisServer
+
+LOG_ROOM = 8192  # octets
 
 
 @dataclass
@@ -22,6 +25,7 @@ class Stage:
     server: RedisServer
     recorder: Recorder
     daemons: list[Daemon]
+    wires: list[Wire] = field(default_factory=list)  # of each daemon, to Redis
 
     def pause(self, longest: float) -> None:
         time.sleep(self.chance.uniform(0.05, longest))
@@ -70,14 +74,55 @@ def kill_both(stage: Stage) -> None:
     daemon.start()
 
 
+def freeze_both(stage: Stage) -> None:
+    """Either may be the first to wake, and finds the other asleep or long awake."""
+    frozen = [stage.server.send_signal, stage.chance.choice(stage.daemons).signal]
+    for signal_ in frozen:
+        signal_(signal.SIGSTOP)
+    stage.pause(3.5)
+    stage.chance.shuffle(frozen)
+    for signal_ in frozen:
+        signal_(signal.SIGCONT)
+        stage.pause(1.0)
+
+
 def fill_disk(stage: Stage) -> None:
-    """The append-only file may not grow any more; with fsync always Redis ends itself."""
-    files = list(stage.server.directory.rglob("*.incr.aof"))
-    size = max((file.stat().st_size for file in files), default=0)
-    resource.prlimit(stage.server.pid, resource.RLIMIT_FSIZE, (size + 512, size + 512))
+    """The append-only file may not grow any more; with fsync always Redis ends itself.
+
+    The log has the same limit, and must still be able to say so.
+    """
+    server = stage.server
+    said_before = len(server.log)
+    sizes = [file.stat().st_size for file in server.directory.rglob("*.incr.aof")]
+    limit = max(*sizes, 0, (server.directory / "log").stat().st_size + LOG_ROOM) + 512
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (limit, limit))
     stage.pause(0.5)
-    stage.server.kill()
-    stage.server.start()
+    code = _write_until_it_ends(server)
+    said = server.log[said_before:]
+    server.kill()
+    if code != 1 or "AOF write error" not in said:
+        raise AssertionError(f"the disk did not fill up: exit {code}\n{said}")
+    server.start()
+
+
+def _write_until_it_ends(server: RedisServer, seconds: float = 20) -> int | None:
+    """The load does it, or we: its exit code."""
+    until = time.monotonic() + seconds
+    with server.client() as client, suppress(redis.RedisError):
+        while server.ended_itself() is None and time.monotonic() < until:
+            client.set("chaos:ballast", "x" * 100)
+            time.sleep(0.005)
+    while server.ended_itself() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    return server.ended_itself()
+
+
+def steal_lease(stage: Stage) -> None:
+    """Nobody holds it any more, though one thinks so: the other may take it meanwhile."""
+    with stage.server.client() as client:
+        for _ in range(stage.chance.randint(1, 3)):
+            client.delete("smsd:lease")
+            stage.pause(1.0)
 
 
 def forget_scripts(stage: Stage) -> None:
@@ -93,6 +138,17 @@ def cut_connections(stage: Stage) -> None:
             stage.pause(0.2)
 
 
+def cut_off_daemon(stage: Stage) -> None:
+    """One daemon alone loses Redis, longer than the lease lives now and then."""
+    wire = stage.chance.choice(stage.wires)
+    if stage.chance.random() < 0.3:
+        wire.cut()
+    else:
+        wire.hold(replies_only=stage.chance.random() < 0.3)
+    stage.pause(4.0)
+    wire.heal(forget=stage.chance.random() < 0.5)
+
+
 def lose_provider(stage: Stage) -> None:
     stage.recorder.stop()
     stage.pause(1.0)
@@ -106,15 +162,18 @@ FAULTS: list[Callable[[Stage], None]] = [
     kill_redis,
     freeze_redis,
     kill_both,
+    freeze_both,
     fill_disk,
+    steal_lease,
     forget_scripts,
     cut_connections,
+    cut_off_daemon,
     lose_provider,
 ]
 PLANS: list[dict[str, float]] = [
     {"ok": 1},
     {"ok": 0.9, "429": 0.05, "503": 0.05},
-    {"ok": 0.9, "500": 0.03, "garbage": 0.02, "half": 0.02, "reset": 0.02, "drop": 0.01},
-    {"ok": 0.97, "hang": 0.01, "drop": 0.02},
+    {"ok": 0.88, "500": 0.04, "garbage": 0.02, "half": 0.02, "reset": 0.03, "drop": 0.01},
+    {"ok": 0.95, "hang": 0.01, "drop": 0.02, "refuse": 0.02},
     {"ok": 0.8, "503": 0.1, "drop": 0.05, "400": 0.05},
 ]

@@ -49,6 +49,9 @@ class RedisServer:
             cwd=self.directory,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            # SIGXFSZ stays ignored, as Python has it: past RLIMIT_FSIZE a write fails, and Redis
+            # must deal with that; else the signal would kill it before it knows.
+            restore_signals=False,
         )
         self.wait_until_it_answers()
         return self
@@ -65,6 +68,15 @@ class RedisServer:
                 time.sleep(0.02)
             else:
                 return
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "log").read_text()
+
+    def ended_itself(self) -> int | None:
+        """Its exit code, if it has ended without being told to."""
+        assert self._process is not None
+        return self._process.poll()
 
     def kill(self) -> None:
         self._end(signal.SIGKILL)
