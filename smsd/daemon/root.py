@@ -25,7 +25,7 @@ from smsd.daemon.intake import Intake
 from smsd.daemon.storage import Storage
 from smsd.dispatch.claimer import Claimer
 from smsd.dispatch.dispatcher import Dispatcher
-from smsd.dispatch.doubt import Doubt
+from smsd.dispatch.doubt import WITHIN_S, Doubt
 from smsd.dispatch.hold import Hold
 from smsd.dispatch.pace import Pace
 from smsd.dispatch.promoter import Promoter
@@ -43,7 +43,7 @@ log = logging.getLogger("smsd.daemon")
 CENSUS_S = 5.0  # between counts of all texts
 DRAIN_GRACE_S = 5.0  # beyond the provider's timeout, for settling what it answered last
 FULL = "out of memory: it takes no more texts"
-STUCK_S = 20.0  # at its slot, beyond when it was due: no longer alive
+STUCK_S = 20.0  # without a step, beyond what a submission may take: no longer alive
 
 
 class Daemon:
@@ -205,7 +205,7 @@ class Daemon:
             doubt=doubt,
         )
         promoter = Promoter(queue, now_ms=now_ms)
-        return Tenure(window, pace, claimer, recovery, dispatcher, promoter)
+        return Tenure(window, pace, claimer, recovery, dispatcher, promoter, self._hold)
 
     def _hold_changed(self, reason: str) -> None:
         self._metrics.held = bool(reason)
@@ -240,10 +240,21 @@ class Daemon:
         if interval is None:
             await asyncio.Event().wait()
             return
+        # The provider's timeout bounds the way to the slot's door, and anew the way to the answer.
+        longest_s = 2 * self._settings.provider.timeout + WITHIN_S
+        patience, well_at = round((STUCK_S + longest_s) * SECOND), clock()
         while True:
-            if self._tenure is None or self._tenure.alive(clock(), round(STUCK_S * SECOND)):
+            now = clock()
+            well_at = max(well_at, self._well_at(now))
+            if now - well_at <= patience:
                 systemd.notify("WATCHDOG=1")
             await asyncio.sleep(interval / 3)
+
+    def _well_at(self, now: int) -> int:
+        """When dispatch was last seen to live; `now` while there is none to be."""
+        if not self._may_dispatch() or not self._storage.availability.up:
+            return now
+        return self._tenure.well_at(now) if self._tenure else 0
 
     # -- signals --------------------------------------------------------------------------------
 

@@ -131,6 +131,11 @@ class Dispatcher:
         marking = [self._marking] if self._marking and not self._marking.done() else []
         return [*marking, *self._deliveries.values()]
 
+    @property
+    def marking(self) -> bool:
+        """Whether marks are being written: for that it waits as long as Redis takes."""
+        return self._marking is not None and not self._marking.done()
+
     # -- before the slot ------------------------------------------------------------------------
 
     async def _due(self, *, most: int, probe: bool) -> list[Delivery]:
@@ -298,6 +303,7 @@ class Dispatcher:
 
     def _count(self, in_flight: int) -> None:
         self._metrics.in_flight = self._in_flight = in_flight
+        self.moved_at = self._clock()  # a message was taken, or its journey ended
         if in_flight < self._max_in_flight:
             self._room.set()
         else:

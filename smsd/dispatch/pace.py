@@ -39,8 +39,7 @@ class Pace:
         self._expected = 0  # segments of those that will be at the door in time
         self._approaching: deque[PacedSlot] = deque()  # on their way to it, oldest first
         self._way = 0  # how long that way takes of late: a new connection, say
-        self._at_door = 0  # slots that wait for their departure
-        self._moved_at = clock()  # when one last left, or came to an empty door
+        self.at_door = 0  # slots that wait for their departure
         self._second: deque[int] = deque()  # departures of the last second, for the metrics
         metrics.pace_target = pacer.rate
 
@@ -94,9 +93,7 @@ class Pace:
         self.expect(slot)
         now = self._clock()
         self._learn(min(now - slot.since, LONGEST_WAY))
-        if not self._at_door:
-            self._moved_at = now
-        self._at_door += 1
+        self.at_door += 1
         try:
             await self._door.enter(self._together)
             try:
@@ -105,7 +102,7 @@ class Pace:
                 self._door.leave(self._together)
                 raise
         finally:
-            self._at_door -= 1
+            self.at_door -= 1
 
     def _learn(self, way: int) -> None:
         """How long the way to the door takes: believed at once when longer, slowly when shorter."""
@@ -123,15 +120,14 @@ class Pace:
 
     def left(self, segments: int) -> None:
         """The message has just left; the next may have its turn."""
-        self._moved_at = now = self._clock()
+        now = self._clock()
         self.pacer.depart(segments, now)
         self._door.leave(self._together)
         self._count(segments, now)
 
-    def is_stuck(self, now: int, patience: int) -> bool:
-        """Whether somebody has waited at the door for `patience` ns beyond when he was due."""
-        due = self.pacer.due(1, self._moved_at)
-        return self._at_door > 0 and now - due > patience
+    def forbids(self, now: int) -> bool:
+        """Whether nothing may leave at this instant: by the rate, or by a pause."""
+        return self.pacer.due(1, now) > now
 
     def closed(self, slot: "PacedSlot") -> None:
         """A slot is used up or given back."""

@@ -7,11 +7,12 @@ pacer of its own that starts full: what a predecessor sent in the last second st
 import asyncio
 import logging
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from smsd.dispatch.claimer import Claimer
 from smsd.dispatch.dispatcher import Dispatcher
+from smsd.dispatch.hold import Hold
 from smsd.dispatch.pace import Pace
 from smsd.dispatch.promoter import Promoter
 from smsd.dispatch.recovery import Recovery
@@ -21,7 +22,7 @@ log = logging.getLogger("smsd.tenure")
 WATCH_S = 0.05  # how soon a lost lease is noticed; sending stops at once by itself
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Tenure:
     """The parts of one tenure."""
 
@@ -31,6 +32,8 @@ class Tenure:
     recovery: Recovery
     dispatcher: Dispatcher
     promoter: Promoter
+    hold: Hold
+    recovered: bool = field(default=False, init=False)
 
     async def run(self, may_go_on: Callable[[], bool], *, drain_s: float) -> None:
         """Dispatch while `may_go_on`; returns when what was under way is settled."""
@@ -44,11 +47,18 @@ class Tenure:
         if not parts.cancelled():
             parts.result()  # a part that ended by itself is broken: its error is ours
 
-    def alive(self, now: int, patience: int) -> bool:
-        """Whether work goes on: texts are claimed, and they depart unless something holds them."""
-        if now - self.claimer.alive_at > patience:
-            return False
-        return not self.pace.is_stuck(now, patience)
+    def well_at(self, now: int) -> int:
+        """When it was last seen to live; `now` while nothing has to move."""
+        if not self.recovered:  # there may be much to take in, and each step of it has its time-out
+            return now
+        moved_at = now if self._may_rest(now) else self.dispatcher.moved_at
+        return min(self.claimer.alive_at, moved_at)
+
+    def _may_rest(self, now: int) -> bool:
+        """Whether no text waits, or something other than dispatch keeps those that do."""
+        waiting = len(self.window) + self.pace.at_door
+        kept = self.hold.engaged or self.dispatcher.marking or self.pace.forbids(now)
+        return waiting == 0 or kept
 
     def set_rate(self, segments_per_second: float) -> None:
         """Go on at another rate."""
@@ -57,6 +67,7 @@ class Tenure:
 
     async def _work(self) -> None:
         await self.recovery.recover()
+        self.recovered = True
         tasks = [
             asyncio.create_task(part.run(), name=type(part).__name__)
             for part in (self.claimer, self.dispatcher, self.promoter, self.recovery)

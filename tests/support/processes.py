@@ -190,6 +190,11 @@ def killed_at(step: str, count: int) -> list[str]:
     return [str(HERE / "killed_daemon.py"), step, str(count)]
 
 
+def impatient(dispatch: str) -> list[str]:
+    """A program for `Daemon.start` that soon loses patience: tests/support/impatient_daemon.py."""
+    return [str(HERE / "impatient_daemon.py"), dispatch]
+
+
 def eventually(condition: Any, seconds: float = 15, what: str = "") -> None:
     """Wait for a condition; fails with `what` when it does not come true."""
     deadline = time.monotonic() + seconds

@@ -11,9 +11,11 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from typing import Any
 import pytest
 import redis
 
-from tests.support.processes import Daemon, Recorder, eventually
+from tests.support.processes import Daemon, Recorder, eventually, impatient
 
 TEXT = "Zebra"
 ANYBODY = "+12025560100"
@@ -446,6 +448,28 @@ def test_systemd_is_told_of_ready_alive_and_stopping(
         said = manager.recv(100)
         assert said in (b"WATCHDOG=1", b"STOPPING=1")
     assert smsd.wait() == 0
+
+
+@pytest.mark.parametrize(("dispatch", "rate"), [("dead", 45), ("slow", 0.1)])
+def test_the_watchdog_is_fed_while_dispatch_is_slow_but_not_when_it_is_dead(
+    tmp_path: Path, manager: socket.socket, started: list[Daemon], dispatch: str, rate: float
+) -> None:
+    settings = f"[rate]\nsegments_per_second = {rate}\n[provider]\ntimeout = 0.1\n"
+    environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "300000"}
+    smsd = Daemon(tmp_path / "smsd", settings, environment)
+    started.append(smsd)
+    smsd.start(program=impatient(dispatch))
+    assert manager.recv(100) == b"READY=1"
+    send_many(smsd, 3)
+    fed_until = time.monotonic()
+    deadline = fed_until + 8
+    manager.settimeout(4)
+    with suppress(TimeoutError):
+        while fed_until < deadline:
+            assert manager.recv(100) == b"WATCHDOG=1"
+            fed_until = time.monotonic()
+    assert (fed_until >= deadline) == (dispatch == "slow")
+    assert smsd.call("GET", "/healthz")[0] == 200
 
 
 def test_ready_is_not_said_by_a_start_that_fails(tmp_path: Path, manager: socket.socket) -> None:
