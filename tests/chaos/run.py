@@ -24,6 +24,7 @@ from tests.support.processes import Daemon, Recorder, eventually, instants, wors
 from tests.support.redis_server import RedisServer
 
 RATE = 400  # segments per second: the same arithmetic as at 45, nine times as often
+CALLERS = 3  # one may wait for a daemon that is cut off, while another goes on
 REST = 120  # seconds until nothing waits; the provider is asked for half a minute
 OPTED_OUT = "+12025559999"
 SETTINGS = """
@@ -57,8 +58,8 @@ class Result:
         return self.judgement.clean and self.worst <= RATE and not (self.left or self.fsck)
 
 
-class Load:
-    """Callers that send until told to stop, and remember what they asked for and were told."""
+class Caller:
+    """Sends until told to stop, and remembers what was asked for and told."""
 
     def __init__(self, stage: Stage, texts: int) -> None:
         self._stage = stage
@@ -70,8 +71,10 @@ class Load:
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         self._left = 0
+
+    def join(self) -> None:
         self._thread.join()
 
     def _run(self) -> None:
@@ -87,7 +90,7 @@ class Load:
                 self._add(numbers, fields)
             if self._chance.random() < 0.1 and self.accepted:
                 self._cancel(self._chance.choice(self.accepted[-40:]))
-            time.sleep(self._chance.uniform(0, 0.02))
+            time.sleep(self._chance.uniform(0, 0.02 * CALLERS))
 
     def _number(self) -> str:
         if self._chance.random() < 0.02:
@@ -190,7 +193,7 @@ def _settings(wire: Wire, recorder: Recorder, asks: str) -> str:
 
 
 def _judged(stage: Stage, seed: int, texts: int, seconds: float) -> Result:
-    load = Load(stage, texts)
+    callers = [Caller(stage, texts // CALLERS) for _ in range(CALLERS)]
     done: list[str] = []
     until = time.monotonic() + seconds
     try:
@@ -200,17 +203,23 @@ def _judged(stage: Stage, seed: int, texts: int, seconds: float) -> Result:
             fault(stage)
             stage.pause(1.0)
     finally:
-        load.end()
+        for caller in callers:
+            caller.stop()
+        for caller in callers:
+            caller.join()
     stage.recorder.stop()
     stage.recorder.start(plan={"ok": 1})
     with stage.server.client() as client:
         eventually(lambda: waiting(client) == 0, REST, f"seed {seed}: texts still wait")
         held, dead, left = states(client), letters(client), leftovers(client)
     arrivals = stage.recorder.arrivals()
-    verdict = judge(load.accepted, arrivals, held, asked=load.asked, dead=dead)
+    accepted = [message_id for caller in callers for message_id in caller.accepted]
+    asked = {message_id: wish for caller in callers for message_id, wish in caller.asked.items()}
+    verdict = judge(accepted, arrivals, held, asked=asked, dead=dead)
     worst = worst_window(instants(arrivals, RATE))
     found = _fsck(stage.daemons[0])
-    return Result(seed, done, verdict, worst, left, found, "", load.refused)
+    refused = sum((caller.refused for caller in callers), Counter())
+    return Result(seed, done, verdict, worst, left, found, "", refused)
 
 
 def _fsck(daemon: Daemon) -> str:
