@@ -1,0 +1,275 @@
+"""Around every request. Rule: however it ends, it is answered, its end told and its memory free."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import pytest
+from aiohttp import web
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.streams import StreamReader
+from aiohttp.test_utils import make_mocked_request
+
+from smsd.core.message import FieldError
+from smsd.web.guard import AT_ONCE, BODIES, Guard
+
+LARGEST = 1000
+ROOM = BODIES * LARGEST
+
+
+class Line:
+    """A connection as the guard sees it: it is told what begins and ends."""
+
+    ssl_context = peername = sockname = None  # that aiohttp's request asks for
+
+    def __init__(self, *, whole: bool = True) -> None:
+        self.told: list[str] = []
+        self._whole = whole
+
+    def began(self, _: web.BaseRequest) -> bool:
+        self.told.append("began")
+        return self._whole
+
+    def ended(self, _: web.BaseRequest) -> None:
+        self.told.append("ended")
+
+
+class Desk:
+    """A handler that keeps everybody waiting until it is told how it ends."""
+
+    def __init__(self) -> None:
+        self.came: list[web.Request] = []
+        self.ends: list[asyncio.Future[web.StreamResponse]] = []
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        self.came.append(request)
+        self.ends.append(asyncio.get_running_loop().create_future())
+        return await self.ends[-1]
+
+
+def ask(
+    line: Line, *, octets: int | None = 0, headers: Mapping[str, str] | None = None
+) -> web.Request:
+    """A request whose body is still on its way; None: it does not say how long it is."""
+    loop = asyncio.get_running_loop()
+    body = StreamReader(BaseProtocol(loop), 2**16, loop=loop)
+    length = {} if octets is None else {"Content-Length": str(octets)}
+    return make_mocked_request(
+        "POST", "/", {**(headers or {}), **length}, payload=body, protocol=cast("Any", line)
+    )
+
+
+def code(answer: web.StreamResponse) -> str:
+    body = cast("web.Response", answer).body
+    assert isinstance(body, bytes)
+    told: str = json.loads(body)["error"]["code"]
+    return told
+
+
+def raising(error: BaseException) -> Guard:
+    async def handle(_: web.Request) -> web.StreamResponse:
+        raise error
+
+    return Guard(handle, LARGEST)
+
+
+async def turns(count: int = 5) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def fill(guard: Guard) -> "list[asyncio.Task[web.StreamResponse]]":
+    """As many of the largest bodies as there is room for."""
+    tasks = [
+        asyncio.create_task(guard(ask(Line(), octets=LARGEST))) for _ in range(ROOM // LARGEST)
+    ]
+    await turns(2 * len(tasks) // AT_ONCE + 2)
+    assert not any(task.done() for task in tasks)
+    return tasks
+
+
+async def free(guard: Guard, desk: Desk) -> int:
+    """How many of the largest bodies are taken at once."""
+    before = len(desk.came)
+    tasks = []
+    while True:
+        tasks.append(asyncio.create_task(guard(ask(Line(), octets=LARGEST))))
+        await turns()
+        if tasks[-1].done():
+            break
+    taken = len(desk.came) - before
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return taken
+
+
+async def test_an_answer_passes_and_the_connection_knows_where_it_began_and_ended() -> None:
+    line, right = Line(), web.Response()
+
+    async def handle(_: web.Request) -> web.StreamResponse:
+        assert line.told == ["began"]
+        return right
+
+    assert await Guard(handle, LARGEST)(ask(line)) is right
+    assert line.told == ["began", "ended"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "word"),
+    [
+        (FieldError("to", "is missing"), 400, "invalid_field"),
+        (web.HTTPNotFound(), 404, "not_found"),
+        (RuntimeError("a bug"), 500, "internal"),
+    ],
+)
+async def test_an_error_is_answered_and_its_end_told(
+    error: Exception, status: int, word: str
+) -> None:
+    line = Line()
+
+    answer = await raising(error)(ask(line))
+
+    assert (answer.status, code(answer)) == (status, word)
+    assert line.told == ["began", "ended"]
+
+
+@pytest.mark.parametrize("error", [web.HTTPNotModified(), asyncio.CancelledError()])
+async def test_what_is_no_error_passes_and_its_end_is_told(error: BaseException) -> None:
+    line = Line()
+
+    with pytest.raises(type(error)):
+        await raising(error)(ask(line))
+    assert line.told == ["began", "ended"]
+
+
+@pytest.mark.parametrize(
+    ("line", "headers", "status", "word"),
+    [
+        (Line(whole=False), {}, 400, "invalid_body"),
+        (Line(), {"Expect": "a miracle"}, 417, "expectation_failed"),
+    ],
+)
+async def test_one_that_cannot_be_read_comes_no_further(
+    line: Line, headers: dict[str, str], status: int, word: str
+) -> None:
+    desk = Desk()
+
+    answer = await Guard(desk, LARGEST)(ask(line, headers=headers))
+
+    assert (answer.status, code(answer), answer.keep_alive) == (status, word, False)
+    assert not desk.came
+    assert line.told == ["began", "ended"]
+
+
+async def test_one_that_waits_to_be_told_to_go_on_is_let_in() -> None:
+    desk = Desk()
+    waiting = asyncio.create_task(
+        Guard(desk, LARGEST)(ask(Line(), headers={"Expect": "100-Continue"}))
+    )
+    await turns()
+    desk.ends[0].set_result(web.Response())
+    assert (await waiting).status == 200
+
+
+async def test_a_body_for_which_there_is_no_room_is_refused_and_takes_none() -> None:
+    desk, line = Desk(), Line()
+    guard = Guard(desk, LARGEST)
+    tasks = await fill(guard)
+
+    for _ in range(3):
+        answer = await guard(ask(line, octets=1))
+        assert (answer.status, code(answer), answer.keep_alive) == (503, "busy", False)
+        assert int(answer.headers["Retry-After"]) > 0
+    assert line.told == ["began", "ended"] * 3
+    assert len(desk.came) == BODIES
+
+    desk.ends[0].set_result(web.Response())
+    await tasks[0]
+    assert await free(guard, desk) == 1
+    for end in desk.ends[1:]:
+        end.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+Ending = Callable[["asyncio.Future[web.StreamResponse]"], object]
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        lambda end: end.set_result(web.Response()),
+        lambda end: end.set_exception(FieldError("to", "is missing")),
+        lambda end: end.set_exception(RuntimeError("a bug")),
+        lambda end: end.set_exception(web.HTTPNotModified()),
+        lambda end: end.cancel(),
+    ],
+    ids=["answer", "error", "bug", "not modified", "cancelled"],
+)
+async def test_the_room_of_a_body_comes_back_however_it_ended(ending: Ending) -> None:
+    desk = Desk()
+    guard = Guard(desk, LARGEST)
+    for _ in range(2):
+        tasks = await fill(guard)
+        for end in desk.ends:
+            ending(end)
+        desk.ends.clear()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert await free(guard, desk) == BODIES
+
+
+@pytest.mark.parametrize(
+    ("octets", "headers", "largest"),
+    [
+        (LARGEST // 2, {}, 2),
+        (None, {}, 4),
+        (10 * LARGEST, {}, 4),
+        (1, {"Content-Encoding": "gzip"}, 4),
+    ],
+    ids=["stated", "unstated", "too large", "compressed"],
+)
+async def test_four_bodies_take_as_much_as_so_many_of_the_largest(
+    octets: int | None, headers: dict[str, str], largest: int
+) -> None:
+    desk = Desk()
+    guard = Guard(desk, LARGEST)
+    asked = [ask(Line(), octets=octets, headers=headers) for _ in range(4)]
+    tasks = [asyncio.create_task(guard(one)) for one in asked]
+    await turns()
+    assert await free(guard, desk) == BODIES - largest
+    for end in desk.ends:
+        end.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_they_begin_a_few_at_a_time_in_the_order_they_came() -> None:
+    desk = Desk()
+    guard = Guard(desk, LARGEST)
+    asked = [ask(Line()) for _ in range(2 * AT_ONCE + 1)]
+    tasks = [asyncio.create_task(guard(one)) for one in asked]
+    steps = []
+    while len(desk.came) < len(asked):
+        await asyncio.sleep(0)
+        steps.append(len(desk.came))
+    assert desk.came == asked
+    assert max(after - before for before, after in zip([0, *steps], steps, strict=False)) <= AT_ONCE
+    for end in desk.ends:
+        end.set_result(web.Response())
+    await asyncio.gather(*tasks)
+
+
+async def test_one_that_is_cancelled_while_it_waits_for_its_turn_leaves_nothing_behind() -> None:
+    desk, line = Desk(), Line()
+    guard = Guard(desk, LARGEST)
+    tasks = [asyncio.create_task(guard(ask(Line()))) for _ in range(AT_ONCE)]
+    late = asyncio.create_task(guard(ask(line, octets=LARGEST)))
+    await asyncio.sleep(0)
+    late.cancel()
+    await asyncio.gather(late, return_exceptions=True)
+    assert len(desk.came) == AT_ONCE
+    assert line.told == ["began", "ended"]
+    for end in desk.ends:
+        end.set_result(web.Response())
+    await asyncio.gather(*tasks)
+    assert await free(guard, desk) == BODIES
