@@ -1004,7 +1004,7 @@ def test_readiness_says_what_it_rests_on(smsd: Daemon) -> None:
 
 
 def test_metrics_are_what_prometheus_reads(smsd: Daemon) -> None:
-    post(smsd, message=TEXT, to=ANYBODY)
+    becomes(smsd, post(smsd, message=TEXT, to=ANYBODY).content["id"], "sent")
     answer = call(smsd, "GET", "/metrics")
 
     assert answer.status == 200
@@ -1018,6 +1018,21 @@ def test_metrics_are_what_prometheus_reads(smsd: Daemon) -> None:
     assert lines["smsd_redis_up"] == lines["smsd_lease_held"] == "1.0"
     assert float(lines["smsd_segments_started_total"]) > 0
     assert float(lines["smsd_texts_difference"]) == 0
+
+
+def test_submissions_under_way_are_counted_until_they_are_over(tmp_path: Path) -> None:
+    def under_way(daemon: Daemon) -> int:
+        body = call(daemon, "GET", "/metrics").body.decode()
+        [count] = re.findall(r"^smsd_in_flight ([0-9.]+)$", body, re.MULTILINE)
+        return int(float(count))
+
+    for daemon in running(tmp_path, FAST):
+        assert under_way(daemon) == 0
+        ids = [post(daemon, message=TEXT, to="+12025550196").content["id"] for _ in range(3)]
+        eventually(lambda daemon=daemon: under_way(daemon) == 3, what="three are under way")
+        for id_ in ids:
+            becomes(daemon, id_, "sent")
+        assert under_way(daemon) == 0
 
 
 def test_in_the_end_every_text_is_accounted_for(smsd: Daemon) -> None:
