@@ -5,6 +5,7 @@ Doors that systemd holds are used, and stay open without us; our own close when 
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -93,7 +94,7 @@ class Intake:
             await listener.listen(http.host, http.port)
         except OSError as error:
             raise StartError(
-                f"cannot listen on {http.host} port {http.port}: {error.strerror}"
+                f"cannot listen on {http.host} port {http.port}: {_reason(error)}"
                 " ([http] host, port)"
             ) from None
 
@@ -125,6 +126,12 @@ class Intake:
             tokens=[token.get_secret_value() for token in http.tokens],
             max_body=http.max_body,
         )
+
+
+def _reason(error: OSError) -> str | None:
+    """Without the address, which `socket.create_server` says in its own way."""
+    found = isinstance(error, socket.gaierror) or error.errno is None
+    return error.strerror if found else os.strerror(cast("int", error.errno))
 
 
 def _shown(address: object) -> str:
