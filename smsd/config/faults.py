@@ -48,10 +48,29 @@ class ConfigError(Exception):
 
 
 def explain(
-    error: ValidationError, model: type[BaseModel], path: Path, table: tuple[str, ...] = ()
+    error: ValidationError,
+    model: type[BaseModel],
+    path: Path,
+    table: tuple[str, ...] = (),
+    *,
+    unused: bool = False,
 ) -> ConfigError:
-    """`error` of `model`, read from `table` (`("provider", "twilio")`) of the file `path`."""
-    return ConfigError(_line(detail, model, path, table) for detail in error.errors())
+    """`error` of `model`, read from `table` (`("provider", "twilio")`) of the file `path`.
+
+    What is missing from a table that is `unused` is no fault.
+    """
+    return ConfigError(
+        _line(detail, model, path, table)
+        for detail in error.errors()
+        if not unused or detail["type"] != "missing"
+    )
+
+
+def unknown_table(table: tuple[str, ...], what: str, known: Iterable[str], path: Path) -> str:
+    """The fault of a table that is named after no `what` there is."""
+    hint = nearest(table[-1], sorted(known))
+    key = _key(table, len(table))
+    return _printable(f"{_source_within(table, path)}: {key}: unknown {what}; {hint}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -66,7 +85,11 @@ def _line(detail: ErrorDetails, model: type[BaseModel], path: Path, table: tuple
     context: dict[str, Any] = detail.get("ctx") or {}
     loc = context.get("at", detail["loc"])  # a check across tables says which key it means
     place = (*table, *loc)
-    line = f"{_source(place, path)}: {_key(place, len(table) or 1)}: {_fault(detail, model, loc)}"
+    key, fault = _key(place, len(table) or 1), _fault(detail, model, loc)
+    return _printable(f"{_source(place, path)}: {key}: {fault}")
+
+
+def _printable(line: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
@@ -81,6 +104,17 @@ def _source(place: Loc, path: Path) -> str:
         if credentials and (file := Path(credentials, ".".join(names[:length]))).is_file():
             return str(file)
     return str(path)
+
+
+def _source_within(table: tuple[str, ...], path: Path) -> str:
+    """The highest source that sets anything in `table`."""
+    variables = ENV_PREFIX + "__".join((*table, "")).upper()
+    if given := [name for name in sorted(os.environ) if name.startswith(variables)]:
+        return given[0]
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    files = sorted(Path(credentials).glob("*")) if credentials else ()
+    given = [str(file) for file in files if file.name.startswith(".".join((*table, "")))]
+    return given[0] if given else _source(table, path)
 
 
 def _key(place: Loc, depth: int) -> str:
@@ -108,6 +142,8 @@ def _fault(detail: ErrorDetails, model: type[BaseModel], loc: Loc) -> str:
 def _expected(detail: ErrorDetails) -> str:
     if words := _TYPES.get(detail["type"]):
         return f"expected {words}"
+    if detail["type"] == "string_pattern_mismatch":
+        return f"expected a string that matches {detail['ctx']['pattern']}"
     words = detail["msg"].removeprefix("Value error, ")
     # "Input should be greater than 0", "String should have at least 1 character"
     return re.sub(r"^\w+ should (?:be|have) ", "expected ", words)

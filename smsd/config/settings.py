@@ -7,7 +7,7 @@ Types are strict: what TOML says is taken as said, `port = "8080"` is a fault.
 import ipaddress
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -19,7 +19,6 @@ from pydantic import (
     Strict,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -158,6 +157,11 @@ class Provider(Table):
     timeout: float = Field(10.0, gt=0)  # seconds, from the slot to the whole answer
     max_in_flight: int = Field(256, ge=1, le=10_000)  # requests
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The names of the tables `[provider.<name>]` there are."""
+        return tuple(self.__pydantic_extra__)
+
     def options(self, name: str) -> dict[str, Any]:
         """The table `[provider.<name>]`, unchecked; empty when there is none."""
         table = self.__pydantic_extra__.get(name)
@@ -248,14 +252,21 @@ class Settings(BaseSettings):
         """No source unless `load` names it: the environment must not leak into `Settings()`."""
         return (init_settings,)
 
-    @model_validator(mode="after")
-    def _audience_exists(self) -> Self:
-        name = self.campaign.default_audience
-        if name and name not in self.audiences:
-            known = ", ".join(sorted(self.audiences)) or "none"
+    @field_validator("audiences")
+    @classmethod
+    def _default_among_them(
+        cls, audiences: dict[str, Numbers], info: ValidationInfo
+    ) -> dict[str, Numbers]:
+        campaign = info.data.get("campaign")  # absent: its own fault is reported already
+        name = campaign.default_audience if campaign else ""
+        if name and name not in audiences:
             raise PydanticCustomError(
                 "unknown_audience",
                 'expected "" or a name under [audiences] (there: {known}), got "{name}"',
-                {"known": known, "name": name, "at": ("campaign", "default_audience")},
+                {
+                    "known": ", ".join(sorted(audiences)) or "none",
+                    "name": name,
+                    "at": ("campaign", "default_audience"),
+                },
             )
-        return self
+        return audiences

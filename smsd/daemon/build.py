@@ -3,15 +3,18 @@
 The commands build the same parts with the same functions as the daemon does.
 """
 
+from collections.abc import Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 from redis.asyncio import Redis
 
 from smsd import provider as providers
-from smsd.config import ConfigError, Settings, explain
+from smsd.config import ConfigError, Settings, explain, unknown_table
 from smsd.daemon.clocks import now_ms
-from smsd.provider.base import Provider
+from smsd.provider.base import Provider, ProviderSettings
 from smsd.store.connection import Availability
 from smsd.store.keys import Keys
 from smsd.store.queue import Queue
@@ -20,17 +23,49 @@ from smsd.store.witness import Witness
 
 
 def build_provider(settings: Settings, config_path: Path) -> Provider:
-    """The configured provider. Raises `ConfigError`."""
+    """The configured provider. Raises `ConfigError`, also for the tables of the others."""
     chosen = settings.provider
+    faults = [
+        fault
+        for name in chosen.tables
+        if name != chosen.name
+        for fault in _faults_of_unused(chosen.options(name), name, config_path)
+    ]
     try:
-        kind = providers.load(chosen.name)
+        kind, options = _chosen(chosen.name, chosen.options(chosen.name), config_path)
+    except ConfigError as error:
+        faults = [*error.faults, *faults]
+    else:
+        if not faults:
+            return kind.build(options, timeout_s=chosen.timeout, max_in_flight=chosen.max_in_flight)
+    raise ConfigError(faults)  # outside `except`: a traceback must not bring the values along
+
+
+def _chosen(
+    name: str, table: dict[str, Any], config_path: Path
+) -> tuple[type[Provider], ProviderSettings]:
+    try:
+        kind = providers.load(name)
     except LookupError as error:
         raise ConfigError([f"{config_path}: [provider] name: {error.args[0]}"]) from None
     try:
-        options = kind.Settings.model_validate(chosen.options(chosen.name))
+        return kind, kind.Settings.model_validate(table)
     except ValidationError as error:
-        raise explain(error, kind.Settings, config_path, ("provider", chosen.name)) from None
-    return kind.build(options, timeout_s=chosen.timeout, max_in_flight=chosen.max_in_flight)
+        raise explain(error, kind.Settings, config_path, ("provider", name)) from None
+
+
+def _faults_of_unused(table: dict[str, Any], name: str, config_path: Path) -> Sequence[str]:
+    """What is wrong with a table beside the chosen one; it may be incomplete, a credential say."""
+    known = entry_points(group=providers.GROUP).names
+    place = ("provider", name)
+    if name not in known:
+        return [unknown_table(place, "provider", known, config_path)]
+    kind = providers.load(name)
+    try:
+        kind.Settings.model_validate(table)
+    except ValidationError as error:
+        return explain(error, kind.Settings, config_path, place, unused=True).faults
+    return []
 
 
 def build_server(

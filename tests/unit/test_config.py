@@ -443,6 +443,22 @@ def test_a_default_audience_must_be_one_of_the_tables(file: Path) -> None:
     assert fault(file) == f"{file}: [campaign] default_audience: {words}"
 
 
+def test_a_wrong_default_audience_is_told_beside_other_faults(file: Path) -> None:
+    file.write_text("[http]\nport = -1\n[audiences]\nstaff = []\n[log]\nlevel = 1\n", "utf-8")
+
+    assert [line.split(": ")[1] for line in faults(file)] == [
+        "[http] port",
+        "[campaign] default_audience",
+        "[log] level",
+    ]
+
+
+def test_a_wrong_table_of_the_campaign_is_told_alone(file: Path) -> None:
+    file.write_text("[campaign]\ndefault_audience = 1\n[audiences]\nstaff = []\n", "utf-8")
+
+    assert fault(file).endswith("[campaign] default_audience: expected a string, got 1")
+
+
 def test_retry_says_the_same_in_the_words_of_the_core(file: Path) -> None:
     file.write_text(
         '[retry]\nmax_attempts = 2\nmax_delay = 5\nin_doubt = "resend"\n'

@@ -1,0 +1,110 @@
+"""The provider's tables. Rule: what nobody would read is a fault, whichever provider is chosen."""
+
+import os
+import traceback
+from pathlib import Path
+
+import pytest
+
+from smsd.config import ConfigError, load
+from smsd.daemon import build_provider
+from smsd.provider.sandbox import Sandbox
+
+HUSH = "hush-hush-hush-hush"  # what no text may ever show
+SID = "AC" + "0" * 32
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in os.environ:
+        if variable.startswith("SMSD_") or variable == "CREDENTIALS_DIRECTORY":
+            monkeypatch.delenv(variable)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "config.toml"
+
+
+def faults(file: Path, text: str) -> list[str]:
+    """What is said of it, without the name of the file."""
+    file.write_text(text, "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        build_provider(load(file), file)
+    assert "hush" not in "".join(traceback.format_exception(caught.value))
+    return [line.removeprefix(f"{file}: ") for line in caught.value.faults]
+
+
+@pytest.mark.parametrize(
+    ("table", "hint"),
+    [
+        ("sandbx", "did you mean sandbox?"),
+        ("Twilio", "did you mean twilio?"),
+        ("xyzzy", "known: http, sandbox, twilio"),
+    ],
+)
+def test_a_table_of_no_provider_is_a_fault(file: Path, table: str, hint: str) -> None:
+    line = f"[provider.{table}]: unknown provider; {hint}"
+    assert faults(file, f'[provider.{table}]\nlatency = "{HUSH}"\n') == [line]
+
+
+def test_a_variable_for_no_provider_names_itself(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMSD_PROVIDER__SANDBX__LATENCY", "1")
+
+    line = "[provider.sandbx]: unknown provider; did you mean sandbox?"
+    assert faults(file, "") == [f"SMSD_PROVIDER__SANDBX__LATENCY: {line}"]
+
+
+def test_a_credential_for_no_provider_names_itself(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "credentials"
+    directory.mkdir()
+    credential = directory / "provider.twillio.auth_token"
+    credential.write_text(HUSH)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(directory))
+
+    line = "[provider.twillio]: unknown provider; did you mean twilio?"
+    assert faults(file, "") == [f"{credential}: {line}"]
+
+
+def test_a_table_beside_the_chosen_one_is_looked_at_too(file: Path) -> None:
+    text = f'[provider.twilio]\naccount_sid = "x"\nauth_tokn = "{HUSH}"\n'
+
+    sid = 'expected a string that matches ^AC[0-9a-fA-F]{32}$, got "x"'
+    assert faults(file, text) == [
+        f"[provider.twilio] account_sid: {sid}",
+        "[provider.twilio] auth_tokn: unknown key; did you mean auth_token?",
+    ]
+
+
+def test_it_may_wait_for_its_other_half(file: Path) -> None:
+    """A credential, say, of a provider that will be chosen later."""
+    file.write_text(f'[provider.twilio]\nauth_token = "{HUSH}"\n', "utf-8")
+
+    assert isinstance(build_provider(load(file), file), Sandbox)
+
+
+def test_one_that_is_right_changes_nothing(file: Path) -> None:
+    text = f'[provider.twilio]\naccount_sid = "{SID}"\nauth_token = "{HUSH}"\nfrom = "Acme"\n'
+    file.write_text(text, "utf-8")
+
+    assert isinstance(build_provider(load(file), file), Sandbox)
+
+
+def test_the_faults_of_all_tables_are_told_at_once(file: Path) -> None:
+    text = "[provider.sandbox]\nlatency = -1\n[provider.sandbx]\n[provider.twilio]\nx = 1\n"
+
+    assert [line.split(":")[0] for line in faults(file, text)] == [
+        "[provider.sandbox] latency",
+        "[provider.sandbx]",
+        "[provider.twilio] x",
+    ]
+
+
+def test_an_unknown_provider_is_told_once_though_it_has_a_table(file: Path) -> None:
+    [line] = faults(file, '[provider]\nname = "nobody"\n[provider.nobody]\nx = 1\n')
+
+    assert line.startswith("[provider] name: no provider 'nobody'")
