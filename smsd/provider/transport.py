@@ -12,9 +12,11 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import StreamWriter
 from yarl import URL
 
 from smsd.core.outcome import InDoubt, Unavailable
@@ -64,7 +66,7 @@ class Answer:
 
 
 class _Gate(aiohttp.BytesPayload):
-    """A body that leaves in its slot, once.
+    """A body that leaves in its slot, once; the answer's deadline counts from the slot's opening.
 
     aiohttp repeats a GET or PUT by itself when the connection dies before the answer, on a fresh
     connection as well as on a kept one. The repetition comes to the same gate and finds it shut.
@@ -96,6 +98,7 @@ class _Gate(aiohttp.BytesPayload):
         if self._used:
             raise aiohttp.ClientConnectionError("one submission is one request")
         self._used = True
+        stream = cast("StreamWriter", writer)
         entered = False
         try:
             # What a kept connection has already received is no answer to this request, and is
@@ -103,27 +106,46 @@ class _Gate(aiohttp.BytesPayload):
             await asyncio.sleep(0)
             async with self._slot:
                 entered = True
-                await self._write(writer, content_length)
+                await self._write(stream, content_length)
         except Exception as error:
             if not entered:
                 self.refusal = error
             raise
         finally:
             self._settled.set()
+        await _let_go(stream)
 
-    async def _write(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+    async def _write(self, writer: StreamWriter, content_length: int | None) -> None:
+        self._deadline.reschedule(asyncio.get_running_loop().time() + self._timeout_s)
         self.sent = True
         try:
-            await super().write_with_length(writer, content_length)
+            # Not drained: no other message could leave until the provider has read this one.
+            await writer.write(self._value[:content_length], drain=False)
         except aiohttp.ClientConnectionResetError:
             self.sent = False  # raised for a closed transport, before anything is written to it
             raise
-        self._deadline.reschedule(asyncio.get_running_loop().time() + self._timeout_s)
 
     async def settled(self) -> None:
         """Wait until the slot is done with."""
         if self._used:
             await self._settled.wait()
+
+
+async def _let_go(writer: StreamWriter) -> None:
+    """Wait until the system has the whole request; what it has not by the end goes no more.
+
+    The connection is neither kept with a rest before the next request, nor closed at the leisure
+    of a provider that does not read.
+    """
+    transport = writer.transport
+    if transport is None:
+        return
+    transport.set_write_buffer_limits(high=0)
+    try:
+        await writer.drain()
+    except asyncio.CancelledError:
+        transport.abort()
+        raise
 
 
 class Link:

@@ -35,7 +35,10 @@ from smsd.core.outcome import (
     Throttled,
     Unavailable,
 )
+from smsd.core.pacer import Pacer
 from smsd.core.segment import Segments
+from smsd.dispatch.pace import Pace
+from smsd.metrics import Metrics
 from smsd.provider import load
 from smsd.provider.base import Askable, NotNow, Provider
 
@@ -48,8 +51,8 @@ OLDER_AIOHTTP = aiohttp.__version__ < "3.14"
 GOOD = b'{"sid": "SM1", "num_segments": "2"}'
 
 
-def message() -> Message:
-    content = Content(TEXT, Segments("ucs2", 19, 1), "", None, None, None, "", "")
+def message(text: str = TEXT) -> Message:
+    content = Content(text, Segments("ucs2", 19, 1), "", None, None, None, "", "")
     return Message("m1", "+12025550123", content)
 
 
@@ -433,6 +436,92 @@ async def test_many_may_be_in_flight_at_once(maker: Maker) -> None:
         outcomes = await asyncio.gather(*(provider.submit(message(), Slot()) for _ in range(60)))
         assert time.monotonic() - began < 2
     assert outcomes == [Accepted("SM1", 2)] * 60
+
+
+# A provider that does not read
+
+LARGE = "x" * 1_000_000  # more than the two systems between us and a provider keep for it
+
+
+@asynccontextmanager
+async def unread() -> AsyncIterator[tuple[str, list[socket.socket]]]:
+    """The address of a provider that accepts and reads nothing, and its connections."""
+    connections: list[socket.socket] = []
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)  # loopback's are large
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(64)
+        listener.setblocking(False)
+
+        async def accept() -> None:
+            while True:
+                connections.append((await asyncio.get_running_loop().sock_accept(listener))[0])
+
+        accepting = asyncio.create_task(accept())
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}", connections
+        finally:
+            accepting.cancel()
+            for each in connections:
+                each.close()
+
+
+@every_provider
+async def test_a_request_that_is_not_read_is_in_doubt_in_time_and_goes_no_more(
+    maker: Maker,
+) -> None:
+    async with unread() as (url, connections), started(maker(url, timeout_s=0.5)) as provider:
+        slot = Slot()
+        began = time.monotonic()
+        outcome = await provider.submit(message(LARGE), slot)
+        assert outcome == InDoubt("no whole answer within 0.5 s")
+        assert 0.45 < time.monotonic() - began < 2
+        assert slot.events == ["asked", "entered", "left"]
+        reader, writer = await asyncio.open_connection(sock=connections.pop())
+        async with asyncio.timeout(2):  # to its end
+            assert len(await reader.read()) < len(LARGE)
+        writer.close()
+
+
+@every_provider
+async def test_a_request_that_is_not_read_holds_up_nobody(maker: Maker) -> None:
+    pace = Pace(Pacer(45, ceiling="segment"), clock=time.monotonic_ns, metrics=Metrics())
+    departures: list[float] = []
+
+    class Paced(Slot):
+        def __init__(self) -> None:
+            super().__init__()
+            self.paced = pace.slot(1, wanted=lambda: True)
+
+        async def __aenter__(self) -> None:
+            await self.paced.__aenter__()
+
+        async def __aexit__(self, *_: Any) -> None:
+            await self.paced.__aexit__(*_)
+            departures.append(time.monotonic())
+
+    async with unread() as (url, _), started(maker(url, timeout_s=2.0)) as provider:
+        texts = [message(LARGE), *(message() for _ in range(10))]
+        submissions = [asyncio.create_task(provider.submit(each, Paced())) for each in texts]
+        while len(departures) < len(texts):
+            await asyncio.sleep(0.01)
+        assert not any(submission.done() for submission in submissions)
+        outcomes = await asyncio.gather(*submissions)
+    assert outcomes == [InDoubt("no whole answer within 2 s")] * len(texts)
+    assert departures[-1] - departures[0] < 1
+
+
+@every_provider
+async def test_an_answer_to_a_request_that_is_not_read_ends_its_connection(maker: Maker) -> None:
+    async with unread() as (url, connections), started(maker(url)) as provider:
+        for n in range(2):
+            submission = asyncio.create_task(provider.submit(message(LARGE), Slot()))
+            while len(connections) <= n:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            connections[n].sendall(response(201, GOOD))
+            assert await submission == Accepted("SM1", 2)
 
 
 # Answers
