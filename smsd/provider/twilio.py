@@ -33,7 +33,9 @@ REMEMBERED = 20_000  # sids, and for which text each stands
 _LISTED_AS = {"From": "from", "MessagingServiceSid": "messaging_service_sid"}
 
 # What Twilio may answer a submission. Not here: codes of delivery receipts, like 30003 to 30008,
-# and 20500, an internal error, which goes by its status.
+# and 20500, an internal error, which goes by its status. Nor 21606 and 21659, with which From
+# cannot send to this destination (a short code abroad) or to none at all: unknown refusals, so one
+# text stops nothing, and a wrong From does not empty the queue, for many in a row hold dispatch.
 CODES: Mapping[str, str] = {
     # The account: nothing will be taken.
     "10001": "halted:account",  # account not active
@@ -48,8 +50,6 @@ CODES: Mapping[str, str] = {
     "21267": "halted:sender",  # alphanumeric sender on a trial account
     "21601": "halted:sender",  # From is not a number of this account that can send texts
     "21603": "halted:sender",  # From or MessagingServiceSid is missing
-    "21606": "halted:sender",  # From cannot send texts, at least not to this destination
-    "21659": "halted:sender",  # From is not a Twilio number
     "21660": "halted:sender",  # From belongs to another account
     "21661": "halted:sender",  # From cannot send texts
     "21701": "halted:sender",  # no such Messaging Service
@@ -67,7 +67,9 @@ CODES: Mapping[str, str] = {
     "21265": "rejected:recipient",  # To is a short code
     "21266": "rejected:recipient",  # To and From are the same
     "21268": "rejected:recipient",  # To is a premium-rate or information number
-    "21408": "rejected:recipient",  # its country is not enabled: no reason to stop the others
+    # To's country is not enabled. A person has to act, but all other countries may be texted: so it
+    # is decided not to halt for it.
+    "21408": "rejected:recipient",
     "21608": "rejected:recipient",  # To is not verified, which a trial account asks for
     "21610": "rejected:recipient:opted_out",  # replied STOP
     "21612": "rejected:recipient",  # cannot be reached from this sender

@@ -179,8 +179,8 @@ def test_backoff_lies_between_nothing_and_the_longest_delay(attempt: int, chance
 
 
 def test_a_fault_of_a_sender_that_the_message_brought_does_not_hold_the_rest() -> None:
-    fault = Halted("21606", "not yours", "sender")
-    assert blame(fault, own_sender=True, alone=False) == Rejected("21606", "not yours", "sender")
+    fault = Halted("21661", "not yours", "sender")
+    assert blame(fault, own_sender=True, alone=False) == Rejected("21661", "not yours", "sender")
     assert blame(fault, own_sender=False, alone=False) is fault
     account = Halted("20003", "no such account")
     assert blame(account, own_sender=True, alone=False) is account
