@@ -29,7 +29,13 @@ class Life:
         self.hold = Hold(clock=self._clock, changed=lambda _: None)
         self.pace = Pace(Pacer(rate, ceiling="segment"), clock=self._clock, metrics=Metrics())
         self.claimer = Claimer(
-            NONE, NONE, self.window, limits=Limits(), clock=self._clock, now_ms=lambda: 0
+            NONE,
+            NONE,
+            self.window,
+            limits=Limits(),
+            fenced=NONE,
+            clock=self._clock,
+            now_ms=lambda: 0,
         )
         self.dispatcher = Dispatcher(
             NONE,
@@ -40,6 +46,7 @@ class Life:
             owner="a",
             default_sender="",
             may_send=lambda: True,
+            fenced=NONE,
             policy=RetryPolicy(),
             max_in_flight=2,
             clock=self._clock,
@@ -106,7 +113,7 @@ def test_taking_one_and_ending_one_are_signs_of_life(life: Life) -> None:
 
 def test_a_hold_is_no_death(life: Life) -> None:
     life.wait()
-    life.hold.saw(Halted("30002", "account suspended"), probe=False)
+    life.hold.saw("1-0", Halted("30002", "account suspended"), probe=False)
     assert life.unwell_for(HOUR) == 0
 
 
