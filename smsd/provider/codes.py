@@ -5,7 +5,7 @@ A ruling is written as text, in the tables of providers and in configuration ali
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Annotated, Literal, assert_never
@@ -22,13 +22,14 @@ from smsd.core.outcome import (
     Throttled,
     Unavailable,
 )
+from smsd.provider import echo
 from smsd.provider.transport import Answer
 
 Kind = Literal["accepted", "rejected", "throttled", "unavailable", "in_doubt", "halted"]
 
 LONGEST_PAUSE_S = 3600.0  # whatever a provider asks for
-SHORTEST_SECRET = 4  # a text of less tells nothing, and would blot out half of the words
-LONGEST_WORDS = 200  # characters of a provider's own words
+MOST_WORDS = 1000  # characters that are looked at, of a provider's own words
+LONGEST_WORDS = 200  # characters that are kept of them
 
 _ACCOUNT_FAULTS = (401, 402, 403)
 _REQUEST_TIMEOUT = 408  # a proxy may have passed the request on
@@ -128,14 +129,19 @@ def segment_count(text: object) -> int | None:
     return int(text) if isinstance(text, str) and _COUNT.fullmatch(text) else None
 
 
-def words(text: str, hidden: Iterable[str]) -> str:
-    """A provider's own words, fit for a log: nothing `hidden`, no number, one line, not long."""
-    for secret in hidden:
-        if len(secret) >= SHORTEST_SECRET:
-            text = text.replace(secret, "…")
-    text = _NUMBER.sub(lambda found: "…" + found[0][-2:], text)
-    text = "".join(c if c.isprintable() else " " for c in text)
-    return text if len(text) <= LONGEST_WORDS else text[: LONGEST_WORDS - 1] + "…"
+def words(text: str, hidden: Collection[str]) -> str:
+    """A provider's own words, fit for a log: nothing `hidden`, no number, one line, not long.
+
+    None at all if they still repeat a part of what is hidden, or might, where they were cut.
+    """
+    said = text[:MOST_WORDS]
+    kept = echo.without(said, hidden)
+    cut_echo = kept != said and len(text) > len(said)
+    kept = _NUMBER.sub(lambda found: "…" + found[0][-2:], kept)
+    if cut_echo or echo.repeats(kept, hidden):
+        return ""
+    kept = "".join(c if c.isprintable() else " " for c in kept)
+    return kept if len(kept) <= LONGEST_WORDS else kept[: LONGEST_WORDS - 1] + "…"
 
 
 def reason(status: int, code: str = "", text: str = "") -> str:

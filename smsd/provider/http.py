@@ -183,9 +183,10 @@ class Http(Gateway):
         self._form = Form(settings)
         self._look_up = _look_up(settings)
         self._success_is_ruled = any(rule.outcome.kind == "accepted" for rule in settings.rules)
-        self._secrets = [
-            secret.get_secret_value() for secret in (*settings.secrets.values(), settings.password)
-        ]
+        self._hidden = (
+            *(each.get_secret_value() for each in (*settings.secrets.values(), settings.password)),
+            basic(settings.user, settings.password).removeprefix("Basic ") if settings.user else "",
+        )
 
     @classmethod
     def build(cls, settings: GenericSettings, *, timeout_s: float, max_in_flight: int) -> Self:
@@ -234,7 +235,7 @@ class Http(Gateway):
         return Accepted(provider_id, codes.segment_count(picked(self._settings.segments, answer)))
 
     def _reason(self, answer: Answer, code: str, message: Message) -> str:
-        hidden = (message.content.text, message.recipient, *self._secrets)
+        hidden = (message.content.text, message.recipient, *self._hidden)
         return codes.reason(
             answer.status, code, codes.words(picked(self._settings.reason, answer), hidden)
         )

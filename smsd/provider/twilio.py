@@ -11,6 +11,7 @@ after an error of its own (20500, a 5xx but 503) the text may have been sent all
 list of messages is looked through.
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Self
@@ -30,6 +31,7 @@ from smsd.provider.transport import Answer, Link, Request
 from smsd.provider.twilio_list import EARLY_S, LATE_S, Sought
 
 REMEMBERED = 20_000  # sids, and for which text each stands
+_CODE = re.compile(r"[0-9]{1,6}")
 _LISTED_AS = {"From": "from", "MessagingServiceSid": "messaging_service_sid"}
 
 # What Twilio may answer a submission. Not here: codes of delivery receipts, like 30003 to 30008,
@@ -126,6 +128,11 @@ class Twilio(Gateway):
             "Authorization": self._authorization,
             "Content-Type": "application/x-www-form-urlencoded",
         }
+        self._hidden = (
+            settings.auth_token.get_secret_value(),
+            settings.api_secret.get_secret_value(),
+            self._authorization.removeprefix("Basic "),
+        )
         self._sender = (
             {"From": settings.sender}
             if settings.sender
@@ -183,7 +190,9 @@ class Twilio(Gateway):
         if answer.good:
             return _taken(answer, said)
         code = str(said.get("code") or "")
-        hidden = (message.content.text, message.recipient)
+        if not _CODE.fullmatch(code):
+            code = ""  # whatever it is, it is not Twilio's, and nothing to tell on
+        hidden = (message.content.text, message.recipient, *self._hidden)
         reason = codes.reason(
             answer.status, code, codes.words(str(said.get("message") or ""), hidden)
         )

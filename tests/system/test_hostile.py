@@ -30,6 +30,7 @@ Every buffer between a caller and the provider has a limit, and a word for being
 """
 
 import base64
+import html
 import http.client
 import json
 import os
@@ -42,10 +43,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote_plus
 
 import pytest
 import redis
@@ -794,6 +798,7 @@ def test_no_token_text_or_secret_is_told_to_anybody(tmp_path: Path, echo: Echo) 
         headers = {{Authorization = "Bearer ${{token}}"}}
         secrets = {{token = "{SECRET_MARK}"}}
         id = "json:id"
+        reason = "json:error"
         [log]
         level = "debug"
     """
@@ -817,6 +822,88 @@ def test_no_token_text_or_secret_is_told_to_anybody(tmp_path: Path, echo: Echo) 
     for what, told in (("log", daemon.log), ("metrics", metrics), ("answers", json.dumps(answers))):
         for mark in (TOKEN, BODY_MARK, SECRET_MARK, KEY_MARK, "12025560187"):
             assert mark not in told, (what, mark, _around(told, mark))
+
+
+ECHOES: tuple[Callable[[str], str], ...] = (
+    str,
+    unquote_plus,
+    quote,
+    lambda told: html.escape(unquote_plus(told)),
+    lambda told: json.dumps(unquote_plus(told)),
+    lambda told: unquote_plus(told).upper(),
+    lambda told: unquote_plus(told)[-60:-5],
+    lambda told: told[-60:-5].replace("%", "%25"),
+)
+
+
+class Repeater(BaseHTTPRequestHandler):
+    """Refuses everything, and says what: credentials and form, each time in another form."""
+
+    heard = 0
+
+    def do_POST(self) -> None:
+        form = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        told = f"{self.path} {self.headers['Authorization']} {self.headers['X-Key']} {form}"
+        repeated = ECHOES[Repeater.heard % len(ECHOES)](told)
+        Repeater.heard += 1
+        body = json.dumps({"error": f"refused: {repeated}"}).encode()
+        self.send_response(401 if Repeater.heard > len(ECHOES) else 400)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_gateway_that_repeats_a_request_it_refuses_is_not_quoted(tmp_path: Path) -> None:
+    text = f"{BODY_MARK}: it's 50% & <more> é"
+    number = "+12025560187"
+    with HTTPServer(("127.0.0.1", 0), Repeater) as gateway:
+        serving = threading.Thread(target=gateway.serve_forever, daemon=True)
+        serving.start()
+        settings = f"""
+            [http]
+            tokens = ["{TOKEN}"]
+            [rate]
+            segments_per_second = 200
+            [provider]
+            name = "http"
+            [provider.http]
+            url = "http://127.0.0.1:{gateway.server_port}/send/${{token}}"
+            fields = {{to = "{{to}}", text = "{{text}}"}}
+            headers = {{X-Key = "${{token}}"}}
+            secrets = {{token = "{SECRET_MARK}+/"}}
+            user = "smsd"
+            password = "{KEY_MARK}"
+            reason = "json:error"
+            [log]
+            level = "debug"
+        """
+        told: list[Any] = []
+        with running(tmp_path, settings, calm=False) as daemon:
+            told += [_refused(daemon, {"message": text, "to": number}) for _ in ECHOES]
+            daemon.call("POST", "/send", {"message": text, "to": number}, BEARER)
+            eventually(lambda: daemon.call("GET", "/readyz")[0] == 503, what="a hold")
+            told.append(daemon.call("GET", "/readyz")[1])
+            letters = daemon.call("GET", "/dead-letters", None, BEARER)[1]["dead_letters"]
+        gateway.shutdown()
+        serving.join(10)
+    assert len(letters) == len(ECHOES)
+    told += [*letters, daemon.log]
+    everything = json.dumps(told, ensure_ascii=False).lower()
+    everything = everything.replace(f'"to": "{number}"', "")  # in its place, to its owner
+    assert "refused: /send/…" in everything  # the rest of what was said is told
+    basic = base64.b64encode(f"smsd:{KEY_MARK}".encode()).decode()
+    for mark in (BODY_MARK, "in-the-text", "50%", "more", SECRET_MARK, KEY_MARK, basic, number[1:]):
+        assert mark.lower() not in everything, (mark, _around(everything, mark.lower()))
+
+
+def _refused(daemon: Daemon, body: object) -> object:
+    """What is told of a text that is sent and dies."""
+    path = f"/messages/{daemon.call('POST', '/send', body, BEARER)[1]['id']}"
+    eventually(lambda: daemon.call("GET", path, None, BEARER)[1]["state"] == "dead")
+    return daemon.call("GET", path, None, BEARER)[1]
 
 
 def test_a_text_that_was_taken_for_the_name_of_a_field_is_not_logged(tmp_path: Path) -> None:

@@ -278,6 +278,14 @@ def test_a_gateways_words_are_kept_only_where_asked_for_and_hide_text_number_and
     )
 
 
+def test_the_words_hide_the_whole_request_that_they_repeat() -> None:
+    basic: dict[str, Any] = {"user": "u", "password": "passw0rd+long", "reason": "json:error"}
+    sent = request(**basic)
+    said = {"error": f"{sent.body.decode()} {sent.headers['authorization']} passw0rd%2Blong"}
+    told = judge(401, said, **basic)
+    assert told == Halted("401", "HTTP 401: to=…23&text=… Basic … …")
+
+
 @pytest.mark.parametrize(
     ("value", "date", "expected"),
     [

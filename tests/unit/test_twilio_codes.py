@@ -113,6 +113,18 @@ def test_twilios_words_are_kept_without_number_text_or_line_breaks() -> None:
     assert outcome.reason == "HTTP 400: 21211: The 'To' number …23 is bad, From …00 too: …"
 
 
+def test_twilios_words_hide_the_whole_request_that_they_repeat() -> None:
+    sent = twilio().request(message())
+    said = f"{sent.headers['Authorization']} s3cret-token {sent.body.decode()}"
+    told = judge(401, {"code": 20003, "message": said})
+    assert told == Halted("20003", "HTTP 401: 20003: Basic … … To=…&From=%2B…00&Body=…")
+
+
+@pytest.mark.parametrize("code", [TEXT, "+12025550123", "12025550123", ["21211"], {"a": TEXT}])
+def test_a_code_that_is_not_twilios_is_not_told(code: object) -> None:
+    assert judge(400, {"code": code}) == Rejected("400", "HTTP 400", known=False)
+
+
 def test_twilios_words_are_cut_when_long() -> None:
     outcome = judge(400, {"code": 21211, "message": "x" * 5000})
     assert isinstance(outcome, Rejected)

@@ -1,0 +1,109 @@
+"""Words that repeat a request. Rule: in no form do they tell on text, number or secret."""
+
+import html
+import json
+import re
+import time
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from smsd.provider import codes
+
+TEXT = "Your \"code\" is 4711 & it's <nobody's> business / é\n"
+NUMBER = "+12025550123"
+SECRET = "päss/w0rd+&<x>"
+
+Form = Callable[[str], str]
+
+FORMS: dict[str, Form] = {
+    "literally": str,
+    "in capitals": str.upper,
+    "in a form": quote_plus,
+    "in a form, its hexes small": lambda text: re.sub(
+        "%..", lambda hexes: hexes[0].lower(), quote_plus(text)
+    ),
+    "in a URL": lambda text: quote(text, safe=""),
+    "in HTML": html.escape,
+    "in HTML, by numbers": lambda text: html.escape(text).replace("&#x27;", "&#39;"),
+    "in HTML, with quotes": lambda text: html.escape(text, quote=False),
+    "in JSON": lambda text: json.dumps(text)[1:-1],
+    "in JSON, its hexes large": lambda text: re.sub(
+        r"(?<=\\u)....", lambda hexes: hexes[0].upper(), json.dumps(text)[1:-1]
+    ),
+    "in JSON, not ASCII": lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+    "in JSON, its slashes escaped": lambda text: json.dumps(text)[1:-1].replace("/", r"\/"),
+}
+every_form = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
+
+
+def words(said: str, *hidden: str) -> str:
+    return codes.words(said, hidden or (TEXT, NUMBER, SECRET))
+
+
+@every_form
+@pytest.mark.parametrize("hidden", [TEXT, SECRET, "Да! &", "4711", "\u0130Σ/ΟΔΟΣ"])
+def test_what_is_hidden_is_hidden_in_every_form(form: Form, hidden: str) -> None:
+    assert words(f"bad request: x={form(hidden)}&y=1", hidden) == "bad request: x=…&y=1"
+
+
+@every_form
+def test_every_occurrence_is_hidden(form: Form) -> None:
+    said = f"{form(SECRET)}, {form(TEXT)}, {form(NUMBER)}; {form(TEXT)}"
+    assert words(said) == "…, …, …; …"
+
+
+@every_form
+@pytest.mark.parametrize("cut", [20, 30, 45])
+def test_words_that_repeat_the_text_cut_short_are_dropped(form: Form, cut: int) -> None:
+    assert words(f"bad request: {form(TEXT)[:cut]}") == ""
+
+
+@pytest.mark.parametrize("outer", FORMS.values(), ids=FORMS.keys())
+@every_form
+def test_a_form_within_a_form_is_hidden_or_drops_the_words(form: Form, outer: Form) -> None:
+    told = words(f"bad request: {outer(form(TEXT))}").lower()
+    assert told in ("", "bad request: …")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "is 4711 & it's",
+        "is%204711 &AMP; it's",
+        r"\x59our\x20code\x20is\x204711",
+        "&#89;our&#32;&quot;code&quot;&#32;is 4711",
+        "YOUR  CODE  IS  4711",
+    ],
+)
+def test_a_run_of_the_text_in_any_other_form_drops_the_words(said: str) -> None:
+    assert words(f"no: {said}.", "Your code is 4711 & it's nobody's business") == ""
+
+
+def test_a_part_of_a_secret_drops_the_words() -> None:
+    assert words("token provider-secr is bad", "provider-secret-Quagga") == ""
+
+
+def test_a_number_among_blanks_and_escapes_is_not_told() -> None:
+    assert words("to %2B1%20202%20555%200123") == ""
+    assert words("to %2b12025550123") == "to …"
+
+
+def test_words_that_say_something_else_are_kept() -> None:
+    said = "No such code is known: 100%25 of it & more"
+    assert words(said) == said
+
+
+def test_a_long_echo_is_dropped_where_it_was_cut() -> None:
+    assert words(f"{TEXT * 40}{TEXT[:5]}") == ""
+    assert words("x" * 5_000) == "x" * (codes.LONGEST_WORDS - 1) + "…"
+
+
+@pytest.mark.parametrize("character", ["a", "%", "&", "\\", "é", "%25", "&amp;", "\\\\", "1 "])
+def test_the_time_it_takes_is_bounded(character: str) -> None:
+    text = (character * 2_550)[:2_550]
+    began = time.process_time()
+    for said in (text, text[:-1] + "z", (character * 65_536)[:65_536]):
+        codes.words(said, (text, NUMBER, SECRET))
+    assert time.process_time() - began < 0.1
