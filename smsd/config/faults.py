@@ -38,6 +38,8 @@ _TYPES = {
     "finite_number": "a finite number",
 }
 
+_MISSING = ("missing", "incomplete")  # the second is said by a model, of keys that go together
+
 
 class ConfigError(Exception):
     """The configuration cannot be used; `faults` has a line for each reason."""
@@ -62,7 +64,7 @@ def explain(
     return ConfigError(
         _line(detail, model, path, table)
         for detail in error.errors()
-        if not unused or detail["type"] != "missing"
+        if not unused or detail["type"] not in _MISSING
     )
 
 
@@ -133,7 +135,7 @@ def _fault(detail: ErrorDetails, model: type[BaseModel], loc: Loc) -> str:
         return f"unknown key; {nearest(names[-1], _names(model, names[:-1]))}"
     if kind == "missing":
         return "is required, and not set"
-    if kind == "unknown_audience":
+    if kind in ("unknown_audience", "incomplete"):
         return detail["msg"]
     got = _shown(detail["input"]) if field and "Secret" not in repr(field.annotation) else ""
     return _expected(detail) + (f", got {got}" if got else "")

@@ -87,6 +87,14 @@ def test_it_may_wait_for_its_other_half(file: Path) -> None:
     assert isinstance(build_provider(load(file), file), Sandbox)
 
 
+def test_all_that_a_chosen_provider_misses_is_told_at_once(file: Path) -> None:
+    assert faults(file, '[provider]\nname = "twilio"\n') == [
+        "[provider.twilio] account_sid: is required, and not set",
+        "[provider.twilio] api_secret: needs either auth_token or api_key and api_secret",
+        "[provider.twilio] messaging_service_sid: needs either from or messaging_service_sid",
+    ]
+
+
 def test_one_that_is_right_changes_nothing(file: Path) -> None:
     text = f'[provider.twilio]\naccount_sid = "{SID}"\nauth_token = "{HUSH}"\nfrom = "Acme"\n'
     file.write_text(text, "utf-8")
