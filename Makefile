@@ -14,7 +14,8 @@ run: $(VENV)/.run ## Serve on an embedded Redis with the sandbox provider
 	$(BIN)/smsd run
 
 test: $(VENV)/.test ## Run all tests
-	$(BIN)/pytest
+	$(BIN)/pytest tests/unit tests/property tests/redis --cov
+	$(BIN)/pytest tests/system
 
 check: $(VENV)/.test ## Lint, types, floors
 	$(BIN)/ruff check .
