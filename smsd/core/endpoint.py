@@ -19,6 +19,8 @@ _LOGIN = ("username", "password")
 _SENTINEL_LOGIN = ("sentinel_username", "sentinel_password")
 _TLS = (*FILES, "ssl_ca_path", "ssl_password", "ssl_cert_reqs", "ssl_check_hostname", "ssl_ciphers")
 _CERT_REQS = ("required", "optional", "none")
+# RFC 3986, appendix B. `urlsplit` takes one host, and of late no list with an address in it.
+_URL = re.compile(r"(?:([^:/?#]+):)?(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,10 @@ class Endpoint:
 
 def parse(url: str) -> Endpoint:
     """Read a URL of one of `SCHEMES`. Raises `ValueError` with what was expected."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        raise _fault("a host, an IPv6 address in [brackets]") from None
+    found = _URL.fullmatch(url)
+    assert found  # noqa: S101 - it takes anything apart
+    scheme, *others = found.groups(default="")
+    parts = SplitResult(scheme.lower(), *others)
     if parts.scheme not in SCHEMES:
         raise _fault(f"one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
     if parts.fragment or "#" in url:
@@ -106,6 +108,9 @@ def _nodes(scheme: str, hosts: str) -> tuple[tuple[str, int], ...]:
 def _node(name: str, usual_port: int) -> tuple[str, int]:
     try:
         parts = urlsplit(f"//{name}")
+    except ValueError:
+        raise _fault("a host, an IPv6 address in [brackets]") from None
+    try:
         host, port = parts.hostname, parts.port
     except ValueError:
         raise _fault(f"a port of 1 to {HIGHEST_PORT}") from None

@@ -17,6 +17,7 @@ HUSH = "hush-hush"
         ("redis://u:p%40%2F%25w@db", Endpoint((("db", 6379),), login=Login("u", "p@/%w"))),
         ("redis://db?username=u&password=p", Endpoint((("db", 6379),), login=Login("u", "p"))),
         ("rediss://db", Endpoint((("db", 6379),), tls={})),
+        ("Redis://db", Endpoint((("db", 6379),))),
         (
             "rediss://db?ssl_ca_certs=/ca.pem&ssl_check_hostname=No&ssl_cert_reqs=none",
             Endpoint(
