@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 import redis
 
+from smsd.core.message import shortened
 from tests.support.processes import Daemon, eventually
 from tests.support.redis_server import RedisServer
 
@@ -400,7 +401,7 @@ def test_an_unknown_field_is_refused_with_those_that_are_known(smsd: Daemon) -> 
 def test_a_field_of_any_name_is_answered(smsd: Daemon, name: str) -> None:
     answer = post(smsd, message=TEXT, **{name: TEXT})
 
-    assert (answer.status, answer.error["field"]) == (400, name)
+    assert (answer.status, answer.error["field"]) == (400, shortened(name))
 
 
 @pytest.mark.parametrize(
