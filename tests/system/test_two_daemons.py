@@ -1,0 +1,82 @@
+"""Two daemons on one Redis. Rule: together they send each text once, and no faster than one."""
+
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.oracle import judge, states, waiting
+from tests.support.processes import Daemon, Recorder, eventually, instants, worst_window
+from tests.support.redis_server import RedisServer
+
+RATE = 45
+TEXTS = 400
+SETTINGS = '[redis]\nurl = "{url}"\nlease = 2.0\n[rate]\nsegments_per_second = 45\n'
+Pair = tuple[Daemon, Daemon]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path / "redis").start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def pair(tmp_path: Path, server: RedisServer, recorder: Recorder) -> Iterator[Pair]:
+    """One that dispatches, and its standby."""
+    settings = SETTINGS.format(url=server.url) + recorder.settings()
+    active, standby = Daemon(tmp_path / "a", settings), Daemon(tmp_path / "b", settings)
+    active.start()
+    eventually(lambda: "ours=true" in active.log, what="the lease")
+    standby.start()
+    yield active, standby
+    active.signal(signal.SIGCONT)
+    for daemon in (active, standby):
+        daemon.kill()
+
+
+def sleep_past_its_lease(pair: Pair, _: RedisServer) -> None:
+    active, standby = pair
+    active.signal(signal.SIGSTOP)
+    eventually(lambda: "ours=true" in standby.log, what="the standby takes over")
+    eventually(lambda: " sent id=" in standby.log, what="and sends")
+    active.signal(signal.SIGCONT)
+
+
+def lose_the_lease_alive(pair: Pair, server: RedisServer) -> None:
+    """As a failover that lost the last writes, or a clock that jumped, makes it."""
+    _, standby = pair
+    with server.client() as client:
+        holder = client.get("smsd:lease")
+        while client.get("smsd:lease") == holder:  # until the standby is the quicker one
+            client.delete("smsd:lease")
+            eventually(lambda: client.get("smsd:lease") is not None)
+    eventually(lambda: "ours=true" in standby.log, what="it has heard of it")
+
+
+@pytest.mark.parametrize("trouble", [sleep_past_its_lease, lose_the_lease_alive])
+def test_one_that_lost_its_lease_sends_nothing_beside_the_other(
+    pair: Pair,
+    server: RedisServer,
+    recorder: Recorder,
+    trouble: Callable[[Pair, RedisServer], None],
+) -> None:
+    active, standby = pair
+    numbers = [f"+1202555{n:04d}" for n in range(TEXTS)]
+    ids = standby.send(to=numbers, message="Hi")["ids"]  # a standby takes texts in
+    eventually(lambda: len(recorder.arrivals()) > RATE, what="it is under way")
+    trouble(pair, server)
+    eventually(lambda: 'info "dispatch stopped"' in active.log, what="the first has noticed")
+    at = len(active.log)
+    with server.client() as client:
+        eventually(lambda: waiting(client) == 0, 40, "all texts out")
+        verdict = judge(ids, recorder.arrivals(), states(client))
+
+    assert verdict.clean, verdict
+    assert verdict.states["sent"] > TEXTS - 10  # but for what was in flight, in doubt
+    assert max(Counter(one["id"] for one in recorder.arrivals()).values()) == 1
+    assert worst_window(instants(recorder.arrivals(), RATE)) <= RATE
+    assert " sent id=" not in active.log[at:]
