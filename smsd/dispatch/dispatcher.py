@@ -161,7 +161,7 @@ class Dispatcher:
         """Mark messages in flight, all at once; each goes its own way from there."""
         if not self._may_begin(probe=due[0].probe):
             for one in reversed(due):  # it was decided while they waited for their time
-                self._window.put_back(Held(one.entry, one.message))
+                self._put_back_unmarked(one)
                 self._end(one)
             await asyncio.sleep(DECIDED_PAUSE_S)
             return
@@ -271,10 +271,15 @@ class Dispatcher:
         put = self._window.put_last if last else self._window.put_back
         put(Held(one.entry, one.message))
 
+    def _put_back_unmarked(self, one: Delivery) -> None:
+        self._window.put_back(Held(one.entry, one.message))
+        if one.probe:
+            self._hold.void()
+
     async def _end_unsent(self, one: Delivery, why: str) -> None:
         """It was not marked: it has ended, or ends here, or another daemon is to send it."""
         if why == "fenced":
-            self._window.put_back(Held(one.entry, one.message))
+            self._put_back_unmarked(one)
             return self._fenced()
         if why == "expired":
             await self._queue.expire(one.entry, None, one.message)

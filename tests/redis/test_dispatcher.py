@@ -232,3 +232,24 @@ async def test_a_place_in_flight_that_becomes_free_is_used(store: Store) -> None
         for _ in range(2):
             carrier.answers.release()
         await until(lambda: part._metrics.in_flight == 0, "all are over")
+
+
+async def test_a_probe_that_is_fenced_or_withdrawn_is_followed_by_another(
+    store: Store, open_store: OpenStore
+) -> None:
+    carrier, hold = Carrier(), held()
+    part = dispatcher(store, carrier, hold=hold)
+    told: list[None] = []
+    part._fenced = lambda: told.append(None)
+    part._may_send = lambda: len(told) != 2
+    await open_store("b").lead()
+    await store.client.delete(store.keys.lease)
+    await claimed(store, ALICE)
+    async with at_work(part):
+        await until(lambda: len(told) >= 2, "a probe is fenced, and another")
+        assert carrier.submitted == []
+        await store.lead()
+        await asyncio.sleep(0.1)  # none may leave: it is withdrawn before it is marked
+        part._may_send = lambda: True
+        await until(lambda: len(carrier.submitted) == 1, "it is sent")
+    assert not hold.engaged
