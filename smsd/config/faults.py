@@ -70,7 +70,7 @@ def explain(
 
 def unknown_table(table: tuple[str, ...], what: str, known: Iterable[str], path: Path) -> str:
     """The fault of a table that is named after no `what` there is."""
-    hint = nearest(table[-1], sorted(known))
+    hint = nearest(table[-1], known)
     key = _key(table, len(table))
     return _printable(f"{_source_within(table, path)}: {key}: unknown {what}; {hint}")
 

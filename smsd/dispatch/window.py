@@ -54,21 +54,18 @@ class Window:
 
     def put(self, held: Held) -> None:
         """Add at the end of its lane."""
-        self._known.add(held.entry.name)
         self._lane(held).append(held)
-        self._arrived.set()
+        self._came(held)
 
     def put_back(self, held: Held) -> None:
         """It was taken and not sent: it is first again."""
-        self._known.add(held.entry.name)
         self._lane(held).appendleft(held)
-        self._arrived.set()
+        self._came(held)
 
     def put_last(self, held: Held) -> None:
         """It was taken and not sent, and it is why: all others go first."""
-        self._known.add(held.entry.name)
         self._normal.append(held)
-        self._arrived.set()
+        self._came(held)
 
     async def arrival(self) -> None:
         """Return when there is something to take."""
@@ -83,6 +80,10 @@ class Window:
     def forget(self, name: str) -> None:
         """The entry is settled."""
         self._known.discard(name)
+
+    def _came(self, held: Held) -> None:
+        self._known.add(held.entry.name)
+        self._arrived.set()
 
     def _lane(self, held: Held) -> deque[Held]:
         first = held.entry.lane == "h"

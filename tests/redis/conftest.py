@@ -22,14 +22,6 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 
 @pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[RedisServer]:
-    """A server for one test alone: to be killed, stopped or spoiled."""
-    server = RedisServer(tmp_path / "r").start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
 def prefix() -> str:
     return f"t{next(_numbers)}:"
 

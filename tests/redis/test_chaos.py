@@ -16,15 +16,8 @@ from tests.support.redis_server import RedisServer
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path / "redis").start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def wire(server: RedisServer) -> Iterator[Wire]:
-    wire = Wire(server.socket).start()
+def wire(own_server: RedisServer) -> Iterator[Wire]:
+    wire = Wire(own_server.socket).start()
     yield wire
     wire.stop()
 
@@ -34,29 +27,29 @@ def through(wire: Wire) -> redis.Redis:
 
 
 def test_a_full_disk_fails_a_write_and_redis_ends_itself(
-    server: RedisServer, tmp_path: Path
+    own_server: RedisServer, tmp_path: Path
 ) -> None:
-    stage = Stage(random.Random(1), server, Recorder(tmp_path), [])
-    with server.client() as client:
+    stage = Stage(random.Random(1), own_server, Recorder(tmp_path), [])
+    with own_server.client() as client:
         client.set("kept", "1")
     fill_disk(stage)
     fill_disk(stage)  # with a log that has grown
-    assert server.log.count("Can't recover from AOF write error") == 2
-    with server.client() as client:
+    assert own_server.log.count("Can't recover from AOF write error") == 2
+    with own_server.client() as client:
         assert client.get("kept") == b"1"
 
 
 def test_a_disk_that_did_not_fill_up_is_no_fault_that_was_tried(
-    server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage = Stage(random.Random(1), server, Recorder(tmp_path), [])
+    stage = Stage(random.Random(1), own_server, Recorder(tmp_path), [])
     monkeypatch.setattr("tests.chaos.faults._write_until_it_ends", lambda _: None)
     with pytest.raises(AssertionError, match="did not fill up"):
         fill_disk(stage)
 
 
-def test_a_dead_wire_holds_back_what_arrives_late(server: RedisServer, wire: Wire) -> None:
-    with server.client() as near, through(wire) as far:
+def test_a_dead_wire_holds_back_what_arrives_late(own_server: RedisServer, wire: Wire) -> None:
+    with own_server.client() as near, through(wire) as far:
         assert far.ping()
         wire.hold()
         with pytest.raises(redis.TimeoutError):
@@ -67,8 +60,8 @@ def test_a_dead_wire_holds_back_what_arrives_late(server: RedisServer, wire: Wir
         assert far.ping()
 
 
-def test_what_was_held_back_can_be_given_up(server: RedisServer, wire: Wire) -> None:
-    with server.client() as near, through(wire) as far:
+def test_what_was_held_back_can_be_given_up(own_server: RedisServer, wire: Wire) -> None:
+    with own_server.client() as near, through(wire) as far:
         assert far.ping()
         wire.hold()
         with pytest.raises(redis.TimeoutError):
@@ -78,8 +71,8 @@ def test_what_was_held_back_can_be_given_up(server: RedisServer, wire: Wire) -> 
         assert near.get("late") is None
 
 
-def test_a_wire_may_lose_the_replies_only(server: RedisServer, wire: Wire) -> None:
-    with server.client() as near, through(wire) as far:
+def test_a_wire_may_lose_the_replies_only(own_server: RedisServer, wire: Wire) -> None:
+    with own_server.client() as near, through(wire) as far:
         assert far.ping()
         wire.hold(replies_only=True)
         with pytest.raises(redis.TimeoutError):
@@ -100,8 +93,8 @@ def test_a_cut_wire_breaks_the_connections_and_new_ones(wire: Wire) -> None:
         assert far.ping()
 
 
-def test_one_wire_leaves_the_others_alone(server: RedisServer, wire: Wire) -> None:
-    other = Wire(server.socket).start()
+def test_one_wire_leaves_the_others_alone(own_server: RedisServer, wire: Wire) -> None:
+    other = Wire(own_server.socket).start()
     try:
         wire.hold()
         with through(other) as far:
@@ -110,7 +103,7 @@ def test_one_wire_leaves_the_others_alone(server: RedisServer, wire: Wire) -> No
         other.stop()
 
 
-def test_a_wire_carries_a_load(server: RedisServer, wire: Wire) -> None:
+def test_a_wire_carries_a_load(own_server: RedisServer, wire: Wire) -> None:
     def push() -> None:
         with suppress(redis.RedisError), redis.Redis.from_url(wire.url) as client:
             for _ in range(20):
@@ -121,5 +114,5 @@ def test_a_wire_carries_a_load(server: RedisServer, wire: Wire) -> None:
         pusher.start()
     for pusher in pushers:
         pusher.join(20)
-    with server.client() as client:
+    with own_server.client() as client:
         assert client.llen("pushed") == 80

@@ -18,16 +18,9 @@ Pair = tuple[Daemon, Daemon]
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path / "redis").start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def pair(tmp_path: Path, server: RedisServer, recorder: Recorder) -> Iterator[Pair]:
+def pair(tmp_path: Path, own_server: RedisServer, recorder: Recorder) -> Iterator[Pair]:
     """One that dispatches, and its standby."""
-    settings = SETTINGS.format(url=server.url) + recorder.settings()
+    settings = SETTINGS.format(url=own_server.url) + recorder.settings()
     active, standby = Daemon(tmp_path / "a", settings), Daemon(tmp_path / "b", settings)
     active.start()
     eventually(lambda: "ours=true" in active.log, what="the lease")
@@ -46,10 +39,10 @@ def sleep_past_its_lease(pair: Pair, _: RedisServer) -> None:
     active.signal(signal.SIGCONT)
 
 
-def lose_the_lease_alive(pair: Pair, server: RedisServer) -> None:
+def lose_the_lease_alive(pair: Pair, own_server: RedisServer) -> None:
     """As a failover that lost the last writes, or a clock that jumped, makes it."""
     _, standby = pair
-    with server.client() as client:
+    with own_server.client() as client:
         holder = client.get("smsd:lease")
         while client.get("smsd:lease") == holder:  # until the standby is the quicker one
             client.delete("smsd:lease")
@@ -60,7 +53,7 @@ def lose_the_lease_alive(pair: Pair, server: RedisServer) -> None:
 @pytest.mark.parametrize("trouble", [sleep_past_its_lease, lose_the_lease_alive])
 def test_one_that_lost_its_lease_sends_nothing_beside_the_other(
     pair: Pair,
-    server: RedisServer,
+    own_server: RedisServer,
     recorder: Recorder,
     trouble: Callable[[Pair, RedisServer], None],
 ) -> None:
@@ -68,10 +61,10 @@ def test_one_that_lost_its_lease_sends_nothing_beside_the_other(
     numbers = [f"+1202555{n:04d}" for n in range(TEXTS)]
     ids = standby.send(to=numbers, message="Hi")["ids"]  # a standby takes texts in
     eventually(lambda: len(recorder.arrivals()) > RATE, what="it is under way")
-    trouble(pair, server)
+    trouble(pair, own_server)
     eventually(lambda: 'info "dispatch stopped"' in active.log, what="the first has noticed")
     at = len(active.log)
-    with server.client() as client:
+    with own_server.client() as client:
         # Nothing that the first had claimed may wait for the recovery of every half minute.
         eventually(lambda: waiting(client) == 0, 20, "all texts out")
         verdict = judge(ids, recorder.arrivals(), states(client))

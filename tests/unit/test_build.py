@@ -1,6 +1,5 @@
 """The provider's tables. Rule: what nobody would read is a fault, whichever provider is chosen."""
 
-import os
 import traceback
 from pathlib import Path
 
@@ -13,12 +12,7 @@ from smsd.provider.sandbox import Sandbox
 HUSH = "hush-hush-hush-hush"  # what no text may ever show
 SID = "AC" + "0" * 32
 
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in os.environ:
-        if variable.startswith("SMSD_") or variable == "CREDENTIALS_DIRECTORY":
-            monkeypatch.delenv(variable)
+pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 @pytest.fixture

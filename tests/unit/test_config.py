@@ -1,6 +1,5 @@
 """Settings. Rule: every key has a case here, and a key without one fails the first test."""
 
-import os
 import re
 import tomllib
 import traceback
@@ -175,12 +174,7 @@ KEYS = {
 }
 TABLES = list(Settings.model_fields)
 
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in os.environ:
-        if variable.startswith("SMSD_") or variable == "CREDENTIALS_DIRECTORY":
-            monkeypatch.delenv(variable)
+pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 @pytest.fixture
