@@ -65,8 +65,11 @@ class Caller:
         self._stage = stage
         self._left = texts
         self._chance = random.Random(stage.chance.random())
+        self._name = f"{stage.chance.getrandbits(64):x}"
+        self._calls = 0
         self.accepted: list[str] = []
-        self.asked: dict[str, Asked] = {}
+        self.asked: dict[str, Asked] = {}  # by id
+        self.wished: dict[tuple[str, str], Asked] = {}  # by ref and number: of all, before the call
         self.refused: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -83,6 +86,7 @@ class Caller:
             fields = {"message": "t" * self._chance.choice((20, 20, 20, 200, 400))}
             if self._chance.random() < 0.05:
                 fields["expires_at"] = _soon(self._chance.uniform(0.2, 3.0))
+            fields["ref"] = self._wish(numbers, fields)
             self._left -= len(numbers)
             if self._chance.random() < 0.5:
                 self._post(list(dict.fromkeys(numbers)), fields)
@@ -107,7 +111,7 @@ class Caller:
         if status == 200:
             ids = answer.get("ids") or [answer["id"]]
             for message_id, number in zip(ids, numbers, strict=True):
-                self._note(message_id, number, fields)
+                self._note(message_id, number, fields["ref"])
         else:
             self.refused[f"{status} {answer['error']['code']}"] += 1
 
@@ -118,7 +122,7 @@ class Caller:
             with self._stage.server.client() as client:
                 for number in numbers:
                     entry = client.xadd(stream, {"to": number, **fields}).decode()
-                    self._note(f"h{entry}" if high else entry, number, fields)
+                    self._note(f"h{entry}" if high else entry, number, fields["ref"])
         except redis.RedisError as error:
             self.refused[f"XADD {type(error).__name__}"] += 1
 
@@ -138,12 +142,21 @@ class Caller:
     def _call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         return self._chance.choice(self._stage.daemons).call(method, path, body, timeout=8)
 
-    def _note(self, message_id: str, number: str, fields: dict[str, str]) -> None:
+    def _wish(self, numbers: list[str], fields: dict[str, str]) -> str:
+        """The name of a call to be. Its answer may be lost, and what it asked for happen."""
+        self._calls += 1
+        ref = f"{self._name}-{self._calls}"
+        for number in numbers:
+            out = number == OPTED_OUT
+            ends = {"suppressed"} if out else set()
+            ends |= {"expired"} if "expires_at" in fields else set()
+            wish = Asked(number, fields["message"], frozenset(ends), never=out)
+            self.wished[ref, number] = wish
+        return ref
+
+    def _note(self, message_id: str, number: str, ref: str) -> None:
         self.accepted.append(message_id)
-        out = number == OPTED_OUT
-        ends = {"suppressed"} if out else set()
-        ends |= {"expired"} if "expires_at" in fields else set()
-        self.asked[message_id] = Asked(number, fields["message"], frozenset(ends), never=out)
+        self.asked[message_id] = self.wished[ref, number]
 
 
 def _soon(seconds: float) -> str:
@@ -214,12 +227,20 @@ def _judged(stage: Stage, seed: int, texts: int, seconds: float) -> Result:
         held, dead, left = states(client), letters(client), leftovers(client)
     arrivals = stage.recorder.arrivals()
     accepted = [message_id for caller in callers for message_id in caller.accepted]
-    asked = {message_id: wish for caller in callers for message_id, wish in caller.asked.items()}
+    asked = _unanswered(callers, held)
+    asked |= {message_id: wish for caller in callers for message_id, wish in caller.asked.items()}
     verdict = judge(accepted, arrivals, held, asked=asked, dead=dead)
     worst = worst_window(instants(arrivals, RATE))
     found = _fsck(stage.daemons[0])
     refused = sum((caller.refused for caller in callers), Counter())
     return Result(seed, done, verdict, worst, left, found, "", refused)
+
+
+def _unanswered(callers: list[Caller], known: dict[str, dict[str, str]]) -> dict[str, Asked]:
+    """What was asked for, of texts of which no caller was told the id too."""
+    wished = {key: wish for caller in callers for key, wish in caller.wished.items()}
+    keys = {message_id: (facts.get("ref"), facts.get("to")) for message_id, facts in known.items()}
+    return {message_id: wished[key] for message_id, key in keys.items() if key in wished}
 
 
 def _fsck(daemon: Daemon) -> str:

@@ -17,6 +17,7 @@ from redis.asyncio.sentinel import MasterNotFoundError
 from smsd.core.message import Message
 from smsd.store import pool as pool_module
 from smsd.store import server as server_module
+from smsd.store.commit import Full
 from smsd.store.connection import TooFewReplicas, connect, is_away, persevere, persistence
 from smsd.store.pool import Sentinels as Sentinels_
 from smsd.store.queue import Append, Attempt, Entry
@@ -656,6 +657,8 @@ class Load:
         while not self._stop.is_set():
             try:
                 self.told.update(await self.opened.store.append())
+            except Full:
+                pass  # in line for too long, and so not made: a failover takes longer at times
             except redis.RedisError as error:
                 if not is_away(error):
                     raise
