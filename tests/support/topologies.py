@@ -54,13 +54,17 @@ class Replicated:
         ]
 
     @property
+    def servers(self) -> list[RedisServer]:
+        return [self.master, *self.replicas]
+
+    @property
     def replica(self) -> RedisServer:
         """The only one."""
         [replica] = self.replicas
         return replica
 
     def start(self) -> "Replicated":
-        for server in (self.master, *self.replicas):
+        for server in self.servers:
             server.start()
             with server.client() as client:
                 client.execute_command("ACL", "SETUSER", USER, *RULES)
@@ -100,7 +104,7 @@ class Replicated:
         return found()[0]
 
     def stop(self) -> None:
-        for server in (self.master, *self.replicas):
+        for server in self.servers:
             server.kill()
 
 
@@ -174,14 +178,33 @@ class Sentinels:
     def _client(self, number: int) -> redis.Redis:
         return redis.Redis(port=self.ports[number], password="between")
 
+    def master(self) -> RedisServer:
+        """The server that all name.
+
+        It need not be the one they promoted first: they are impatient, and may take a server
+        for dead that they have only begun to ask.
+        """
+        named: list[int] = []
+
+        def agree() -> bool:
+            named[:] = [self._state(number)["port"] for number in range(3)]
+            return len(set(named)) == 1
+
+        wait_for(agree, "the sentinels name the same master")
+        [master] = [one for one in self._watched.servers if one.port == named[0]]
+        return master
+
     def _knows_all(self, number: int) -> bool:
-        with self._client(number) as client:
-            state = client.sentinel_masters()[SERVICE]
+        state = self._state(number)
         return bool(
             state["num-other-sentinels"] == 2
             and state["num-slaves"] == len(self._watched.replicas)
             and state["is_master"]
         )
+
+    def _state(self, number: int) -> dict[str, Any]:
+        with self._client(number) as client:
+            return dict(client.sentinel_masters()[SERVICE])
 
     def fail_over(self) -> None:
         """Change roles while both live."""
