@@ -4,8 +4,8 @@ Dispatch is held when the provider says that nothing will be taken until a perso
 several submissions in a row brought no answer, or when many in a row were refused for reasons
 nobody knows. Then single messages probe, at a growing interval, until one is taken.
 
-What was sent before the hold and is taken during it shows that the provider is up again. It does
-not show that the account is: there only a probe tells.
+Any answer shows that the provider is up again. That the account is in order only shows when a
+probe is taken: a bad number is refused, and too much throttled, before anybody looks at the funds.
 """
 
 import asyncio
@@ -40,8 +40,9 @@ class Hold:
         self._probe_at = 0
         self._probing = False
         self._by_account = False  # it is held for what the provider says of our account
-        self._openings = 0
+        self._openings = 0  # by a message that was taken
         self._stoppers: dict[str, int] = {}  # by message: how many openings there had been
+        self._blamed = False  # one of these was, and nobody has been taken since
 
     @property
     def engaged(self) -> bool:
@@ -58,19 +59,32 @@ class Hold:
         return False
 
     def stands_alone(self, message_id: str) -> bool:
-        """Whether this message stopped dispatch before, and others were taken since."""
-        return self._openings > self._stoppers.get(message_id, self._openings)
+        """Whether this message stopped dispatch before, and others were taken since.
+
+        After one of them was blamed the account may be what is out of order again: then the next
+        one stops dispatch, however often it has done so.
+        """
+        seen = self._stoppers.get(message_id, self._openings)
+        return not self.engaged and not self._blamed and self._openings > seen
 
     def saw(self, message_id: str, outcome: Outcome, *, probe: bool) -> bool:
         """Learn from the outcome of a submission. True: it is why dispatch is held, or still is."""
         self._probing &= not probe
         match outcome:
-            case Accepted() | Throttled() | Rejected(known=True):
-                if probe or not self._by_account:
-                    self._go_on()
+            case Accepted():
+                self._taken(probe=probe)
+                return False
+            case Throttled() | Rejected(known=True):
+                if (
+                    isinstance(outcome, Rejected)
+                    and self._stoppers.pop(message_id, None) is not None
+                ):
+                    self._blamed = True
+                self._answered()
+                self._unknown_refusals = 0
                 return False
             case Rejected(reason=reason):
-                self._no_answers = 0
+                self._answered()
                 self._unknown_refusals += 1
                 enough, pace = self._unknown_refusals >= UNKNOWN_REFUSALS, HALTED_S
                 words = f"many unknown refusals: {reason}"
@@ -92,11 +106,17 @@ class Hold:
         """A probe was not sent after all: the next message is one."""
         self._probing = False
 
-    def _go_on(self) -> None:
-        self._no_answers = self._unknown_refusals = 0
-        if self.engaged:
+    def _taken(self, *, probe: bool) -> None:
+        self._unknown_refusals = 0
+        self._blamed = False
+        self._openings += self.engaged and probe
+        self._answered(of_account=probe)
+
+    def _answered(self, *, of_account: bool = False) -> None:
+        """The provider is up; `of_account`: and our account is in order."""
+        self._no_answers = 0
+        if self.engaged and (of_account or not self._by_account):
             log.warning("dispatch goes on", extra={"held_for": self.reason})
-            self._openings += 1
             self._by_account = False
             self.reason = ""
             self._changed("")

@@ -151,9 +151,14 @@ async def test_one_probe_is_under_way_at_a_time() -> None:
     assert await bench.after(3_600).passes() == "nothing"
 
 
-@pytest.mark.parametrize("answer", [Accepted("SM1"), Throttled(), REFUSED])
-@pytest.mark.parametrize("why", [NO_FUNDS, DOWN])
-async def test_one_probe_that_is_taken_opens_it(why: Outcome, answer: Outcome) -> None:
+@pytest.mark.parametrize(
+    ("why", "answer"),
+    [
+        (NO_FUNDS, Accepted("SM1")),
+        *((DOWN, answer) for answer in (Accepted("SM1"), Throttled(), REFUSED, STRANGE)),
+    ],
+)
+async def test_one_probe_that_shows_the_contrary_opens_it(why: Outcome, answer: Outcome) -> None:
     bench = Bench().saw(*[why] * 5).after(15)
     await bench.probe(answer)
 
@@ -189,8 +194,27 @@ async def test_a_straggler_that_was_taken_shows_nothing_of_the_account(
     bench = Bench().saw(*why).saw(answer)
     assert await bench.passes() == "nothing"
 
-    await bench.after(HALTED_S[0]).probe(answer)
+    await bench.after(HALTED_S[0]).probe(Accepted("SM1"))
     assert await bench.passes() == "anything"
+
+
+@pytest.mark.parametrize("answer", [Throttled(), REFUSED])
+@pytest.mark.parametrize("why", [[NO_FUNDS], [STRANGE] * UNKNOWN_REFUSALS])
+async def test_a_probe_that_tells_nothing_of_the_account_is_followed_by_another_at_once(
+    why: list[Outcome], answer: Outcome
+) -> None:
+    bench = await Bench().saw(*why).after(HALTED_S[0]).probe(answer)
+
+    assert bench.hold.engaged
+    assert await bench.passes() == "a probe"
+
+
+async def test_refusals_that_end_an_outage_count() -> None:
+    bench = Bench().saw(*[STRANGE] * (UNKNOWN_REFUSALS - 1), *[DOWN] * NO_ANSWERS).after(1)
+    await bench.probe(STRANGE)
+
+    assert bench.told[-1] == "many unknown refusals: who knows"
+    assert bench.told[-2] == ""
 
 
 async def test_a_hold_that_turns_out_to_be_an_outage_is_opened_by_a_straggler_again() -> None:
@@ -228,6 +252,32 @@ async def test_who_stops_everything_again_does_not_stand_alone_before_others_are
     bench.saw(NO_FUNDS, message_id="good")
 
     assert not bench.hold.stands_alone("good")
+
+
+@pytest.mark.parametrize("answer", [Accepted("SM1"), Throttled(), REFUSED])
+async def test_one_is_blamed_at_most_until_another_was_taken(answer: Outcome) -> None:
+    """The account may have run out of funds once more, and all would be refused for it."""
+    bench = Bench().saw(NO_FUNDS, message_id="a").after(15)
+    bench = await (await bench.probe(NO_FUNDS, "b")).after(30).probe(answer, "c")
+    if not isinstance(answer, Accepted):
+        assert not bench.hold.stands_alone("a")
+        await bench.probe(Accepted(), "d")
+    assert bench.hold.stands_alone("a")
+    assert bench.hold.stands_alone("b")
+
+    bench.saw(Rejected("no_funds", "blamed"), message_id="a")
+    assert not bench.hold.stands_alone("b")
+
+    bench.saw(Accepted(), message_id="e")
+    assert bench.hold.stands_alone("b")
+
+
+async def test_nobody_stands_alone_while_dispatch_is_held_for_another() -> None:
+    bench = await Bench().saw(NO_FUNDS, message_id="a").after(15).probe(Accepted(), "b")
+    assert bench.hold.stands_alone("a")
+
+    bench.saw(NO_FUNDS, message_id="c")
+    assert not bench.hold.stands_alone("a")
 
 
 async def test_stragglers_and_messages_in_an_outage_are_not_remembered() -> None:
