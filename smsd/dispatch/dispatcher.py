@@ -27,7 +27,7 @@ from smsd.core.outcome import (
 )
 from smsd.core.outcome import Hold as HoldVerdict
 from smsd.core.pacer import SECOND
-from smsd.dispatch.doubt import Doubt, is_high
+from smsd.dispatch.doubt import Doubt, Unanswered, is_high
 from smsd.dispatch.hold import Hold
 from smsd.dispatch.pace import Pace, PacedSlot
 from smsd.dispatch.settle import settle
@@ -213,7 +213,10 @@ class Dispatcher:
             return await self._not_sent(one)
         finally:
             one.slot.close()
-        await self._settle(one, outcome)
+        try:
+            await self._settle(one, outcome)
+        except Unanswered:  # its mark stays, and recovery asks again
+            self._window.forget(one.entry.name)
         return None
 
     async def _submit(self, message: Message, slot: PacedSlot) -> Outcome:

@@ -2,7 +2,7 @@
 
 The answer to a submission was lost, so the provider is asked what became of it, where it can be
 asked. It may list a text late: so it is asked again, after growing pauses, before it is believed
-that a text is not there.
+that a text is not there. Who stops meanwhile leaves the text and its mark to whoever comes next.
 """
 
 import asyncio
@@ -22,6 +22,10 @@ WITHIN_S = 30.0  # for all asks about a text that was just sent: it holds a plac
 AT_ONCE = 8  # asks; a provider in trouble is not helped by more
 
 
+class Unanswered(Exception):  # noqa: N818 - a state: nobody knows more than before
+    """Asking was cut short, and may be taken up again."""
+
+
 class Doubt:
     """Asks the provider."""
 
@@ -37,9 +41,14 @@ class Doubt:
     async def resolve(
         self, message: Message, started_ms: int, outcome: InDoubt, *, within_s: float = WITHIN_S
     ) -> Outcome:
-        """What became of a submission begun at `started_ms`; `outcome` where nobody can tell."""
-        if self._provider is None or self._closed:
+        """What became of a submission begun at `started_ms`; `outcome` where nobody can tell.
+
+        Raises `Unanswered` when closed before that is known.
+        """
+        if self._provider is None:
             return outcome
+        if self._closed:
+            raise Unanswered
         log.warning("in doubt, asking", extra={"id": message.id, "reason": outcome.reason})
         found = None
         limit = asyncio.timeout(within_s)
@@ -50,11 +59,14 @@ class Doubt:
                     found = await self._ask(self._provider, message, started_ms)
         finally:
             self._limits.discard(limit)
+        if self._closed and found is None:
+            log.info("left in doubt", extra={"id": message.id})
+            raise Unanswered
         log.info("asked", extra={"id": message.id, "found": found and type(found).__name__})
         return found or outcome
 
     def close(self) -> None:
-        """Ask no more: whoever waits for an answer gets none."""
+        """Ask no more: whoever waits for an answer is told that there is none."""
         self._closed = True
         for limit in self._limits:
             if not limit.expired():

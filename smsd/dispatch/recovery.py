@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from smsd.core.message import FieldError, Limits, Message
 from smsd.core.outcome import Hold, InDoubt, Outcome, RetryPolicy, decide
 from smsd.dispatch.claimer import Claimer, parse_entry
-from smsd.dispatch.doubt import Doubt, is_high
+from smsd.dispatch.doubt import Doubt, Unanswered, is_high
 from smsd.dispatch.settle import settle
 from smsd.dispatch.window import Window
 from smsd.store.connection import is_away
@@ -130,6 +130,8 @@ class Recovery:
                 doubtful.message, doubtful.attempt.started_ms, InDoubt(WHY), within_s=WITHIN_S
             )
             await self._settle(doubtful, outcome)
+        except Unanswered:
+            pass  # its mark stays, and whoever comes next asks again
         except Exception as error:
             if not is_away(error):
                 raise
