@@ -147,8 +147,12 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - one case per outcome: it reads as 
     policy: RetryPolicy,
     provider_down: bool,
     chance: float,
+    throttled: int = 0,
 ) -> Verdict:
-    """The verdict on `outcome` of attempt number `attempt` (from 1). `high`: its priority."""
+    """The verdict on `outcome` of attempt number `attempt` (from 1). `high`: its priority.
+
+    `throttled`: how often in a row this message has been, this time included.
+    """
     match outcome:
         case Accepted(provider_id, segments):
             return Ack(provider_id, segments)
@@ -156,8 +160,11 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - one case per outcome: it reads as 
             return Bury("rejected", code, reason, suppress=opted_out)
         case Throttled(retry_after, reason):
             # Our speed is not the message's fault: throttling alone never exhausts it.
-            wait = policy.backoff(attempt, chance) if retry_after is None else retry_after
-            wait = min(max(0.0, wait), policy.max_delay)  # in this order NaN is 0 too
+            wait = policy.backoff(max(attempt, throttled), chance)
+            if retry_after is not None:
+                told = max(0.0, retry_after)  # in this order NaN is 0 too
+                wait = max(told, wait) if throttled > 1 else told
+            wait = min(wait, policy.max_delay)
             return Defer(now_ms + round(1000 * wait), reason, spent=False)
         case Unavailable(reason):
             if provider_down:

@@ -31,6 +31,7 @@ from smsd.dispatch.doubt import Doubt, Unanswered, is_high
 from smsd.dispatch.hold import Hold
 from smsd.dispatch.pace import Pace, PacedSlot
 from smsd.dispatch.settle import settle
+from smsd.dispatch.throttle import Throttle
 from smsd.dispatch.window import Held, Window
 from smsd.metrics import Metrics
 from smsd.provider.base import NotNow, Provider
@@ -82,6 +83,7 @@ class Dispatcher:
         self._window = window
         self._pace = pace
         self._hold = hold
+        self._throttle = Throttle()
         self._owner = owner
         self._default_sender = default_sender
         self._may_send = may_send
@@ -232,12 +234,8 @@ class Dispatcher:
             self._metrics.submit_seconds.observe((self._clock() - asked_at) / SECOND)
 
     async def _settle(self, one: Delivery, outcome: Outcome) -> None:
-        message, sender = one.message, one.message.content.sender
-        outcome = blame(
-            outcome,
-            own_sender=sender not in ("", self._default_sender),
-            alone=self._hold.stands_alone(message.id),
-        )
+        message, alone = one.message, self._hold.stands_alone(one.message.id)
+        outcome = blame(outcome, own_sender=bool(self._own_sender(message)), alone=alone)
         stops = self._learn(message, outcome, probe=one.probe)
         if isinstance(outcome, InDoubt):
             outcome = await self._doubt.resolve(message, one.attempt.started_ms, outcome)
@@ -249,6 +247,7 @@ class Dispatcher:
             policy=self._policy,
             provider_down=self._hold.engaged,
             chance=self._chance(),
+            throttled=self._throttle.times(message.id),
         )
         self._log(message, one.attempt, outcome, verdict)
         if isinstance(verdict, HoldVerdict):
@@ -329,11 +328,17 @@ class Dispatcher:
         expires_at = message.content.expires_at
         return expires_at is not None and expires_at <= self._now_ms()
 
+    def _own_sender(self, message: Message) -> str:
+        """The sender that it brought itself; "" for the usual one."""
+        sender = message.content.sender
+        return "" if sender == self._default_sender else sender
+
     def _learn(self, message: Message, outcome: Outcome, *, probe: bool) -> bool:
         """Whether dispatch is held for it."""
         stops = self._hold.saw(message.id, outcome, probe=probe)
+        too_fast = self._throttle.saw(self._own_sender(message) or message.id, message.id, outcome)
         self._metrics.outcomes[type(outcome).__name__] += 1
-        if isinstance(outcome, Throttled):
+        if isinstance(outcome, Throttled) and too_fast:
             pause = THROTTLE_PAUSE_S if outcome.retry_after is None else outcome.retry_after
             self._pace.pause(min(max(pause, 0.0), self._policy.max_delay))
         if isinstance(outcome, Accepted):

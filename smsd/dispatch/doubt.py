@@ -36,7 +36,7 @@ class Doubt:
         self._sleep = sleep
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._limits: set[asyncio.Timeout] = set()
-        self._closed = False
+        self._closed = asyncio.Event()
 
     async def resolve(
         self, message: Message, started_ms: int, outcome: InDoubt, *, within_s: float = WITHIN_S
@@ -47,7 +47,7 @@ class Doubt:
         """
         if self._provider is None:
             return outcome
-        if self._closed:
+        if self._closed.is_set():
             raise Unanswered
         log.warning("in doubt, asking", extra={"id": message.id, "reason": outcome.reason})
         found = None
@@ -59,7 +59,7 @@ class Doubt:
                     found = await self._ask(self._provider, message, started_ms)
         finally:
             self._limits.discard(limit)
-        if self._closed and found is None:
+        if found is None and self._closed.is_set():
             log.info("left in doubt", extra={"id": message.id})
             raise Unanswered
         log.info("asked", extra={"id": message.id, "found": found and type(found).__name__})
@@ -67,7 +67,7 @@ class Doubt:
 
     def close(self) -> None:
         """Ask no more: whoever waits for an answer is told that there is none."""
-        self._closed = True
+        self._closed.set()
         for limit in self._limits:
             if not limit.expired():
                 limit.reschedule(0.0)

@@ -8,13 +8,16 @@ import pytest
 from redis.exceptions import ResponseError
 
 from smsd.core.message import Message
-from smsd.core.outcome import Accepted, Halted, Outcome, Unavailable
+from smsd.core.outcome import Accepted, Halted, Outcome, Rejected, Throttled, Unavailable
 from smsd.dispatch import dispatcher as dispatcher_module
+from smsd.dispatch import hold as hold_module
 from smsd.dispatch.hold import Hold
 from smsd.provider.base import Slot
 from smsd.store.queue import Attempt, Begun, Entry
 from tests.redis.dispatch import at_work, dispatcher, nanoseconds
 from tests.redis.store import ALICE, BOB, OpenStore, Store, until
+
+NO_FUNDS = Halted("20005", "no funds")
 
 
 class Carrier:
@@ -39,7 +42,7 @@ class Carrier:
 def held() -> Hold:
     """Held, and free to probe at once."""
     hold = Hold(clock=lambda: nanoseconds() + 60_000_000_000, changed=lambda _: None)
-    hold.saw("1-0", Halted("1", "no funds"), probe=False)
+    hold.saw("1-0", NO_FUNDS, probe=False)
     hold._clock = nanoseconds
     hold._probe_at = 0
     return hold
@@ -190,6 +193,47 @@ async def test_one_text_cannot_hold_up_the_others_for_ever(store: Store) -> None
     [(_, letter)] = await store.status.dead_letters("", 10)
     assert (letter["id"], letter["reason"], letter["code"]) == (bad, "rejected", "21606")
     assert await store.difference() == 0
+
+
+async def test_bad_numbers_among_the_probes_do_not_prove_that_an_account_has_funds(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broke(Carrier):
+        async def submit(self, message: Message, slot: Slot) -> Outcome:
+            await super().submit(message, slot)
+            return Rejected("21211", "no number") if message.recipient == BOB else NO_FUNDS
+
+    monkeypatch.setattr(hold_module, "HALTED_S", (0.01, 0.01))
+    carrier, hold = Broke(), Hold(clock=nanoseconds, changed=lambda _: None)
+    ids = await claimed(store, ALICE, BOB, ALICE, BOB, ALICE)
+    async with at_work(dispatcher(store, carrier, hold=hold, max_in_flight=1)):
+        await until(lambda: len(carrier.submitted) > 15, "each has had its turn, and more")
+        assert hold.engaged
+    letters = [letter["id"] for _, letter in await store.status.dead_letters("", 10)]
+    assert letters == [ids[1], ids[3]]
+
+
+async def test_one_that_is_throttled_alone_does_not_stop_the_others(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Choosy(Carrier):
+        async def submit(self, message: Message, slot: Slot) -> Outcome:
+            await super().submit(message, slot)
+            return Throttled(0.0) if message.recipient == BOB else Accepted("p")
+
+    carrier, pauses = Choosy(), list[float]()
+    part = dispatcher(store, carrier, max_in_flight=1)
+    monkeypatch.setattr(part._pace, "pause", pauses.append)
+    slow, _ = await claimed(store, BOB, ALICE)
+    async with at_work(part):
+        for times in range(1, 4):
+            await until(lambda: len(carrier.submitted) == 2 * times, "both have had their turn")  # noqa: B023
+            await until(lambda: part._metrics.in_flight == 0, "and are settled")
+            store.wall.ms += 3_600_000
+            await store.queue.promote()
+            await claimed(store, ALICE)
+    assert carrier.submitted.count(slow) == 3
+    assert pauses == [0.0]
 
 
 async def test_one_that_brings_no_answer_cannot_hold_up_the_others_either(store: Store) -> None:
