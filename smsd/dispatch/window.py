@@ -31,6 +31,8 @@ class Window:
         self._high: deque[Held] = deque()
         self._waited: deque[Held] = deque()  # of normal priority, but in line once before
         self._normal: deque[Held] = deque()
+        # By stream, which priority does not tell: a text in the normal one may bring a high one.
+        self._waiting = {"h": 0, "n": 0}
         self._known: set[str] = set()
         self._arrived = asyncio.Event()
 
@@ -42,8 +44,7 @@ class Window:
     @property
     def room(self) -> tuple[int, int]:
         """How many more may be claimed: from the high stream, from the normal one."""
-        ahead = len(self._high) + len(self._waited)
-        return max(0, self._room - ahead), max(0, self._room - len(self._normal))
+        return max(0, self._room - self._waiting["h"]), max(0, self._room - self._waiting["n"])
 
     def __len__(self) -> int:
         return len(self._high) + len(self._waited) + len(self._normal)
@@ -75,13 +76,16 @@ class Window:
 
     def take(self) -> Held:
         """The next message, high priority first. It stays known until `forget`."""
-        return (self._high or self._waited or self._normal).popleft()
+        held = (self._high or self._waited or self._normal).popleft()
+        self._waiting[held.entry.lane] -= 1
+        return held
 
     def forget(self, name: str) -> None:
         """The entry is settled."""
         self._known.discard(name)
 
     def _came(self, held: Held) -> None:
+        self._waiting[held.entry.lane] += 1
         self._known.add(held.entry.name)
         self._arrived.set()
 

@@ -1,6 +1,7 @@
 """The look-ahead. Rule: what was put in is known until it is forgotten, and comes out once."""
 
 import asyncio
+from typing import Literal
 
 import pytest
 
@@ -33,6 +34,23 @@ def test_high_priority_goes_before_all_that_wait() -> None:
         window.put(held(name))
 
     assert taken(window, 4) == ["h2-0", "h2-1", "n1-0", "n1-1"]
+
+
+@pytest.mark.parametrize(("lane", "priority"), [("n", "high"), ("h", "normal")])
+def test_texts_of_one_stream_take_no_room_from_the_other_whatever_their_priority(
+    lane: str, priority: Literal["high", "normal"]
+) -> None:
+    window = Window(45)
+    high_before, normal_before = window.room
+    for number in range(normal_before):
+        one = held(f"{lane}1-{number}")
+        content = one.message.content._replace(priority=priority)
+        window.put(Held(one.entry, one.message._replace(content=content)))
+    assert window.room == ((0, normal_before) if lane == "h" else (high_before, 0))
+
+    window.take()
+    window.put_last(window.take())
+    assert window.room == ((1, normal_before) if lane == "h" else (high_before, 1))
 
 
 def test_what_is_put_back_is_first_in_its_lane() -> None:
