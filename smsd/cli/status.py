@@ -10,7 +10,7 @@ import orjson
 from smsd.cli.store import Store, config_option, say, with_store
 from smsd.store import owner
 from smsd.store.connection import Persistence, persistence
-from smsd.store.status import Census
+from smsd.store.status import Census, Held
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Report:
     """All that is told."""
 
     holder: Holder | None
+    held: Held | None
     census: Census
     redis: Persistence
     rate: float
@@ -64,9 +65,11 @@ def status(config_path: Path, *, as_json: bool) -> None:
 
 
 async def _look(store: Store) -> Report:
-    holder = await store.status.holder()
+    name = await store.status.holder()
+    holder = Holder.read(name) if name else None
     return Report(
-        Holder.read(holder) if holder else None,
+        holder,
+        await store.status.hold(holder.name) if holder and not holder.died else None,
         await store.status.census(),
         await store.server.read(persistence),
         store.settings.rate.segments_per_second,
@@ -85,7 +88,7 @@ def _places(census: Census) -> dict[str, int]:
 
 
 def _as_json(report: Report) -> dict[str, object]:
-    holder, census = report.holder, report.census
+    holder, held, census = report.holder, report.held, report.census
     return {
         "lease": holder
         and {
@@ -95,17 +98,21 @@ def _as_json(report: Report) -> dict[str, object]:
             "this_host": holder.is_here,
             "died": holder.died,
         },
+        "held": held and {"reason": held.reason, "seconds": held.seconds},
         "redis": {"version": report.redis.version, "warnings": report.redis.warnings},
         "accepted": census.accepted,
         "texts": _places(census),
         "difference": census.difference,
-        "drains_in_at_least_seconds": round(report.seconds, 1),
+        "drains_in_at_least_seconds": None if held else round(report.seconds, 1),
     }
 
 
 def _lines(report: Report) -> list[tuple[str, str]]:
     census = report.census
-    lines = [("dispatch", _who(report.holder)), ("redis", report.redis.version)]
+    lines = [("dispatch", _who(report.holder))]
+    if held := report.held:
+        lines.append(("held", f"for {_duration(held.seconds)}: {held.reason}"))
+    lines.append(("redis", report.redis.version))
     lines += [("warning", warning) for warning in report.redis.warnings]
     lines.append(("accepted", f"{census.accepted:,}"))
     for place, texts in _places(census).items():
@@ -114,7 +121,7 @@ def _lines(report: Report) -> list[tuple[str, str]]:
     lines.append(("difference", f"{census.difference:,}"))
     if census.difference:
         lines.append(("", "texts are unaccounted for: smsd fsck looks for them"))
-    if census.queued:
+    if census.queued and not held:
         at_least = f"at least {_duration(report.seconds)} at {report.rate:g} segments/s"
         lines.append(("drains in", at_least))
     return lines

@@ -209,6 +209,7 @@ class Daemon:
 
     def _hold_changed(self, reason: str) -> None:
         self._metrics.held = bool(reason)
+        self._storage.lease.tell_hold(reason)
 
     # -- what goes on beside --------------------------------------------------------------------
 

@@ -63,6 +63,11 @@ class Keys:
         return f"{self.prefix}lease"
 
     @property
+    def hold(self) -> str:
+        """Hash: why that daemon holds dispatch, while it does; lives as long as the lease."""
+        return f"{self.prefix}hold"
+
+    @property
     def ack(self) -> str:
         """String, short-lived: a write for the replicas to acknowledge."""
         return f"{self.prefix}ack"

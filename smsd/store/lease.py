@@ -7,6 +7,9 @@ process was stopped, `held` turns false before another daemon can take over.
 Should the key get lost while we live (deleted, a failover, a clock that jumped), another may take
 over at once. Who learns of that stops at once; and we learn of it, at the latest at the next
 renewal, while the other is still silent: see `Tenure`.
+
+Each renewal also tells why dispatch is held, or that it is not, in a key that lives as long as the
+lease: so it is true again with the first renewal after Redis was away, and ends with its daemon.
 """
 
 import asyncio
@@ -14,6 +17,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
+from smsd.core.pacer import SECOND
 from smsd.store import owner
 from smsd.store.connection import is_away
 from smsd.store.scripts import Call
@@ -37,6 +41,8 @@ class Lease:
         self.holder = ""
         self.taken = asyncio.Event()  # set while the last answer said that it is ours
         self._doubted = asyncio.Event()
+        self._hold = ""
+        self._hold_since = 0
 
     @property
     def held(self) -> bool:
@@ -66,13 +72,23 @@ class Lease:
         self._lose()
         self._doubted.set()
 
+    def tell_hold(self, reason: str) -> None:
+        """Why dispatch is held, "" when it goes on; the next renewal makes it known."""
+        if not self._hold:
+            self._hold_since = self._clock()
+        self._hold = reason
+
     def _lose(self) -> None:
         self._valid_until = 0
         self.taken.clear()
 
     async def _acquire(self, dead: str) -> str:
         asked_at = self._clock()
-        call = Call("acquire", {"life_ms": round(self._life_s * 1000), "dead": dead})
+        request: dict[str, object] = {"life_ms": round(self._life_s * 1000), "dead": dead}
+        if self._hold:
+            held_s = (asked_at - self._hold_since) // SECOND
+            request |= {"hold": self._hold, "held_s": held_s}
+        call = Call("acquire", request, [self._server.keys.hold])
         try:
             holder = text(await self._server.ask(call))
         except Exception as error:
@@ -93,4 +109,4 @@ class Lease:
     async def give_up(self) -> None:
         """Hand over at once; nothing may be sent any more."""
         self._valid_until = 0
-        await self._server.ask(Call("yield"))
+        await self._server.ask(Call("yield", keys=[self._server.keys.hold]))

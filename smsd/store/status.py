@@ -42,6 +42,14 @@ class Census:
         return self.accepted - self.waiting - self.dead - over - self.adjusted
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """That dispatch is held, as the daemon told that may dispatch."""
+
+    reason: str
+    seconds: int  # for so long, when it last told
+
+
 class Status:
     """Look-ups over the queue."""
 
@@ -128,6 +136,14 @@ class Status:
         """The daemon that holds the lease."""
         found = await self._server.read(lambda client: client.get(self._server.keys.lease))
         return text(found) if found else None
+
+    async def hold(self, holder: str) -> Held | None:
+        """Why `holder` holds dispatch, or None while it does not."""
+        key = self._server.keys.hold
+        told = _texts(await self._server.read(lambda client: client.hgetall(key)))
+        if told.get("by") != holder:  # its lease went over to another meanwhile
+            return None
+        return Held(told.get("reason", ""), int(told.get("seconds", 0)))
 
 
 def _texts(fields: Mapping[bytes | str, bytes | str] | None) -> dict[str, str]:

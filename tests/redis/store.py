@@ -112,7 +112,8 @@ class Store:
         await self.server.ensure_groups()
         holder = await self.client.get(self.keys.lease)
         dead = text(holder) if holder else ""
-        await self.server.ask(Call("acquire", {"life_ms": 3_600_000, "dead": dead}))
+        request = {"life_ms": 3_600_000, "dead": dead}
+        await self.server.ask(Call("acquire", request, [self.keys.hold]))
         return self
 
     # -- steps of a life, as short as they can be said ------------------------------------------

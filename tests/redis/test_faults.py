@@ -327,11 +327,14 @@ async def test_everything_but_intake_works_while_redis_is_full(
     assert len(await queue.reclaim(await queue.pending())) == 8
     assert await store.difference() == 0
     await store.client.delete(store.keys.lease)
+    acquire = Call(
+        "acquire", {"life_ms": 60_000, "dead": "", "hold": "x", "held_s": 1}, [store.keys.hold]
+    )
     for _ in range(2):
-        acquired = await store.server.ask(Call("acquire", {"life_ms": 60_000, "dead": ""}))
+        acquired = await store.server.ask(acquire)
         assert acquired == b"a"
-    await store.server.ask(Call("yield"))
-    taken = await open_store("b").server.ask(Call("acquire", {"life_ms": 60_000, "dead": ""}))
+    await store.server.ask(Call("yield", keys=[store.keys.hold]))
+    taken = await open_store("b").server.ask(acquire)
     assert taken == b"b"
 
 

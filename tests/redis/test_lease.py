@@ -12,6 +12,7 @@ import pytest
 from smsd.store import owner
 from smsd.store.lease import MARGIN, RENEW_S, Lease
 from smsd.store.scripts import Call
+from smsd.store.status import Held
 from tests.redis.store import OpenStore, Store, Ticks, soon, until
 from tests.support.processes import eventually
 from tests.support.proxy import Proxy
@@ -217,6 +218,7 @@ async def test_the_lease_works_while_redis_is_full(
     redis_server: RedisServer, open_store: OpenStore, keep: Keep
 ) -> None:
     store = open_store(lease_s=0.9)
+    store.lease.tell_hold("provider down")
     with redis_server.client() as client:
         client.config_set("maxmemory", 1)
         try:
@@ -224,9 +226,117 @@ async def test_the_lease_works_while_redis_is_full(
             await _taken(store.lease)
             await asyncio.sleep(1.5)
             assert await store.status.holder() == "a"
+            assert await store.status.hold("a") == Held("provider down", 0)
             await store.lease.give_up()
         finally:
             client.config_set("maxmemory", 0)
+
+
+# -- what the holder tells of a hold ------------------------------------------------------------
+
+
+async def _told(store: Store, what: Held | None) -> None:
+    """Return when all see this of a hold; a renewal is never further away than a second."""
+    async with asyncio.timeout(RENEW_S + 0.5):
+        while await store.status.hold(store.owner) != what:
+            await asyncio.sleep(0.01)
+
+
+async def test_the_holder_tells_why_dispatch_is_held_and_when_it_goes_on(
+    open_store: OpenStore, keep: Keep, ticks: Ticks
+) -> None:
+    store = open_store()
+    keep(store)
+    await _taken(store.lease)
+    assert await store.status.hold("a") is None
+    store.lease.tell_hold("halted: no_funds")
+    await _told(store, Held("halted: no_funds", 0))
+    assert 8_000 < await store.client.pttl(store.keys.hold) <= 10_000
+    ticks.advance(5)
+    store.lease.tell_hold("halted: still no_funds")  # a probe failed: the same hold
+    await _told(store, Held("halted: still no_funds", 5))
+    store.lease.tell_hold("")
+    await _told(store, None)
+    assert await store.client.exists(store.keys.hold) == 0
+    ticks.advance(5)
+    store.lease.tell_hold("provider down")
+    await _told(store, Held("provider down", 0))
+
+
+async def test_what_is_told_of_a_hold_ends_when_the_lease_is_given_up(
+    open_store: OpenStore, keep: Keep
+) -> None:
+    store, standby = open_store("a"), open_store("b")
+    store.lease.tell_hold("provider down")
+    keeping = keep(store)
+    await _taken(store.lease)
+    keeping.cancel()
+    await standby.lease.give_up()  # it had none
+    assert await standby.status.hold("a") == Held("provider down", 0)
+    await store.lease.give_up()
+    assert await store.client.exists(store.keys.hold) == 0
+
+
+async def test_what_is_told_of_a_hold_does_not_outlive_its_daemon_by_more_than_the_lease(
+    open_store: OpenStore, keep: Keep
+) -> None:
+    store = open_store(lease_s=1.0)
+    store.lease.tell_hold("provider down")
+    keeping = keep(store)
+    await _taken(store.lease)
+    keeping.cancel()  # as if it hung
+    await asyncio.sleep(1.1)
+    assert await store.client.exists(store.keys.lease, store.keys.hold) == 0
+
+
+async def test_a_new_holder_does_not_tell_what_the_last_one_told(
+    open_store: OpenStore, keep: Keep
+) -> None:
+    store, standby = open_store("a"), open_store("b")
+    store.lease.tell_hold("provider down")
+    keeping = keep(store)
+    await _taken(store.lease)
+    keeping.cancel()
+    assert await standby.status.hold("b") is None  # of whom nothing is told
+    standby.lease.tell_hold("held of old, but it does not dispatch")
+    keep(standby)
+    await until(lambda: standby.lease.holder == "a", "the standby has looked")
+    assert await standby.status.hold("a") == Held("provider down", 0)
+    standby.lease.tell_hold("")
+    await store.client.delete(store.keys.lease)  # by other hands: what it told is left
+    await _taken(standby.lease)
+    assert await standby.client.exists(standby.keys.hold) == 0
+
+
+@pytest.mark.parametrize(("before", "after"), [("", "provider down"), ("provider down", "")])
+async def test_a_hold_that_changes_while_redis_is_away_is_told_right_afterwards(
+    own_server: RedisServer, open_store: OpenStore, keep: Keep, before: str, after: str
+) -> None:
+    store = open_store(url=own_server.url)
+    store.lease.tell_hold(before)
+    keep(store)
+    await _taken(store.lease)
+    own_server.kill()
+    store.lease.tell_hold(after)
+    seen = store.lease._server._availability
+    await until(lambda: not seen.up, "a renewal failed")
+    own_server.start()
+    await until(lambda: seen.up, "a later one did not")
+    assert await store.status.hold("a") == (Held(after, 0) if after else None)
+
+
+async def test_nothing_that_stands_in_the_place_of_a_hold_costs_the_lease(
+    open_store: OpenStore, keep: Keep
+) -> None:
+    store = open_store()
+    await store.client.set(store.keys.hold, "nonsense")
+    store.lease.tell_hold("half a pair: \ud83d")
+    keep(store)
+    await _taken(store.lease)
+    assert await store.status.hold("a") == Held("half a pair: ?", 0)
+
+
+# -- a death ------------------------------------------------------------------------------------
 
 
 HOLDER = """
@@ -273,7 +383,7 @@ async def test_a_holder_that_cannot_be_known_to_be_dead_keeps_the_lease(
 ) -> None:
     elsewhere = "host:0123.456:1:2:abcd"
     other = open_store(elsewhere)
-    await other.server.ask(Call("acquire", {"life_ms": 60_000, "dead": ""}))
+    await other.server.ask(Call("acquire", {"life_ms": 60_000, "dead": ""}, [other.keys.hold]))
     standby = open_store("b")
     keep(standby)
     await until(lambda: standby.lease.holder == elsewhere, "the standby has looked")

@@ -968,11 +968,15 @@ async def _census(store: Store) -> Operation:
 
 async def _acquire(store: Store) -> Operation:
     await store.client.delete(store.keys.lease)
-    return lambda: store.server.ask(Call("acquire", {"life_ms": 60_000, "dead": ""}))
+    return lambda: store.server.ask(
+        Call(
+            "acquire", {"life_ms": 60_000, "dead": "", "hold": "x", "held_s": 1}, [store.keys.hold]
+        )
+    )
 
 
 async def _yield(store: Store) -> Operation:
-    return lambda: store.server.ask(Call("yield"))
+    return lambda: store.server.ask(Call("yield", keys=[store.keys.hold]))
 
 
 CASES: list[tuple[str, Prepared]] = [

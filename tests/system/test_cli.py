@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from tests.support.redis_server import RedisServer, free_port
 
 TEXT = "Zebra"
 ANYBODY = "+12025560100"
+NO_FUNDS = "+12025550195"  # for which the sandbox plays an account that is used up
 FAST = "[rate]\nsegments_per_second = 400\n"
 STILL = "[rate]\nsegments_per_second = 0.001\n"  # nothing is ever sent
 COMMANDS = [
@@ -185,6 +187,35 @@ def test_status_tells_of_a_dead_holder_and_of_none(here: Path, tmp_path: Path) -
         client.delete("smsd:lease")
     assert status()["lease"] is None
     assert "by nobody" in good("status")
+    server.stop()
+
+
+def test_status_tells_why_dispatch_is_held_for_as_long_as_it_is(here: Path, tmp_path: Path) -> None:
+    server = RedisServer(tmp_path / "redis").start()
+    daemon = Daemon(here, f'{FAST}[redis]\nurl = "{server.url}"\n').start()
+    assert status()["held"] is None
+    [id_] = good("send", "--to", NO_FUNDS, "--message", TEXT).split()
+    reason = "halted: no_funds the balance is used up"
+    eventually(lambda: (status()["held"] or {}).get("reason") == reason)
+    assert daemon.call("GET", "/readyz")[1]["dispatch"]["held"] == reason
+    told = status()
+    assert 0 <= told["held"]["seconds"] < 60
+    assert told["texts"]["queued"] == 1
+    assert told["drains_in_at_least_seconds"] is None
+    lines = dict(line.split("  ", 1) for line in good("status").splitlines())
+    assert re.fullmatch(rf" +for 0:00:\d\d: {reason}", lines["held"])
+    assert "drains in" not in lines
+    daemon.kill()
+    assert status()["lease"]["died"]
+    assert status()["held"] is None  # its lease has not run out, but it holds nothing any more
+    assert status()["texts"]["queued"] == 1
+    assert "drains in" in good("status")
+    daemon.start()
+    eventually(lambda: (status()["held"] or {}).get("reason") == reason)
+    assert good("fsck") == "fine: every accepted text is where it should be\n"
+    assert daemon.call("DELETE", f"/messages/{id_}")[0] == 200
+    assert daemon.stop() == 0
+    assert (status()["lease"], status()["held"]) == (None, None)
     server.stop()
 
 
