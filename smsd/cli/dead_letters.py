@@ -20,7 +20,7 @@ def selectors(command: Command) -> Command:
     """The options that choose letters."""
     for name, about in (
         ("campaign", "Those of this campaign."),
-        ("reason", "Those that died of this: rejected, exhausted, in_doubt, invalid, …"),
+        ("reason", f"Those that died of this: {', '.join(letters.REASONS)}."),
         ("letter", "The one with this id."),
         ("id", "That of the text with this id."),
     ):

@@ -17,6 +17,7 @@ PAGE = 100  # letters read at a time; more would hold up the event loop
 MOST_HANDLED = 1000  # letters that one sweep replays, drops or finds
 MOST_READ = 10_000  # letters that one sweep looks at
 SELECTORS = ("id", "letter", "reason", "campaign")
+REASONS = ("invalid", "rejected", "exhausted", "in_doubt")  # all that smsd buries a text for
 
 _LETTER = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -94,6 +95,8 @@ def choose(fields: Mapping[str, object]) -> Choice:
     given = {name: _word(name, fields[name]) for name in SELECTORS if name in fields}
     if "letter" in given:
         _letter_id("letter", given["letter"])
+    if given.get("reason", REASONS[0]) not in REASONS:
+        raise FieldError("reason", f"must be one of {', '.join(REASONS)}")
     if not _ID.fullmatch(given.get("id", "-")):
         raise FieldError("id", "must be 1 to 64 letters, digits, - or _")
     return Choice(**given)

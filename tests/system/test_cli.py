@@ -375,10 +375,13 @@ def test_a_command_replays_what_may_have_been_sent_only_on_a_plain_word(
     [
         (["replay"], "all"),
         (["drop"], "all"),
-        (["drop", "--all", "--reason", "x"], "all"),
+        (["drop", "--all", "--reason", "invalid"], "all"),
         (["replay", "--reason", ""], "reason"),
         (["drop", "--letter", "-"], "letter"),
         (["list", "--id", "a b"], "id"),
+        (["list", "--reason", "bogus"], "reason"),
+        (["replay", "--reason", "bogus"], "reason"),
+        (["drop", "--reason", "Invalid"], "reason"),
     ],
 )
 def test_an_order_that_names_nothing_clearly_is_refused(

@@ -1,0 +1,46 @@
+"""Which dead letters are meant. Rule: a slip that would choose none is refused, and told why."""
+
+import json
+import re
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+import smsd
+from smsd.core.message import FieldError
+from smsd.store import letters
+from smsd.store.letters import REASONS, Choice
+
+# A reason as it is given where a text is buried: by a verdict, by hand, and by a script.
+GIVEN = re.compile(r"""(?:Bury|_again)\("(\w+)"|\breason="(\w+)"|\breason = '(\w+)'""")
+
+
+def test_the_reasons_are_those_for_which_a_text_is_buried_somewhere() -> None:
+    root = Path(smsd.__file__).parent
+    sources = [file.read_text() for file in root.rglob("*") if file.suffix in (".py", ".lua")]
+    given = {"".join(found) for source in sources for found in GIVEN.findall(source)}
+    assert given == set(REASONS)
+
+
+def test_the_contract_lists_the_same_reasons() -> None:
+    contract = json.loads(resources.files("smsd.web").joinpath("openapi.json").read_text())
+    assert contract["components"]["schemas"]["Reason"]["enum"] == list(REASONS)
+
+
+def test_every_reason_chooses() -> None:
+    assert [letters.choose({"reason": one}) for one in REASONS] == [
+        Choice(reason=one) for one in REASONS
+    ]
+
+
+@pytest.mark.parametrize("reason", ["bogus", "Invalid", "invalid ", "in-doubt"])
+def test_a_reason_that_nothing_dies_of_is_refused_with_those_there_are(reason: str) -> None:
+    for choose in (
+        letters.choose,
+        lambda fields: letters.order(fields, replay=True),
+        lambda fields: letters.order(fields, replay=False),
+    ):
+        with pytest.raises(FieldError, match="one of invalid, rejected, exhausted, in_doubt") as e:
+            choose({"reason": reason})
+        assert e.value.field == "reason"
