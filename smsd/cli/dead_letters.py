@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,8 @@ from smsd.store.letters import Letters, Order, Swept
 from smsd.web.dead_letters import told_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+WIDTHS = {"letter": 16, "id": 16, "to": 14, "reason": 9}  # what most are: the columns stay in line
 
 
 def selectors(command: Command) -> Command:
@@ -101,5 +104,16 @@ def _given(options: dict[str, str | None]) -> dict[str, object]:
 
 
 def _line(told: dict[str, object]) -> str:
-    names = ("letter", "id", "to", "reason", "code", "detail", "message")
-    return "  ".join(str(told[name]) for name in names if told.get(name))
+    columns = [f"{told.get(name) or '-':<{width}}" for name, width in WIDTHS.items()]
+    died, tried = _moment(told.get("failed_at")), f"tried {told.get('attempts', '-')}"
+    rest = [str(told[name]) for name in ("code", "detail", "message") if told.get(name)]
+    return "  ".join((*columns, f"{died:<20}", f"{tried:<8}", *rest)).rstrip()
+
+
+def _moment(unix_ms: object) -> str:
+    """UTC; "-" for what is no time: other hands may have left the letter there."""
+    try:
+        moment = datetime.fromtimestamp(int(str(unix_ms)) // 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return "-"
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

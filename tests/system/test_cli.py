@@ -22,6 +22,7 @@ from tests.support.redis_server import RedisServer, free_port
 
 TEXT = "Zebra"
 ANYBODY = "+12025560100"
+REFUSED = "+12025550190"  # for which the sandbox plays a number that is none
 NO_FUNDS = "+12025550195"  # for which the sandbox plays an account that is used up
 FAST = "[rate]\nsegments_per_second = 400\n"
 STILL = "[rate]\nsegments_per_second = 0.001\n"  # nothing is ever sent
@@ -327,11 +328,35 @@ def test_letters_are_listed_one_a_line_without_their_texts(daemon: Daemon) -> No
     die_invalid(daemon, 1, campaign="b")
     lines = good("dead-letters", "list").splitlines()
     assert len(lines) == 151
-    assert all("  nobody  invalid  to  " in line for line in lines)
+    when = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+    shape = rf"\d+-\d+ +\d+-\d+ +nobody +invalid    {when}  tried 0   to  .+"
+    assert all(re.fullmatch(shape, line) for line in lines), lines[0]
     assert TEXT not in "".join(lines)
     assert len(good("dead-letters", "list", "--campaign", "b").splitlines()) == 1
     [line] = good("dead-letters", "list", "--campaign", "b", "--message", "--json").splitlines()
     assert json.loads(line)["message"] == TEXT
+
+
+def test_a_letter_in_a_list_tells_when_it_died_and_how_often_it_was_tried(daemon: Daemon) -> None:
+    asked_at = datetime.now(UTC).replace(microsecond=0)
+    [id_] = good("send", "--to", REFUSED, "--message", TEXT).split()
+    eventually(lambda: state(daemon, id_) == "dead")
+    with embedded(daemon) as client:
+        client.xadd("smsd:dead", {"to": ANYBODY}, id="99999999999999-1")  # by other hands
+        client.xadd(
+            "smsd:dead", {"id": "x", "reason": "exhausted", "attempts": 6, "failed_at": 10**18}
+        )
+    ours, bare, strange = good("dead-letters", "list").splitlines()
+    _, id_shown, to, reason, died, tried, times, code, *_ = ours.split()
+    assert (id_shown, to, reason, code) == (id_, REFUSED, "rejected", "invalid")
+    assert (tried, times) == ("tried", "1")
+    assert asked_at <= datetime.fromisoformat(died) <= datetime.now(UTC)
+    assert bare.split()[1:] == ["-", ANYBODY, "-", "-", "tried", "-"]
+    assert strange.split()[1:] == ["x", "-", "exhausted", "-", "tried", "6"]
+    assert len({line.index("tried") for line in (ours, bare, strange)}) == 1
+    first = json.loads(good("dead-letters", "list", "--json").splitlines()[0])
+    assert first["attempts"] == 1
+    assert datetime.fromtimestamp(first["failed_at"] // 1000, UTC) == datetime.fromisoformat(died)
 
 
 def test_what_a_letter_holds_cannot_command_the_terminal(daemon: Daemon) -> None:
