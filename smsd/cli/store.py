@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from smsd import daemon
-from smsd.config import ConfigError, Settings, load
+from smsd.config import ConfigError, Settings, load, source
 from smsd.core.message import FieldError
 from smsd.store import owner
 from smsd.store.connection import Availability, connect, is_away
@@ -55,7 +55,7 @@ class Store:
 def with_store(config_path: Path, work: Callable[[Store], Awaitable[T]]) -> T:
     """Do `work` on the store that the settings name; what goes wrong is told in one line."""
     try:
-        return asyncio.run(_work(load(config_path), work))
+        return asyncio.run(_work(config_path, work))
     except ConfigError as error:
         fail(str(error), EX_CONFIG)
     except FieldError as error:
@@ -70,11 +70,12 @@ def with_store(config_path: Path, work: Callable[[Store], Awaitable[T]]) -> T:
         fail(f"Redis: {error}", EX_FAILED)
 
 
-async def _work(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
+async def _work(config_path: Path, work: Callable[[Store], Awaitable[T]]) -> T:
+    settings = load(config_path)
     client = connect(_url(settings), connections=CONNECTIONS, timeout_s=3.0)
     try:
         server = daemon.build_server(settings, client, Availability(), owner=owner.name())
-        await _reach(server, settings)
+        await _reach(server, settings, config_path)
         queue = daemon.build_queue(settings, server)
         return await work(Store(settings, server, queue, Status(server)))
     finally:
@@ -92,7 +93,7 @@ def _url(settings: Settings) -> str:
     return f"unix://{quote(str(socket))}"
 
 
-async def _reach(server: Server, settings: Settings) -> None:
+async def _reach(server: Server, settings: Settings, config_path: Path) -> None:
     try:
         await server.read(lambda client: client.ping())
     except Exception as error:
@@ -100,9 +101,19 @@ async def _reach(server: Server, settings: Settings) -> None:
             raise
         if settings.redis.url.get_secret_value() != "embedded":
             raise UnreachableError(f"Redis does not answer: {error}") from None
-        said = f"smsd is not running on {settings.redis.data_dir}"
+        said = f"smsd is not running on {_place(settings, config_path)}"
         known = type(error) is RedisConnectionError and "ermission" not in str(error)
         raise UnreachableError(said if known else f"{said}, or not yet: {error}") from None
+
+
+def _place(settings: Settings, config_path: Path) -> str:
+    """Where the daemon's data was looked for, and why there: it may be the wrong directory."""
+    config_path = config_path.absolute()
+    if "data_dir" in settings.redis.model_fields_set:
+        why = f"named by {source(('redis', 'data_dir'), config_path)}"
+    else:
+        why = f"the default; {config_path} names no data_dir"
+    return f"{settings.redis.data_dir.absolute()} ({why})"
 
 
 def say(line: str = "") -> None:

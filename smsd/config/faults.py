@@ -88,14 +88,14 @@ def _line(detail: ErrorDetails, model: type[BaseModel], path: Path, table: tuple
     loc = context.get("at", detail["loc"])  # a check across tables says which key it means
     place = (*table, *loc)
     key, fault = _key(place, len(table) or 1), _fault(detail, model, loc)
-    return _printable(f"{_source(place, path)}: {key}: {fault}")
+    return _printable(f"{source(place, path)}: {key}: {fault}")
 
 
 def _printable(line: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
-def _source(place: Loc, path: Path) -> str:
+def source(place: Loc, path: Path) -> str:
     """The highest source that sets `place`: the same order as `sources.load`."""
     names = [part for part in place if isinstance(part, str)]
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
@@ -116,7 +116,7 @@ def _source_within(table: tuple[str, ...], path: Path) -> str:
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     files = sorted(Path(credentials).glob("*")) if credentials else ()
     given = [str(file) for file in files if file.name.startswith(".".join((*table, "")))]
-    return given[0] if given else _source(table, path)
+    return given[0] if given else source(table, path)
 
 
 def _key(place: Loc, depth: int) -> str:

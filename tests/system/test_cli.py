@@ -97,15 +97,30 @@ def test_where_no_daemon_runs_a_command_says_so(here: Path, words: list[str]) ->
     (here / "config.toml").write_text("")
     result = run(*words)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "smsd is not running on var\n"
+    why = f"the default; {here}/config.toml names no data_dir"
+    assert result.stderr == f"smsd is not running on {here}/var ({why})\n"
     assert not (here / "var").exists()
+
+
+def test_where_no_daemon_runs_it_is_told_who_named_the_place(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "other.toml").write_text('[redis]\ndata_dir = "data"\n')
+    (here / "sub").mkdir()
+    monkeypatch.chdir(here / "sub")
+    config = ("--config", str(Path("..", "other.toml")))
+    named = f"{here}/sub/data (named by {here}/sub/../other.toml)"
+    assert run("status", *config).stderr == f"smsd is not running on {named}\n"
+    monkeypatch.setenv("SMSD_REDIS__DATA_DIR", "/nowhere")
+    named = "/nowhere (named by SMSD_REDIS__DATA_DIR)"
+    assert run("status", *config).stderr == f"smsd is not running on {named}\n"
 
 
 def test_a_socket_that_a_killed_daemon_left_is_no_daemon(here: Path) -> None:
     daemon = Daemon(here, STILL).start()
     daemon.kill()
     eventually(lambda: run("status").exit_code == 1, what="the server outlives its daemon")
-    assert run("status").stderr == "smsd is not running on var\n"
+    assert run("status").stderr.startswith(f"smsd is not running on {here}/var (")
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
