@@ -114,7 +114,9 @@ class Metrics:
         yield _counts(
             "smsd_redis_lost", "What Redis had answered and then lost", "what", self.redis_lost
         )
-        yield GaugeMetricFamily("smsd_dispatch_held", "Whether dispatch is held", self.held)
+        yield GaugeMetricFamily(
+            "smsd_dispatch_held", "Whether dispatch is held", self.held and self.leader
+        )
         yield GaugeMetricFamily("smsd_lease_held", "Whether this daemon may dispatch", self.leader)
 
 

@@ -108,10 +108,10 @@ class Daemon:
                 await self._storage.lease.give_up()
 
     def _readiness(self) -> Mapping[str, object]:
-        redis, lease, held = self._storage.availability, self._storage.lease, self._hold.reason
-        stopping = self._stopping.is_set()
+        redis, lease, stopping = self._storage.availability, self._storage.lease, self._stopping
+        held = self._hold.reason if lease.held else ""  # a standby takes texts in all the same
         return {
-            "ready": redis.up and not redis.full and not held and not stopping,
+            "ready": redis.up and not redis.full and not held and not stopping.is_set(),
             "redis": {"up": redis.up, "reason": redis.reason or (FULL if redis.full else "")},
             "dispatch": {
                 "role": "active" if lease.held else "standby",
@@ -119,7 +119,7 @@ class Daemon:
                 "this_daemon": self._owner,
                 "held": held,
             },
-            "stopping": stopping,
+            "stopping": stopping.is_set(),
         }
 
     # -- dispatch -------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Two daemons on one Redis. Rule: together they send each text once, and no faster than one."""
 
 import signal
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.support.redis_server import RedisServer
 RATE = 45
 TEXTS = 400
 SETTINGS = '[redis]\nurl = "{url}"\nlease = 2.0\n[rate]\nsegments_per_second = 45\n'
+NO_FUNDS = "+12025550195"  # the sandbox's number for it
 Pair = tuple[Daemon, Daemon]
 
 
@@ -74,3 +76,26 @@ def test_one_that_lost_its_lease_sends_nothing_beside_the_other(
     assert max(Counter(one["id"] for one in recorder.arrivals()).values()) == 1
     assert worst_window(instants(recorder.arrivals(), RATE)) <= RATE
     assert " sent id=" not in active.log[at:]
+
+
+def _metrics(daemon: Daemon) -> str:
+    with urllib.request.urlopen(f"{daemon.url}/metrics", timeout=20) as answer:
+        return str(answer.read().decode())
+
+
+def test_a_standby_is_ready_whatever_held_it_up_before(
+    own_server: RedisServer, tmp_path: Path
+) -> None:
+    daemon = Daemon(tmp_path, f'[redis]\nurl = "{own_server.url}"\nlease = 2.0\n').start()
+    try:
+        eventually(lambda: "ours=true" in daemon.log, what="the lease")
+        daemon.send(to=NO_FUNDS, message="Hi")
+        eventually(lambda: daemon.call("GET", "/readyz")[0] == 503, what="dispatch is held")
+        assert "smsd_dispatch_held 1.0" in _metrics(daemon)
+        with own_server.client() as client:
+            client.set("smsd:lease", "another", px=600_000)
+        eventually(lambda: daemon.call("GET", "/readyz")[0] == 200, what="it is a standby")
+        assert daemon.call("GET", "/readyz")[1]["dispatch"]["held"] == ""
+        eventually(lambda: "smsd_dispatch_held 0.0" in _metrics(daemon), what="and counts as one")
+    finally:
+        daemon.kill()
