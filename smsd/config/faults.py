@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 ENV_PREFIX = "SMSD_"
 LONGEST_SHOWN = 60  # characters of a value in a fault
+MOST_SHOWN = 10**LONGEST_SHOWN  # Python writes no whole number of over 4,300 digits
 
 Loc = tuple[int | str, ...]
 
@@ -152,6 +153,8 @@ def _expected(detail: ErrorDetails) -> str:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, int) and abs(value) > MOST_SHOWN:
+        return "a number far larger"
     if isinstance(value, str | int | float):
         shown = json.dumps(value, ensure_ascii=False)
         return shown if len(shown) <= LONGEST_SHOWN else shown[:LONGEST_SHOWN] + "…"

@@ -28,6 +28,10 @@ from smsd.core.outcome import InDoubtHighPolicy, InDoubtPolicy, RetryPolicy
 
 SHORTEST_TOKEN = 16  # characters: what cannot be guessed over a network
 LONGEST_PREFIX = 64  # characters: it stands in the name of every key
+HOUR = 3600  # seconds: no time-out is sensibly longer
+MONTH = 30 * 24 * HOUR
+TEN_YEARS = 3650 * 24 * HOUR  # in ms still far from what Redis can count to
+MOST_ENTRIES = 1_000_000_000  # in one stream
 REDIS_SCHEMES = tuple(f"{scheme}://" for scheme in endpoint.SCHEMES)
 
 
@@ -78,11 +82,11 @@ class Http(Table):
     host: str = Field("127.0.0.1", min_length=1)
     port: int = Field(8080, ge=0, le=65_535)  # 0: any free port
     tokens: Tokens = Field((), validate_default=True)
-    max_body: int = Field(1_048_576, ge=1)  # bytes
-    max_recipients: int = Field(1000, ge=1)  # numbers in one request
+    max_body: int = Field(1_048_576, ge=1, le=16_777_216)  # bytes; more holds up the loop
+    max_recipients: int = Field(1000, ge=1, le=10_000)  # numbers in one request
     max_connections: int = Field(1000, ge=1, le=100_000)
-    header_timeout: float = Field(10.0, gt=0)  # seconds
-    body_timeout: float = Field(10.0, gt=0)  # seconds
+    header_timeout: float = Field(10.0, gt=0, le=HOUR)  # seconds
+    body_timeout: float = Field(10.0, gt=0, le=HOUR)  # seconds
 
     @field_validator("tokens")
     @classmethod
@@ -100,7 +104,7 @@ class Redis(Table):
     prefix: str = "smsd:"
     data_dir: Directory = Path("var")  # of the embedded server
     replicas_ack: int = Field(0, ge=0, le=100)
-    lease: float = Field(10.0, ge=1)  # seconds
+    lease: float = Field(10.0, ge=1, le=HOUR)  # seconds
 
     @field_validator("url")
     @classmethod
@@ -133,16 +137,18 @@ class Redis(Table):
 class Queue(Table):
     """`[queue]`: how much is kept, and how long."""
 
-    max_length: int = Field(5_000_000, ge=1)  # texts waiting; above it intake answers 429
-    max_events: int = Field(100_000, ge=1)  # entries of the event stream
-    keep_status: int = Field(86_400, ge=1)  # seconds a finished text can be looked up
-    keep_idempotency: int = Field(86_400, ge=1)  # seconds an Idempotency-Key is remembered
+    # Texts waiting; above it intake answers 429.
+    max_length: int = Field(5_000_000, ge=1, le=MOST_ENTRIES)
+    max_events: int = Field(100_000, ge=1, le=MOST_ENTRIES)  # entries of the event stream
+    # Seconds a finished text can be looked up, and an Idempotency-Key is remembered.
+    keep_status: int = Field(86_400, ge=1, le=TEN_YEARS)
+    keep_idempotency: int = Field(86_400, ge=1, le=TEN_YEARS)
 
 
 class Rate(Table):
     """`[rate]`: what was bought."""
 
-    segments_per_second: float = Field(45.0, gt=0, le=100_000)
+    segments_per_second: float = Field(45.0, ge=0.001, le=100_000)
     ceiling: Literal["segment", "message"] = "segment"
 
 
@@ -154,7 +160,7 @@ class Provider(Table):
     __pydantic_extra__: dict[str, Secret[dict[str, Any]]]
 
     name: str = Field("sandbox", min_length=1)
-    timeout: float = Field(10.0, gt=0)  # seconds, from the slot to the whole answer
+    timeout: float = Field(10.0, gt=0, le=HOUR)  # seconds, from the slot to the whole answer
     max_in_flight: int = Field(256, ge=1, le=10_000)  # requests
 
     @property
@@ -171,9 +177,9 @@ class Provider(Table):
 class Retry(Table):
     """`[retry]`: what happens to a text that was not taken."""
 
-    max_attempts: int = Field(6, ge=1)
-    initial_delay: float = Field(1.0, gt=0)  # seconds
-    max_delay: float = Field(900.0, gt=0)  # seconds
+    max_attempts: int = Field(6, ge=1, le=1_000_000)
+    initial_delay: float = Field(1.0, gt=0, le=MONTH)  # seconds
+    max_delay: float = Field(900.0, gt=0, le=MONTH)  # seconds
     in_doubt: InDoubtPolicy = "dead-letter"
     in_doubt_high: InDoubtHighPolicy = ""  # "": as in_doubt
 

@@ -60,6 +60,10 @@ def _read(path: Path) -> dict[str, Any]:
         reason = f"expected UTF-8, got byte 0x{error.object[error.start]:02x} at {error.start}"
     except tomllib.TOMLDecodeError as error:
         reason = f"expected TOML: {error}"
+    except ValueError:  # Python reads no decimal number of over 4,300 digits
+        reason = "expected TOML: a number is too long"
+    except RecursionError:
+        reason = "expected TOML: it is nested too deeply"
     raise ConfigError([f"{path}: {reason}"])
 
 

@@ -21,6 +21,8 @@ PLACEHOLDERS: Mapping[str, Callable[[Message], str]] = {
     "encoding": lambda message: message.content.segments.encoding,
 }
 
+LEAST, MOST = -(2**63), 2**63 - 1  # what every reader of JSON takes
+
 _TOKEN = re.compile(r"\$\{(?P<secret>\w+)\}|\{(?P<name>\w+)\}|(?P<brace>\{\{|\}\})|(?P<stray>[{}])")
 
 Scalar = str | int | float | bool | None
@@ -79,7 +81,11 @@ def read(value: object, secrets: Mapping[str, str]) -> Tree:
     match value:
         case str():
             return Template(value, secrets)
-        case None | bool() | int() | float():
+        case None | bool():
+            return value
+        case int() | float():
+            if not LEAST <= value <= MOST:  # so written, NaN is refused too
+                raise ValueError("holds a number that JSON cannot; write it as text")
             return value
         case list():
             return [read(each, secrets) for each in value]

@@ -46,7 +46,7 @@ ExtractField = Annotated[Extract, PlainValidator(extract)]
 class Rule(ProviderSettings):
     """One row of `rules`: every condition that is set must hold."""
 
-    status: int | None = None
+    status: Annotated[int, Field(ge=100, le=599)] | None = None
     body: Annotated[re.Pattern[str], PlainValidator(pattern)] | None = None
     path: str | None = Field(None, alias="json")
     values: tuple[str | int, ...] = Field((), alias="in")

@@ -38,6 +38,18 @@ SECONDS = {
     "0": f"{ABOVE_0} 0",
     "inf": "expected a finite number, got Infinity",
 }
+
+
+def most(bound: float, literal: str = "1e300", shown: str = "") -> dict[str, str]:
+    """A number above its bound: no part could bear it."""
+    return {literal: f"expected less than or equal to {bound}, got {shown or literal}"}
+
+
+HUGE = f"1{'0' * 29}"
+HOUR = most(3600, shown="1e+300")
+TEN_YEARS = most(315_360_000, HUGE)
+ENTRIES = most(1_000_000_000, HUGE)
+MONTH = most(2_592_000, "1e306", "1e+306")
 SENDER = "must be a +number, a short code, or 1 to 11 letters, digits and spaces, got"
 LONG_TOKENS = "expected at least 16 visible ASCII characters"
 REDIS_URL = (
@@ -55,6 +67,7 @@ KEYS = {
             '"8080"': f'{WHOLE} "8080"',
             "-1": "expected greater than or equal to 0, got -1",
             "65536": "expected less than or equal to 65535, got 65536",
+            f"0x{'f' * 5000}": "expected less than or equal to 65535, got a number far larger",
             "2026-12-24": f"{WHOLE} a date",
             "[1]": f"{WHOLE} a list",
         },
@@ -69,13 +82,13 @@ KEYS = {
             '["hush hush hush hush"]': f"tokens[0]: {LONG_TOKENS}",
         },
     ),
-    "http.max_body": Key("7", 7, COUNT),
-    "http.max_recipients": Key("7", 7, COUNT),
+    "http.max_body": Key("7", 7, COUNT | most(16_777_216, HUGE)),
+    "http.max_recipients": Key("7", 7, COUNT | most(10_000, HUGE)),
     "http.max_connections": Key(
         "7", 7, {**COUNT, "100001": "expected less than or equal to 100000, got 100001"}
     ),
-    "http.header_timeout": Key("0.5", 0.5, SECONDS),
-    "http.body_timeout": Key("0.5", 0.5, SECONDS),
+    "http.header_timeout": Key("0.5", 0.5, SECONDS | HOUR),
+    "http.body_timeout": Key("0.5", 0.5, SECONDS | HOUR),
     "redis.url": Key(
         f"redis://:{HUSH}@db/0",
         SecretStr(f"redis://:{HUSH}@db/0"),
@@ -109,13 +122,20 @@ KEYS = {
             "1": "expected 0, since the embedded server has no replicas, got 1",
         },
     ),
-    "redis.lease": Key("30", 30.0, {'"8"': f'{NUMBER} "8"', "0.5": f"{LEAST_1} 0.5"}),
-    "queue.max_length": Key("7", 7, COUNT),
-    "queue.max_events": Key("7", 7, COUNT),
-    "queue.keep_status": Key("7", 7, COUNT),
-    "queue.keep_idempotency": Key("7", 7, COUNT),
+    "redis.lease": Key("30", 30.0, {'"8"': f'{NUMBER} "8"', "0.5": f"{LEAST_1} 0.5"} | HOUR),
+    "queue.max_length": Key("7", 7, COUNT | ENTRIES),
+    "queue.max_events": Key("7", 7, COUNT | ENTRIES),
+    "queue.keep_status": Key("7", 7, COUNT | TEN_YEARS),
+    "queue.keep_idempotency": Key("7", 7, COUNT | TEN_YEARS),
     "rate.segments_per_second": Key(
-        "90", 90.0, {**SECONDS, "100001": "expected less than or equal to 100000, got 100001"}
+        "90",
+        90.0,
+        {
+            **SECONDS,
+            "0": "expected greater than or equal to 0.001, got 0",
+            "1e-300": "expected greater than or equal to 0.001, got 1e-300",
+            "100001": "expected less than or equal to 100000, got 100001",
+        },
     ),
     "rate.ceiling": Key(
         "message",
@@ -128,14 +148,14 @@ KEYS = {
     "provider.name": Key(
         "twilio", "twilio", {"1": f"{STRING} 1", '""': "expected at least 1 character"}
     ),
-    "provider.timeout": Key("2.5", 2.5, SECONDS),
+    "provider.timeout": Key("2.5", 2.5, SECONDS | HOUR),
     "provider.max_in_flight": Key(
         "9", 9, {**COUNT, "10001": "expected less than or equal to 10000, got 10001"}
     ),
-    "retry.max_attempts": Key("1", 1, COUNT),
-    "retry.initial_delay": Key("2", 2.0, SECONDS),
+    "retry.max_attempts": Key("1", 1, COUNT | most(1_000_000, HUGE)),
+    "retry.initial_delay": Key("2", 2.0, SECONDS | MONTH),
     "retry.max_delay": Key(
-        "60", 60.0, {**SECONDS, "0.5": "expected at least initial_delay (1), got 0.5"}
+        "60", 60.0, {**SECONDS, **MONTH, "0.5": "expected at least initial_delay (1), got 0.5"}
     ),
     "retry.in_doubt": Key(
         "resend",
@@ -396,6 +416,8 @@ def test_a_variable_may_hold_a_whole_table_as_json(
             "expected TOML: Cannot declare ('rate',) twice (at line 2, column 6)",
         ),
         (b"x = '\xff'", "expected UTF-8, got byte 0xff at 5"),
+        (b"x = " + b"1" * 5000, "expected TOML: a number is too long"),
+        (b"x = " + b"[" * 5000, "expected TOML: it is nested too deeply"),
     ],
 )
 def test_a_file_that_is_no_toml_says_where(file: Path, text: bytes, words: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 import pytest
+from pydantic import ValidationError
 
 from smsd.core.message import Content, Message
 from smsd.core.outcome import (
@@ -158,3 +159,9 @@ def test_every_built_in_provider_is_found_by_name() -> None:
 def test_an_unknown_provider_is_refused_with_the_names_of_those_there_are() -> None:
     with pytest.raises(LookupError, match="no provider 'twillio'; known are http, sandbox, twilio"):
         load("twillio")
+
+
+@pytest.mark.parametrize("rate", [0, 10**29])
+def test_a_rate_that_it_could_not_count_is_refused(rate: int) -> None:
+    with pytest.raises(ValidationError, match="Input should be"):
+        sandbox(rate=rate)
