@@ -1,7 +1,9 @@
 """HTTP providers. Rule: each words a request and reads an answer; the rest is done here, once."""
 
+import ssl
 from abc import ABC, abstractmethod
 from base64 import b64encode
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, FilePath, SecretStr
@@ -28,13 +30,26 @@ def basic(user: str, password: SecretStr) -> str:
     return "Basic " + b64encode(f"{user}:{password.get_secret_value()}".encode()).decode()
 
 
+def authorities(path: Path) -> Path:
+    """`path`, if the authorities in it can be trusted. Raises `ValueError`."""
+    try:
+        ssl.create_default_context(cafile=path)
+    except ssl.SSLError:
+        raise ValueError("must be a PEM file with certificates") from None
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    return path
+
+
 HttpUrl = Annotated[str, AfterValidator(http_url)]
 
 
 class HttpSettings(ProviderSettings):
     """What every provider spoken to by HTTP takes."""
 
-    ca_file: FilePath | None = None  # PEM; then only these authorities are trusted
+    ca_file: Annotated[FilePath, AfterValidator(authorities)] | None = (
+        None  # PEM; then only these authorities are trusted
+    )
 
 
 class Gateway(ABC):

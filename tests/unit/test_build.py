@@ -110,3 +110,28 @@ def test_an_unknown_provider_is_told_once_though_it_has_a_table(file: Path) -> N
     [line] = faults(file, '[provider]\nname = "nobody"\n[provider.nobody]\nx = 1\n')
 
     assert line.startswith("[provider] name: no provider 'nobody'")
+
+
+@pytest.mark.parametrize("name", ["twilio", "http"])
+@pytest.mark.parametrize(
+    ("octets", "words"),
+    [
+        (b"", "must be a PEM file with certificates"),
+        (b"a-host\n", "must be a PEM file with certificates"),
+        (b"\x30\x82\x01\x00", "must be a PEM file with certificates"),
+    ],
+)
+def test_authorities_that_are_none_are_a_fault_of_their_key(
+    file: Path, tmp_path: Path, name: str, octets: bytes, words: str
+) -> None:
+    (pem := tmp_path / "ca.pem").write_bytes(octets)
+    text = f'[provider]\nname = "{name}"\n[provider.{name}]\nca_file = "{pem}"\n'
+
+    said = [line for line in faults(file, text) if "not set" not in line and "needs" not in line]
+    assert [line.split(", got")[0] for line in said] == [f"[provider.{name}] ca_file: {words}"]
+
+
+def test_authorities_that_are_no_file_are_a_fault_of_their_key(file: Path) -> None:
+    [line] = faults(file, '[provider.http]\nca_file = "/nowhere/ca.pem"\n')
+
+    assert line.startswith("[provider.http] ca_file: ")
