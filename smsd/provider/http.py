@@ -13,7 +13,8 @@
     ]
 
 Where no rule matches, a 2xx is a success, unless some rule says what a success looks like or the
-`id` is not where it should be: then it is in doubt. Other answers go by their status.
+`id` is not where it should be: then it is in doubt. Other answers go by their status; a redirect
+is not followed, and holds all texts until the `url` is mended.
 
 `look_up` says how the gateway is asked about a text in doubt: see `lookup.py`.
 """

@@ -566,11 +566,21 @@ async def test_the_providers_own_time_and_code_come_through(maker: Maker) -> Non
 
 
 @every_provider
-async def test_a_redirect_is_not_followed_and_in_doubt(maker: Maker) -> None:
-    for status in (301, 302, 303, 307, 308):
+async def test_a_redirect_is_not_followed_and_holds_all_texts(maker: Maker) -> None:
+    for status in (301, 302, 304, 307, 308):
         gateway = Gateway(says(response(status, b"", "Location: /elsewhere")))
-        assert await asked(maker, gateway) == InDoubt(f"HTTP {status}")
+        outcome = await asked(maker, gateway)
+        assert isinstance(outcome, Halted)
+        assert outcome.scope == "account"
+        assert outcome.reason.startswith(f"HTTP {status}: a redirect, and none is followed")
         assert len(gateway.requests) == 1
+
+
+@every_provider
+async def test_one_that_says_see_other_is_not_followed_and_in_doubt(maker: Maker) -> None:
+    gateway = Gateway(says(response(303, b"", "Location: /elsewhere")))
+    assert await asked(maker, gateway) == InDoubt("HTTP 303")
+    assert len(gateway.requests) == 1
 
 
 # Faults before the request
@@ -888,6 +898,7 @@ async def test_a_text_that_was_taken_is_found_by_one_request_that_sends_nothing(
         says(response(429, b"", "Retry-After: 2")),
         says(response(500, json.dumps(FOUND).encode())),
         says(response(301, b"", "Location: /elsewhere")),
+        says(response(304)),
         says(response(200, b"<html>")),
         says(response(200, b"[]")),
         says(response(200, b"{}")),

@@ -185,6 +185,8 @@ def test_no_secret_is_in_the_repr_of_settings() -> None:
 
 # What is answered
 
+NOT_FOLLOWED = (300, 301, 302, 304, 305, 307, 308, 399)
+REDIRECT = "HTTP {}: a redirect, and none is followed; mend the URL"
 RULES = [
     {"body": "re:^BUSY", "outcome": "throttled"},
     {"json": "code", "in": [1007, "1008"], "outcome": "halted"},
@@ -209,6 +211,7 @@ STRICT = [*RULES, {"status": 200, "body": "re:^OK", "outcome": "accepted"}]
         (201, b"OK 1", STRICT, InDoubt("HTTP 201, but no rule knows this answer")),
         (500, b"", [{"status": 500, "outcome": "unavailable"}], Unavailable("HTTP 500")),
         (200, b"", [{"outcome": "in_doubt"}], InDoubt("HTTP 200")),
+        (302, b"", [{"status": 302, "outcome": "accepted"}], Accepted()),
     ],
 )
 def test_the_first_rule_that_matches_decides(
@@ -222,7 +225,8 @@ def test_the_first_rule_that_matches_decides(
     [
         (200, {}, Accepted()),
         (202, {}, Accepted()),
-        (302, {}, InDoubt("HTTP 302")),
+        *[(status, {}, Halted(str(status), REDIRECT.format(status))) for status in NOT_FOLLOWED],
+        (303, {}, InDoubt("HTTP 303")),  # See Other: it may have acted on the request
         (400, {}, Rejected("400", "HTTP 400", known=False)),
         (401, {}, Halted("401", "HTTP 401")),
         (402, {}, Halted("402", "HTTP 402")),

@@ -375,6 +375,8 @@ def test_a_text_without_a_ref_to_ask_by_is_not_asked_about(ref: str) -> None:
         (404, {}, {"id": "json:id", "not_found": "in_doubt"}, InDoubt("asked: HTTP 404")),
         (404, {}, {"id": "json:id", "not_found": "unavailable"}, GONE),
         (410, {}, {"id": "json:id", "not_found": "unavailable"}, InDoubt("asked: HTTP 410")),
+        (302, {}, {"id": "json:id", "not_found": "unavailable"}, InDoubt("asked: HTTP 302")),
+        (304, {}, {"id": "json:id", "not_found": "unavailable"}, InDoubt("asked: HTTP 304")),
         (
             404,
             {"proxy": 1},

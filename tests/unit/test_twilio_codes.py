@@ -26,6 +26,7 @@ from smsd.provider.twilio import CODES, Twilio, TwilioSettings
 SID = "AC" + "0" * 32
 SERVICE = "MG" + "1" * 32
 GOOD: dict[str, Any] = {"account_sid": SID, "auth_token": "s3cret-token", "from": "+12025550100"}
+REDIRECT = ": a redirect, and none is followed; mend the URL"
 TEXT = "Sale: 20 % off today only"
 
 
@@ -86,7 +87,9 @@ def test_every_code_in_the_table_has_a_ruling_that_is_not_success() -> None:
         (502, b"bad gateway", InDoubt("HTTP 502")),
         (503, b"", Unavailable("HTTP 503")),
         (504, b"", InDoubt("HTTP 504")),
-        (307, b"", InDoubt("HTTP 307")),
+        (307, b"", Halted("307", f"HTTP 307{REDIRECT}")),
+        (308, {"code": 20001}, Halted("20001", f"HTTP 308: 20001{REDIRECT}")),
+        (303, b"", InDoubt("HTTP 303")),
     ],
 )
 def test_an_answer_has_one_outcome(status: int, body: object, expected: Outcome) -> None:
@@ -102,6 +105,9 @@ def test_configuration_overrides_and_adds_codes() -> None:
     codes = {"21610": "rejected:recipient", "29999": "halted:sender"}
     opted_out = judge(400, {"code": 21610}, codes=codes)
     assert opted_out == Rejected("21610", "HTTP 400: 21610", "recipient")
+    assert judge(302, {"code": 21610}, codes=codes) == Rejected(
+        "21610", "HTTP 302: 21610", "recipient"
+    )
     assert judge(400, {"code": 29999}, codes=codes) == Halted("29999", "HTTP 400: 29999", "sender")
     assert judge(400, {"code": 21211}, codes=codes) == judge(400, {"code": 21211})
 
