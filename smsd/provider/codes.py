@@ -145,6 +145,7 @@ def words(text: str, hidden: Collection[str]) -> str:
     kept = _NUMBER.sub(lambda found: "…" + found[0][-2:], kept)
     if cut_echo or echo.repeats(kept, hidden):
         return ""
+    kept = echo.without_codes(kept, hidden)
     kept = "".join(c if c.isprintable() else " " for c in kept)
     return kept if len(kept) <= LONGEST_WORDS else kept[: LONGEST_WORDS - 1] + "…"
 

@@ -90,6 +90,36 @@ def test_a_number_among_blanks_and_escapes_is_not_told() -> None:
     assert words("to %2b12025550123") == "to …"
 
 
+OTP = "Your code: 123456. Or é4711, 24-81 36; it costs 3000"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ('Body "123456" contains forbidden word', 'Body "…" contains forbidden word'),
+        ("no 123456, no 4711, no 1234", "no …, no …, no …"),
+        ("no 24-81 nor 81 36", "no … nor …"),
+        ("no 2481", "no 2481"),  # not so in the text
+        ("to 0123 is barred", "to … is barred"),
+        ("error 30007, 63038, HTTP 400", "error 30007, 63038, HTTP 400"),
+        ("error 3000", "error …"),
+        ("123 456 0", "… 0"),
+        ("no%204711", ""),
+        ("no %C3%A94711", ""),
+        (r"no \u00e94711", ""),
+        ("no &#233;4711", "no &#233;…"),
+        ("no %2531%2532%2533%2534", ""),
+    ],
+)
+def test_a_code_for_one_person_is_not_told(said: str, told: str) -> None:
+    assert words(said, OTP, NUMBER) == told
+
+
+def test_a_code_is_hidden_where_the_words_were_cut() -> None:
+    said = f"{'-' * (codes.MOST_WORDS - 5)}12345"
+    assert "1234" not in words(f"{said}6", OTP)
+
+
 def test_words_that_say_something_else_are_kept() -> None:
     said = "No such code is known: 100%25 of it & more"
     assert words(said) == said
