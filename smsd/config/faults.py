@@ -87,9 +87,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def _line(detail: ErrorDetails, model: type[BaseModel], path: Path, table: tuple[str, ...]) -> str:
     context: dict[str, Any] = detail.get("ctx") or {}
     loc = context.get("at", detail["loc"])  # a check across tables says which key it means
+    loc = tuple(part for part in loc if part != "[key]")  # pydantic's mark of a key that is wrong
     place = (*table, *loc)
-    key, fault = _key(place, len(table) or 1), _fault(detail, model, loc)
-    return _printable(f"{source(place, path)}: {key}: {fault}")
+    origin = source(place, path)
+    key, fault = _key(place, len(table) or 1), _fault(detail, model, loc, origin)
+    return _printable(f"{origin}: {key}: {fault}")
 
 
 def _printable(line: str) -> str:
@@ -127,13 +129,16 @@ def _key(place: Loc, depth: int) -> str:
     return f"[{table}] {key.removeprefix('.')}".rstrip()
 
 
-def _fault(detail: ErrorDetails, model: type[BaseModel], loc: Loc) -> str:
+def _fault(detail: ErrorDetails, model: type[BaseModel], loc: Loc, origin: str) -> str:
     names = [
         part for part in loc if isinstance(part, str)
     ]  # an item of a list has its field's type
     kind, field = detail["type"], _field(model, names)
     if kind == "extra_forbidden" or (kind == "dict_type" and field is None):
-        return f"unknown key; {nearest(names[-1], _names(model, names[:-1]))}"
+        hint = nearest(names[-1], _names(model, names[:-1]))
+        if kind == "dict_type" and origin in os.environ and hint.startswith("known: "):
+            return f"expected a table as JSON, since it is no key; {hint}"
+        return f"unknown key; {hint}"
     if kind == "missing":
         return "is required, and not set"
     if kind in ("unknown_audience", "incomplete"):

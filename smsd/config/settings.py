@@ -54,12 +54,6 @@ def _token(token: SecretStr) -> SecretStr:
     return token
 
 
-def _sender(sender: str) -> str:
-    if sender:
-        message.parse({"message": "-", "from": sender}, message.Limits(), 0)
-    return sender
-
-
 # TOML and JSON have lists, a frozen model has tuples; hence the one exception from strictness.
 Token = Annotated[SecretStr, AfterValidator(_token)]
 Tokens = Annotated[tuple[Token, ...], Strict(strict=False)]
@@ -206,7 +200,9 @@ class Message(Table):
     """`[message]`: what a text may be."""
 
     max_segments: int = Field(10, ge=1, le=255)  # 255: the parts a join header can number
-    default_from: Annotated[str, AfterValidator(_sender)] = ""  # "": the provider's own
+    default_from: Annotated[str, AfterValidator(message.configured_sender)] = (
+        ""  # "": the provider's own
+    )
 
 
 class Campaign(Table):
@@ -274,5 +270,11 @@ class Settings(BaseSettings):
                     "name": name,
                     "at": ("campaign", "default_audience"),
                 },
+            )
+        if name and not audiences[name]:
+            raise PydanticCustomError(
+                "unknown_audience",
+                'expected "" or a name with numbers under [audiences], but {name} has none',
+                {"name": name, "at": ("campaign", "default_audience")},
             )
         return audiences

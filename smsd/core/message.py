@@ -148,6 +148,11 @@ def _sender(raw: object) -> str:
     return raw
 
 
+def configured_sender(sender: str) -> str:
+    """`sender`, as a message could bring it; "" is none. Raises `FieldError`."""
+    return _sender(sender or None)
+
+
 def _priority(raw: object) -> Priority | None:
     if raw is None:
         return None

@@ -32,13 +32,14 @@ Filled = Scalar | list["Filled"] | dict[str, "Filled"]
 class Template:
     """One text, read."""
 
-    __slots__ = ("_parts",)
+    __slots__ = ("_parts", "names")
 
     def __init__(
         self, text: str, secrets: Mapping[str, str], allowed: Collection[str] = PLACEHOLDERS.keys()
     ) -> None:
         """Raise `ValueError` for what is not known; `secrets` are keyed in lower case."""
         self._parts: list[str | Callable[[Message], str]] = []
+        self.names = {name for token in _TOKEN.finditer(text) if (name := token["name"])}
         at = 0
         for token in _TOKEN.finditer(text):
             self._parts += [text[at : token.start()], _part(token, secrets, allowed)]
@@ -106,6 +107,19 @@ def fill(tree: Tree, message: Message) -> Filled:
             return {key: fill(each, message) for key, each in tree.items()}
         case _:
             return tree
+
+
+def names(tree: Tree) -> set[str]:
+    """The placeholders there are in it."""
+    match tree:
+        case Template():
+            return tree.names
+        case list():
+            return set().union(*map(names, tree))
+        case dict():
+            return set().union(*map(names, tree.values()))
+        case _:
+            return set()
 
 
 def is_flat(value: object) -> bool:

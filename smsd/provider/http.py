@@ -90,6 +90,7 @@ class Form:
             name: _field(name, value, secrets, nested=self._body == "json")
             for name, value in settings.fields.items()
         }
+        _complete(fields.names(dict(self._fields)) | ({"text"} if self._body == "raw" else set()))
 
     def fill(self, message: Message) -> Request:
         """The request for one message."""
@@ -171,6 +172,14 @@ def _field(name: str, value: object, secrets: dict[str, str], *, nested: bool) -
         if not nested and not fields.is_flat(value):
             raise ValueError("only a JSON body holds tables")
         return fields.read(value, secrets)
+
+
+def _complete(names: set[str]) -> None:
+    # Else every text would leave empty, or to nobody, and count as sent.
+    if "text" not in names:
+        raise ValueError("fields: must hold {text} somewhere")
+    if not names & {"to", "to_no_plus"}:
+        raise ValueError("fields: must hold {to} or {to_no_plus} somewhere")
 
 
 class Http(Gateway):

@@ -17,11 +17,11 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar, Self
 from urllib.parse import urlencode
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from yarl import URL
 
-from smsd.core.message import Message
+from smsd.core.message import Message, configured_sender
 from smsd.core.outcome import Accepted, InDoubt, Outcome
 from smsd.provider import codes, twilio_list
 from smsd.provider.base import ProviderSettings, Slot
@@ -32,6 +32,7 @@ from smsd.provider.transport import Answer, Link, Request
 from smsd.provider.twilio_list import EARLY_S, LATE_S, Sought
 
 REMEMBERED = 20_000  # sids, and for which text each stands
+_API = "2010-04-01"
 _CODE = re.compile(r"[0-9]{1,6}")
 _LISTED_AS = {"From": "from", "MessagingServiceSid": "messaging_service_sid"}
 
@@ -85,19 +86,31 @@ CODES: Mapping[str, str] = {
 }
 
 
+def _code(text: str) -> str:
+    if not _CODE.fullmatch(text):
+        raise ValueError("must be one of Twilio's codes, like 30034")
+    return text
+
+
+def _without_path(url: str) -> str:
+    if f"/{_API}" in url:
+        raise ValueError(f"must end before /{_API}, which is added")
+    return url
+
+
 class TwilioSettings(HttpSettings):
     """`[provider.twilio]`."""
 
-    base_url: HttpUrl = "https://api.twilio.com"
+    base_url: Annotated[HttpUrl, AfterValidator(_without_path)] = "https://api.twilio.com"
     account_sid: Annotated[str, Field(pattern=r"^AC[0-9a-fA-F]{32}$")]
     auth_token: SecretStr = SecretStr("")
     api_key: str = ""
     api_secret: SecretStr = Field(SecretStr(""), validate_default=True)
-    sender: str = Field("", alias="from")
+    sender: Annotated[str, AfterValidator(configured_sender)] = Field("", alias="from")
     messaging_service_sid: Annotated[str, Field(pattern=r"^(MG[0-9a-fA-F]{32})?$")] = Field(
         "", validate_default=True
     )
-    codes: dict[str, RulingField] = Field(default_factory=dict)
+    codes: dict[Annotated[str, AfterValidator(_code)], RulingField] = Field(default_factory=dict)
 
     # Judged with their last key, not with the whole: all that is missing is told at once. A key
     # that is absent from `info.data` has a fault of its own.
@@ -138,7 +151,7 @@ class Twilio(Gateway):
     def __init__(self, settings: TwilioSettings, link: Link, timeout_s: float) -> None:
         super().__init__(link)
         self._timeout_s = timeout_s
-        self._url = URL(settings.base_url) / "2010-04-01/Accounts" / settings.account_sid
+        self._url = URL(settings.base_url) / _API / "Accounts" / settings.account_sid
         self._url /= "Messages.json"
         self._authorization = settings.authorization()
         self._headers = {

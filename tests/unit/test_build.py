@@ -131,6 +131,13 @@ def test_authorities_that_are_none_are_a_fault_of_their_key(
     assert [line.split(", got")[0] for line in said] == [f"[provider.{name}] ca_file: {words}"]
 
 
+def test_a_wrong_code_is_named(file: Path) -> None:
+    [line] = faults(file, '[provider.twilio]\ncodes = {abc = "halted:sender"}\n')
+
+    words = "must be one of Twilio's codes, like 30034"
+    assert line == f'[provider.twilio] codes.abc: {words}, got "abc"'
+
+
 def test_authorities_that_are_no_file_are_a_fault_of_their_key(file: Path) -> None:
     [line] = faults(file, '[provider.http]\nca_file = "/nowhere/ca.pem"\n')
 

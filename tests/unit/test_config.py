@@ -388,7 +388,11 @@ def test_a_variable_with_an_unknown_key_names_itself(
         ("SMSD_QUEUE", '[queue]: expected a table, got "a, b"'),
         ("SMSD_HTTP__TOKENS", "[http] tokens: expected a list"),
         ("SMSD_AUDIENCES__DEMO", '[audiences] demo: expected a list, got "a, b"'),
-        ("SMSD_PROVIDER__TWILIO", "[provider] twilio: unknown key; known: name, timeout, "),
+        (
+            "SMSD_PROVIDER__TWILIO",
+            "[provider] twilio: expected a table as JSON, since it is no key;",
+        ),
+        ("SMSD_PROVIDER__NAEM", "[provider] naem: unknown key; did you mean name?"),
     ],
 )
 def test_a_variable_that_is_no_json_is_a_fault_where_a_list_or_table_should_be(
@@ -397,6 +401,15 @@ def test_a_variable_that_is_no_json_is_a_fault_where_a_list_or_table_should_be(
     monkeypatch.setenv(variable, "a, b")
 
     assert fault(file).startswith(f"{variable}: {words}")
+
+
+def test_a_table_whose_json_is_broken_is_a_fault(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMSD_PROVIDER__HTTP", '{"password":"hush"')
+
+    words = "[provider] http: expected a table as JSON, since it is no key; known: name, timeout, "
+    assert fault(file).startswith(f"SMSD_PROVIDER__HTTP: {words}")
 
 
 def test_a_variable_may_hold_a_whole_table_as_json(
@@ -456,6 +469,13 @@ def test_a_default_audience_must_be_one_of_the_tables(file: Path) -> None:
     file.write_text("[audiences]\nstaff = []\n", "utf-8")
 
     words = 'expected "" or a name under [audiences] (there: staff), got "demo"'
+    assert fault(file) == f"{file}: [campaign] default_audience: {words}"
+
+
+def test_a_default_audience_must_hold_a_number(file: Path) -> None:
+    file.write_text("[audiences]\ndemo = []\n", "utf-8")
+
+    words = 'expected "" or a name with numbers under [audiences], but demo has none'
     assert fault(file) == f"{file}: [campaign] default_audience: {words}"
 
 

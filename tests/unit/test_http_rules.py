@@ -82,10 +82,14 @@ def test_every_placeholder_has_its_value() -> None:
 def test_json_fields_may_nest_and_keep_their_types() -> None:
     made = request(
         body="json",
-        fields={"messages": [{"to": ["{to}"], "dlr": True, "ttl": 60, "x": None, "b": "{{{id}}}"}]},
+        fields={
+            "messages": [{"to": ["{to}"], "dlr": True, "ttl": 60, "x": None, "b": "{{{id}}}"}],
+            "all": {"t": ["{text}"]},
+        },
     )
     assert json.loads(made.body) == {
-        "messages": [{"to": ["+12025550123"], "dlr": True, "ttl": 60, "x": None, "b": "{m1}"}]
+        "messages": [{"to": ["+12025550123"], "dlr": True, "ttl": 60, "x": None, "b": "{m1}"}],
+        "all": {"t": [TEXT]},
     }
     assert made.headers["content-type"] == "application/json"
 
@@ -114,8 +118,9 @@ def test_a_raw_body_is_the_text_alone_with_the_fields_in_the_query() -> None:
 
 
 def test_a_list_repeats_its_key_in_a_form() -> None:
-    made = request(fields={"to": ["{to}", "{from}"], "dlr": False, "n": 3, "none": None})
-    assert made.body == b"to=%2B12025550123&to=Shop&dlr=false&n=3&none="
+    fields = {"to": ["{to}", "{from}"], "dlr": False, "n": 3, "none": None, "t": "{text}"}
+    made = request(fields=fields)
+    assert made.body.startswith(b"to=%2B12025550123&to=Shop&dlr=false&n=3&none=&t=Hi")
 
 
 def test_secrets_go_into_headers_fields_and_the_address_whatever_they_contain() -> None:
@@ -123,13 +128,13 @@ def test_secrets_go_into_headers_fields_and_the_address_whatever_they_contain() 
     made = request(
         url="https://gw.example/${TOKEN}/send",
         headers={"Authorization": "Bearer ${token}", "Idempotency-Key": "smsd-{id}"},
-        fields={"key": "${TOKEN}"},
+        fields={"key": "${TOKEN}", **GOOD["fields"]},
         secrets=secrets,
     )
     assert made.headers["authorization"] == "Bearer a{b}/${c}&"
     assert made.headers["idempotency-key"] == "smsd-m1"
     assert made.url.raw_parts == ("/", "a%7Bb%7D%2F$%7Bc%7D&", "send")
-    assert parse_qsl(made.body.decode()) == [("key", "a{b}/${c}&")]
+    assert parse_qsl(made.body.decode())[0] == ("key", "a{b}/${c}&")
 
 
 def test_a_base_url_goes_before_the_url_and_basic_authentication_into_a_header() -> None:
@@ -149,6 +154,9 @@ def test_a_base_url_goes_before_the_url_and_basic_authentication_into_a_header()
         ({"fields": {"to": {1, 2}}, "body": "json"}, "fields.to: holds a set"),
         ({"fields": {"n": 10**29}, "body": "json"}, "fields.n: holds a number that JSON cannot"),
         ({"fields": {"n": float("nan")}}, "fields.n: holds a number that JSON cannot"),
+        ({"fields": {"to": "{to}", "text": "{{text}}"}}, "fields: must hold {text} somewhere"),
+        ({"fields": {"text": "{text}", "from": "{from}"}}, "fields: must hold {to} or {to_no_"),
+        ({"fields": {}, "body": "raw"}, "fields: must hold {to} or {to_no_plus} somewhere"),
         ({"headers": {"X": "{text}"}}, "headers.x: {text} is no placeholder; known here: {id}"),
         ({"headers": {"X Y": "z"}}, "headers.x y: is no name for a header"),
         ({"headers": {"X": "${K}"}, "secrets": {"K": "hush\n"}}, "holds a control character"),
