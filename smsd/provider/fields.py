@@ -5,12 +5,14 @@ Secrets go in when it is read, as they are; what they contain is not read again.
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urlencode
 
 from smsd.core.message import Message
 
-PLACEHOLDERS: Mapping[str, Callable[[Message], str]] = {
+Placeholders = Mapping[str, Callable[[Message], str]]
+
+PLACEHOLDERS: Placeholders = {
     "to": lambda message: message.recipient,
     "to_no_plus": lambda message: message.recipient.removeprefix("+"),
     "from": lambda message: message.content.sender,
@@ -20,6 +22,20 @@ PLACEHOLDERS: Mapping[str, Callable[[Message], str]] = {
     "segments": lambda message: str(message.content.segments.segments),
     "encoding": lambda message: message.content.segments.encoding,
 }
+
+
+def only(*names: str) -> Placeholders:
+    """Those that are allowed somewhere."""
+    return {name: PLACEHOLDERS[name] for name in names}
+
+
+def with_encodings(encodings: Mapping[str, str]) -> Placeholders:
+    """All of them, where a gateway has names of its own for `gsm7` and `ucs2`."""
+    return {
+        **PLACEHOLDERS,
+        "encoding": lambda message: encodings[message.content.segments.encoding],
+    }
+
 
 LEAST, MOST = -(2**63), 2**63 - 1  # what every reader of JSON takes
 
@@ -35,7 +51,7 @@ class Template:
     __slots__ = ("_parts", "names")
 
     def __init__(
-        self, text: str, secrets: Mapping[str, str], allowed: Collection[str] = PLACEHOLDERS.keys()
+        self, text: str, secrets: Mapping[str, str], allowed: Placeholders = PLACEHOLDERS
     ) -> None:
         """Raise `ValueError` for what is not known; `secrets` are keyed in lower case."""
         self._parts: list[str | Callable[[Message], str]] = []
@@ -58,7 +74,7 @@ class Template:
 
 
 def _part(
-    token: re.Match[str], secrets: Mapping[str, str], allowed: Collection[str]
+    token: re.Match[str], secrets: Mapping[str, str], allowed: Placeholders
 ) -> str | Callable[[Message], str]:
     if (secret := token["secret"]) is not None:
         if secret.lower() not in secrets:
@@ -68,7 +84,7 @@ def _part(
         if name not in allowed:
             known = ", ".join(f"{{{each}}}" for each in allowed) or "none"
             raise ValueError(f"{{{name}}} is no placeholder; known here: {known}")
-        return PLACEHOLDERS[name]
+        return allowed[name]
     if token["stray"]:
         raise ValueError("holds a single brace; write {{ or }} for one")
     return token["brace"][0]
@@ -77,11 +93,11 @@ def _part(
 Tree = Template | Scalar | list["Tree"] | dict[str, "Tree"]
 
 
-def read(value: object, secrets: Mapping[str, str]) -> Tree:
+def read(value: object, secrets: Mapping[str, str], allowed: Placeholders = PLACEHOLDERS) -> Tree:
     """A configured value with every text in it read. Raises `ValueError`."""
     match value:
         case str():
-            return Template(value, secrets)
+            return Template(value, secrets, allowed)
         case None | bool():
             return value
         case int() | float():
@@ -89,9 +105,9 @@ def read(value: object, secrets: Mapping[str, str]) -> Tree:
                 raise ValueError("holds a number that JSON cannot; write it as text")
             return value
         case list():
-            return [read(each, secrets) for each in value]
+            return [read(each, secrets, allowed) for each in value]
         case dict():
-            return {str(key): read(each, secrets) for key, each in value.items()}
+            return {str(key): read(each, secrets, allowed) for key, each in value.items()}
         case _:
             raise ValueError(f"holds a {type(value).__name__}; write it as text")
 

@@ -4,6 +4,7 @@
     url     = "https://gateway.example/send"
     body    = "form"      # or "json", "query", "raw" (the text alone; the fields go in the query)
     fields  = {to = "{to_no_plus}", from = "{from}", text = "{text}", ref = "{id}"}
+    encodings = {gsm7 = "0", ucs2 = "2"}                  # what {encoding} says; Kannel's here
     headers = {Authorization = "Bearer ${TOKEN}"}         # from [provider.http.secrets]
     id      = "json:messages.0.id"                        # or "re:id=([0-9]+)", "header:X-Id"
     rules   = [                                           # the first that matches decides
@@ -33,7 +34,7 @@ from smsd.core.message import Message
 from smsd.core.outcome import Accepted, InDoubt, Outcome
 from smsd.provider import codes, fields
 from smsd.provider.base import ProviderSettings
-from smsd.provider.fields import Template, Tree
+from smsd.provider.fields import Placeholders, Template, Tree
 from smsd.provider.gateway import Gateway, HttpSettings, basic, http_url
 from smsd.provider.lookup import LONGEST_ID, LookUp, LookUpSettings
 from smsd.provider.rules import ExtractField, Rule, picked
@@ -50,6 +51,13 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
+class Encodings(ProviderSettings):
+    """What the gateway calls the two encodings."""
+
+    gsm7: str = "gsm7"
+    ucs2: str = "ucs2"
+
+
 class GenericSettings(HttpSettings):
     """`[provider.http]`."""
 
@@ -59,6 +67,7 @@ class GenericSettings(HttpSettings):
     body: Body | None = None  # None: "query" for GET, else "form"
     headers: dict[str, str] = Field(default_factory=dict)
     fields: dict[str, Any]
+    encodings: Encodings = Encodings()
     secrets: dict[str, SecretStr] = Field(default_factory=dict)  # in any case, like environments
     user: str = ""  # for Basic authentication
     password: SecretStr = SecretStr("")
@@ -86,8 +95,9 @@ class Form:
             raise ValueError('body: a GET has none; it must be "query"')
         self._url = _url(settings.base_url + settings.url, secrets)
         self._headers = _headers(settings, settings.headers, _TYPES.get(self._body), secrets)
+        known = fields.with_encodings(settings.encodings.model_dump())
         self._fields = {
-            name: _field(name, value, secrets, nested=self._body == "json")
+            name: _field(name, value, secrets, known, nested=self._body == "json")
             for name, value in settings.fields.items()
         }
         _complete(fields.names(dict(self._fields)) | ({"text"} if self._body == "raw" else set()))
@@ -135,7 +145,7 @@ def _look_up(settings: GenericSettings) -> LookUp | None:
 def _url(text: str, secrets: dict[str, str]) -> str:
     quoted = {name: quote(secret, safe="") for name, secret in secrets.items()}
     with _at("url"):
-        return str(URL(http_url(Template(text, quoted, allowed=()).fixed())))
+        return str(URL(http_url(Template(text, quoted, fields.only()).fixed())))
 
 
 def _with_query(url: str, filled: dict[str, fields.Filled]) -> str:
@@ -161,17 +171,19 @@ def _header(name: str, value: str, secrets: dict[str, str]) -> Template:
     with _at(f"headers.{name}"):
         if not _HEADER_NAME.fullmatch(name):
             raise ValueError("is no name for a header")
-        template = Template(value, secrets, allowed=("id",))
+        template = Template(value, secrets, fields.only("id"))
         if _CONTROL.search(template.fixed()):
             raise ValueError("holds a control character, perhaps a line end after a secret")
         return template
 
 
-def _field(name: str, value: object, secrets: dict[str, str], *, nested: bool) -> Tree:
+def _field(
+    name: str, value: object, secrets: dict[str, str], known: Placeholders, *, nested: bool
+) -> Tree:
     with _at(f"fields.{name}"):
         if not nested and not fields.is_flat(value):
             raise ValueError("only a JSON body holds tables")
-        return fields.read(value, secrets)
+        return fields.read(value, secrets, known)
 
 
 def _complete(names: set[str]) -> None:

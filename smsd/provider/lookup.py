@@ -31,14 +31,14 @@ from smsd.core.outcome import Accepted, InDoubt, Outcome, Unavailable
 from smsd.provider import codes
 from smsd.provider.base import ProviderSettings
 from smsd.provider.codes import Kind
-from smsd.provider.fields import Template
+from smsd.provider.fields import Template, only
 from smsd.provider.gateway import http_url
 from smsd.provider.rules import ExtractField, Rule, picked
 from smsd.provider.transport import Answer, Request
 
 LONGEST_ID = 128  # characters of a provider's id for a message
 
-_PLACEHOLDERS = ("id", "to", "to_no_plus", "ref")
+_PLACEHOLDERS = only("id", "to", "to_no_plus", "ref")
 _TELLING: tuple[Kind, ...] = ("accepted", "rejected", "unavailable", "in_doubt")
 _FIXED_HOST = re.compile(r"https?://[^/?#{}]+[/?]")  # no caller may choose whom we ask
 _NOT_FOUND = 404

@@ -79,6 +79,28 @@ def test_every_placeholder_has_its_value() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("encodings", "gsm7", "ucs2"),
+    [
+        ({"gsm7": "0", "ucs2": "2"}, "0", "2"),
+        ({"ucs2": "{8}"}, "gsm7", "{8}"),
+        ({}, "gsm7", "ucs2"),
+    ],
+)
+def test_an_encoding_has_the_gateways_own_name(
+    encodings: dict[str, str], gsm7: str, ucs2: str
+) -> None:
+    made = gateway(
+        body="json",
+        encodings=encodings,
+        fields={**GOOD["fields"], "x": [{"coding": "c{encoding}"}]},
+    )
+    cyrillic = message()
+    latin = cyrillic._replace(content=cyrillic.content._replace(segments=Segments("gsm7", 33, 1)))
+    for sent, name in ((latin, gsm7), (cyrillic, ucs2)):
+        assert json.loads(made.request(sent).body)["x"] == [{"coding": f"c{name}"}]
+
+
 def test_json_fields_may_nest_and_keep_their_types() -> None:
     made = request(
         body="json",
@@ -157,6 +179,7 @@ def test_a_base_url_goes_before_the_url_and_basic_authentication_into_a_header()
         ({"fields": {"to": "{to}", "text": "{{text}}"}}, "fields: must hold {text} somewhere"),
         ({"fields": {"text": "{text}", "from": "{from}"}}, "fields: must hold {to} or {to_no_"),
         ({"fields": {}, "body": "raw"}, "fields: must hold {to} or {to_no_plus} somewhere"),
+        ({"encodings": {"gsm7": "0", "utf8": "1"}}, "Extra inputs are not permitted"),
         ({"headers": {"X": "{text}"}}, "headers.x: {text} is no placeholder; known here: {id}"),
         ({"headers": {"X Y": "z"}}, "headers.x y: is no name for a header"),
         ({"headers": {"X": "${K}"}, "secrets": {"K": "hush\n"}}, "holds a control character"),
