@@ -12,7 +12,7 @@ FIRST_FD = 3  # SD_LISTEN_FDS_START
 
 
 def notify(state: str) -> None:
-    """Send `READY=1`, `WATCHDOG=1`, `STOPPING=1` or `STATUS=…`. Never raises, never blocks."""
+    """Send `READY=1` or another state, several as lines. Never raises, never blocks."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return

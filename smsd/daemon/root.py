@@ -42,6 +42,7 @@ log = logging.getLogger("smsd.daemon")
 
 CENSUS_S = 5.0  # between counts of all texts
 DRAIN_GRACE_S = 5.0  # beyond the provider's timeout, for settling what it answered last
+STOP_S = 25.0  # to stop all else after that, the embedded server too
 FULL = "out of memory: it takes no more texts"
 STUCK_S = 20.0  # without a step, beyond what a submission may take: no longer alive
 
@@ -145,6 +146,10 @@ class Daemon:
         while not self._storage.lease.held:  # noqa: ASYNC110 - frozen for longer than it lived
             await asyncio.sleep(0.05)
 
+    @property
+    def _drain_s(self) -> float:
+        return self._settings.provider.timeout + DRAIN_GRACE_S
+
     def _may_dispatch(self) -> bool:
         return self._storage.lease.held and not self._stopping.is_set()
 
@@ -152,9 +157,7 @@ class Daemon:
         self._metrics.leader = True
         self._tenure = self._new_tenure(provider)
         try:
-            await self._tenure.run(
-                self._may_dispatch, drain_s=self._settings.provider.timeout + DRAIN_GRACE_S
-            )
+            await self._tenure.run(self._may_dispatch, drain_s=self._drain_s)
         finally:
             self._tenure = None
             self._metrics.leader = False
@@ -267,7 +270,8 @@ class Daemon:
 
     def _stop(self) -> None:
         log.info("stopping")
-        systemd.notify("STOPPING=1")
+        # A provider may be given more time than a unit gives us.
+        systemd.notify(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={round((self._drain_s + STOP_S) * 1e6)}")
         self._stopping.set()
 
     def _reload(self) -> None:
