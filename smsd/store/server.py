@@ -23,7 +23,7 @@ from smsd.store.connection import (
     observed,
     persevere,
 )
-from smsd.store.keys import GROUP, Keys
+from smsd.store.keys import Keys
 from smsd.store.scripts import Call, Common
 from smsd.store.witness import Witness
 
@@ -35,7 +35,8 @@ log = logging.getLogger("smsd.redis")
 PLACES = 8
 CONNECTIONS = 2 * PLACES
 REPLICATED = ("append", "begin")  # what `replicas_ack` is for
-WRITING = frozenset({"append", "begin", "claim"})  # scripts that never end well without a write
+# Scripts that never end well without a write.
+WRITING = frozenset({"append", "begin", "claim", "groups"})
 ACK_MS = 1000  # what a replica may take to have it
 PROBE_MS = 100  # the same, to find out whether there are enough again
 
@@ -193,17 +194,8 @@ class Server:
         return await operation()
 
     async def ensure_groups(self) -> None:
-        """Create what is missing of streams and groups; from 0, so that no entry is skipped."""
-        for stream in (self.keys.high, self.keys.queue):
-            try:
-                await self.read(
-                    lambda client, stream=stream: client.xgroup_create(  # type: ignore[misc]
-                        stream, GROUP, id="0", mkstream=True
-                    )
-                )
-            except ResponseError as error:
-                if not str(error).startswith("BUSYGROUP"):
-                    raise
+        """Create what is missing of streams and groups."""
+        await self.ask(Call("groups"))
 
 
 def _writes(calls: Sequence[Call]) -> bool:

@@ -133,6 +133,7 @@ def smsd(own_server: RedisServer, tmp_path: Path) -> Iterator[Daemon]:
     settings = f"""
         [redis]
         url = "{own_server.url}"
+        lease = 2
         [rate]
         segments_per_second = 1000
         [provider.sandbox]
@@ -195,3 +196,35 @@ def test_a_full_redis_is_logged_once_and_red_until_there_is_room_while_texts_go_
     eventually(lambda: ready(smsd), what="it is noticed without a request")
     assert lines(smsd) == ["redis answers", "redis full", "redis takes texts again"]
     smsd.send(**ANYBODY)
+
+
+def fill_up(client: "redis.Redis", texts: int) -> None:
+    """Queue texts, and leave no room for more."""
+    for _ in range(texts):
+        client.xadd("smsd:queue", {"to": ANYBODY["to"], "message": "x"})
+    client.config_set("maxmemory", 1)
+
+
+def sent(client: "redis.Redis") -> int:
+    return int(client.hget("smsd:counters", "sent") or 0)
+
+
+def test_a_daemon_that_starts_while_redis_is_full_empties_it(
+    own_server: RedisServer, smsd: Daemon
+) -> None:
+    assert smsd.stop() == 0
+    with own_server.client() as client:
+        fill_up(client, 5)
+        smsd.start()
+        eventually(lambda: sent(client) == 5, what="all that was queued is sent")
+
+
+def test_a_daemon_that_loses_its_lease_while_redis_is_full_goes_on_when_it_is_back(
+    own_server: RedisServer, smsd: Daemon
+) -> None:
+    with own_server.client() as client:
+        client.set("smsd:lease", "another", px=1500)
+        fill_up(client, 5)
+        eventually(lambda: '"dispatch stopped"' in smsd.log, what="it has noticed")
+        eventually(lambda: sent(client) == 5, what="all that was queued is sent")
+    assert smsd.stop() == 0

@@ -325,6 +325,9 @@ async def test_everything_but_intake_works_while_redis_is_full(
     assert await queue.drop(lost, lost_id)
     assert await queue.cancel(dead_id) == "cancelled"
     assert len(await queue.reclaim(await queue.pending())) == 8
+    await store.server.ensure_groups()
+    await _destroy_groups(store)
+    assert len(await queue.claim(20, 20)) == 8
     assert await store.difference() == 0
     await store.client.delete(store.keys.lease)
     acquire = Call(
@@ -372,6 +375,21 @@ async def test_a_replica_is_away_and_insisting_comes_back_with_it(
         assert store.availability.up
     assert await store.queue.bury(entry, store.attempt(), message, reason="rejected")
     assert await store.difference() == 0
+
+
+async def test_groups_are_not_made_on_a_replica_which_is_away(
+    own_server: RedisServer, open_store: OpenStore
+) -> None:
+    store = open_store(url=own_server.url)
+    with _demoted(own_server) as client:
+        for _ in range(2):  # by a script that it does not know yet, or does
+            with pytest.raises(ReadOnlyError):
+                await store.server.ensure_groups()
+            assert not store.availability.up
+        client.replicaof("NO", "ONE")
+    await store.server.ensure_groups()
+    assert store.availability.up
+    assert await store.queue.claim(1, 1) == []
 
 
 @pytest.fixture

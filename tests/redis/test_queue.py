@@ -966,6 +966,13 @@ async def _census(store: Store) -> Operation:
     return store.status.census
 
 
+async def _groups(store: Store) -> Operation:
+    await store.append()
+    await store.client.delete(store.keys.high)
+    await store.client.xgroup_destroy(store.keys.queue, "smsd")
+    return store.server.ensure_groups
+
+
 async def _acquire(store: Store) -> Operation:
     await store.client.delete(store.keys.lease)
     return lambda: store.server.ask(
@@ -1003,6 +1010,7 @@ CASES: list[tuple[str, Prepared]] = [
     ("drop", _drop),
     ("reclaim", _reclaim),
     ("census", _census),
+    ("groups", _groups),
     ("acquire", _acquire),
     ("yield", _yield),
 ]

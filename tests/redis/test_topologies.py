@@ -201,7 +201,7 @@ def test_no_script_makes_up_a_key() -> None:
     folder = resources.files("smsd.store").joinpath("lua")
     for script in [*all_scripts(), "_prelude", "_epilogue"]:
         text = folder.joinpath(f"{script}.lua").read_text()
-        text = re.sub(r"'(XINFO|SCAN)', '\w+', ", r"'\1', ", text)
+        text = re.sub(r"'(XINFO|XGROUP|SCAN)', '\w+', ", r"'\1', ", text)
         text = re.sub(r"'XREADGROUP'.*?'STREAMS', ", "'XREADGROUP', ", text)
         for command, first in re.findall(r"redis\.p?call\('(\w+)'(?:, ([^)]*))?", text):
             key = re.sub(r"\w+ == '\w+'", "it", (first or "").split(",")[0])
