@@ -160,7 +160,9 @@ class Server:
 
     async def _confirm(self, client: Redis) -> None:
         async with client.client() as connection:
-            await connection.set(self.keys.ack, "", px=ACK_MS)
+            touch = Call("touch", {"life_ms": ACK_MS}, [self.keys.ack])
+            [reply] = await self._evaluate([touch], connection)
+            _raised(reply)
             await self._wait(connection, PROBE_MS)
 
     async def _wait(self, connection: Redis, patience_ms: int) -> None:
@@ -180,7 +182,10 @@ class Server:
             )
 
     async def try_to_write(self) -> None:
-        """Write what nobody reads, and note whether Redis takes it. Raises its error."""
+        """Write what nobody reads, and note whether Redis takes it. Raises its error.
+
+        A plain command, unlike `touch`: a full Redis is to refuse it.
+        """
         await self.read(lambda client: client.set(self.keys.ack, "", px=ACK_MS), wrote=True)
 
     async def with_groups(self, operation: Callable[[], Awaitable[T]]) -> T:

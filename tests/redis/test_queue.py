@@ -973,6 +973,11 @@ async def _groups(store: Store) -> Operation:
     return store.server.ensure_groups
 
 
+async def _touch(store: Store) -> Operation:
+    call = Call("touch", {"life_ms": 60_000}, [store.keys.ack])
+    return lambda: store.server.ask(call)
+
+
 async def _acquire(store: Store) -> Operation:
     await store.client.delete(store.keys.lease)
     return lambda: store.server.ask(
@@ -1011,6 +1016,7 @@ CASES: list[tuple[str, Prepared]] = [
     ("reclaim", _reclaim),
     ("census", _census),
     ("groups", _groups),
+    ("touch", _touch),
     ("acquire", _acquire),
     ("yield", _yield),
 ]

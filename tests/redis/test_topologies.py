@@ -334,6 +334,29 @@ async def test_a_begin_that_the_replica_did_not_hear_of_in_time_is_undone(
             assert await beginning == "begun"
 
 
+async def test_a_replica_that_is_back_is_found_to_be_while_redis_is_full(
+    pair: Replicated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "ACK_MS", 300)
+    async with Opened(pair.master.url, replicas_ack=1) as opened:
+        store = opened.store
+        await store.append(ALICE)
+        entry, message = await store.claim_one()
+        pair.replica.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(TooFewReplicas):
+                await store.append()
+            with pair.master.client() as client:
+                client.config_set("maxmemory", 1)
+        finally:
+            pair.replica.send_signal(signal.SIGCONT)
+        async with asyncio.timeout(SOON_S):
+            assert await store.begin(entry, store.attempt(), message.recipient) == "begun"
+        assert await store.queue.ack(entry, store.attempt(), message, "p")
+        with pytest.raises(redis.OutOfMemoryError):
+            await store.server.try_to_write()
+
+
 async def test_a_repeated_append_is_not_promised_because_it_wrote_nothing_more(
     pair: Replicated, tmp_path: Path
 ) -> None:
