@@ -337,12 +337,14 @@ class Queue:
     # -- deferred texts -------------------------------------------------------------------------
 
     async def next_due(self) -> int | None:
-        """When the first deferred text is due, Unix ms."""
+        """When the first deferred text is due, Unix ms. By hand it may be due never, or always."""
         deferred = self._server.keys.deferred
         first = await self._server.read(
-            lambda client: client.zrange(deferred, 0, 0, withscores=True)
+            lambda client: client.zrangebyscore(
+                deferred, "-inf", "(+inf", start=0, num=1, withscores=True
+            )
         )
-        return int(first[0][1]) if first else None
+        return int(max(first[0][1], 0)) if first else None
 
     async def promote(self, most: int = 200) -> int:
         """Put up to `most` due texts back into the queue; how many."""

@@ -12,6 +12,7 @@ from smsd.dispatch.dispatcher import Dispatcher
 from smsd.dispatch.doubt import Doubt
 from smsd.dispatch.hold import Hold
 from smsd.dispatch.pace import Pace
+from smsd.dispatch.promoter import Promoter
 from smsd.dispatch.recovery import Recovery
 from smsd.metrics import Metrics
 from tests.redis.store import SECOND, Store
@@ -55,7 +56,7 @@ def dispatcher(
 
 
 @asynccontextmanager
-async def at_work(part: Recovery | Dispatcher | Claimer) -> AsyncIterator[None]:
+async def at_work(part: Recovery | Dispatcher | Claimer | Promoter) -> AsyncIterator[None]:
     task = asyncio.create_task(part.run())
     try:
         yield

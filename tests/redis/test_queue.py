@@ -9,7 +9,9 @@ from redis.exceptions import ResponseError
 
 from smsd.core.message import Limits
 from smsd.dispatch.claimer import Claimer, parse_entry
+from smsd.dispatch.promoter import Promoter
 from smsd.store.connection import is_away
+from smsd.store.fsck import Fsck
 from smsd.store.queue import (
     LARGEST_ENTRY,
     PAGE,
@@ -535,6 +537,32 @@ async def test_promotion_is_bounded_and_in_the_order_of_the_due_times(
     assert [await store.state(f"s{n}") for n in range(5)] == ["deferred"] * 3 + ["queued"] * 2
     assert await store.queue.promote() == 3
     assert await store.queue.next_due() is None
+
+
+async def test_a_text_that_is_never_due_stays_and_one_that_always_is_goes(
+    store: Store, wall: Wall
+) -> None:
+    for id_, due in (("never", "+inf"), ("always", "-inf"), ("late", 1e308)):
+        await store.schedule(1, id_)
+        await store.client.zadd(store.keys.deferred, {id_: due})
+    assert await store.queue.next_due() == 0
+    promoter = Promoter(store.queue, now_ms=wall)
+    async with at_work(promoter):
+        await soon(_promoted(store, "always"))
+    assert await store.queue.next_due() == int(1e308)
+    await store.client.zadd(store.keys.deferred, {"late": "+inf"})
+    assert await store.queue.next_due() is None
+    async with at_work(promoter):
+        await asyncio.sleep(0.1)
+    assert await store.client.zcard(store.keys.deferred) == 2
+    assert [fault async for fault in Fsck(store.server, store.status, repair=True).faults()] == []
+    assert await store.queue.cancel("never") == "cancelled"
+    assert await store.difference() == 0
+
+
+async def _promoted(store: Store, id_: str) -> None:
+    while await store.state(id_) != "queued":
+        await asyncio.sleep(0.01)
 
 
 async def test_a_scheduled_text_goes_into_the_lane_of_its_priority(
