@@ -799,6 +799,37 @@ async def test_a_replayed_campaign_that_had_been_retried_does_not_overtake_what_
     assert entry.lane == "n"
 
 
+@pytest.mark.parametrize(
+    ("said", "lane"),
+    [
+        ({}, "n"),
+        ({"priority": "high"}, "h"),
+        ({"priority": "normal"}, "n"),
+        ({"priority": "urgent"}, "n"),
+        ({"lane": ""}, "n"),
+        ({"lane": "x", "priority": "high"}, "h"),
+        ({"lane": "h"}, "h"),
+    ],
+)
+async def test_a_letter_from_other_hands_is_replayed_once_whatever_it_lacks(
+    store: Store, said: dict[str, str], lane: str
+) -> None:
+    for fields in ({"to": ALICE, "message": "x"}, {}):
+        letter = await store.client.xadd(store.keys.dead, {"id": "abc", **fields, **said})
+        assert await store.queue.replay(letter.decode(), "abc")
+        assert not await store.queue.replay(letter.decode(), "abc")
+        [entry] = await store.queue.claim(9, 9)
+        assert (entry.lane, entry.message_id) == (lane, "abc")
+        assert await store.client.xlen(store.keys.dead) == 0
+
+
+async def test_a_letter_without_an_id_is_not_replayed_and_stays(store: Store) -> None:
+    letter = await store.client.xadd(store.keys.dead, {"to": ALICE, "message": "x"})
+    assert not await store.queue.replay(letter.decode(), "")
+    assert await store.length() == 0
+    assert await store.queue.drop(letter.decode(), "")
+
+
 async def test_a_replayed_text_can_be_looked_up_cancelled_and_sent(store: Store) -> None:
     letter, id_ = await store.dead_letter()
     await store.queue.replay(letter, id_)

@@ -3,13 +3,21 @@ local OURS = {
   id = true, reason = true, code = true, detail = true, attempts = true, failed_at = true, lane = true,
 }
 
+-- A retry had gone ahead in the high lane; what says that it is of normal priority goes back in line.
+-- Other hands may have written a letter without a lane.
+local function lane_of(fields)
+  local lane, priority = field_of(fields, 'lane'), field_of(fields, 'priority')
+  if priority == 'normal' then return 'n' end
+  if lane == 'h' or lane == 'n' then return lane end
+  return priority == 'high' and 'h' or 'n'
+end
+
 local function run(request, keys)
   local status = keys[1]
   local fields = entry_of(DEAD, request.letter)
   if not fields then return 'gone' end
-  local id, priority = field_of(fields, 'id'), field_of(fields, 'priority')
-  -- A retry had gone ahead in the high lane; what says that it is of normal priority goes back in line.
-  local lane = priority == 'normal' and 'n' or field_of(fields, 'lane')
+  local id, lane = field_of(fields, 'id'), lane_of(fields)
+  if not id then return 'nameless' end -- nothing says whose text it would be
   open_the_door()
   local kept = append_all(without(fields, OURS), {'id', id})
   local name = lane .. redis.call('XADD', lane == 'h' and HIGH or QUEUE, '*', unpack(kept))
