@@ -22,6 +22,9 @@ class Throttle:
 
         `who`: the sender that the message brought itself, or else the message.
         """
+        if not self._taken_before and isinstance(outcome, Accepted):  # as nearly always
+            self._taken += 1
+            return False
         if isinstance(outcome, Throttled):
             others_were_taken = self._taken > self._taken_before.get(who, self._taken)
             _put(self._taken_before, who, self._taken)
