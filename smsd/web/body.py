@@ -53,8 +53,10 @@ def read_object(body: bytes, *, most_values: int = MOST_VALUES) -> dict[str, obj
         raise
     except RecursionError:
         raise ApiError(400, "invalid_json", "the body is nested too deeply") from None
-    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError among them
-        raise ApiError(400, "invalid_json", f"the body is not JSON: {error}") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise _no_json(error) from None
+    except ValueError:  # Python reads no whole number of over 4,300 digits
+        raise ApiError(400, "invalid_json", "the body holds a number that is too long") from None
     if not isinstance(value, dict):
         raise ApiError(400, "invalid_json", 'the body must be an object like {"message": "Hi"}')
     return value
@@ -71,7 +73,11 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON value")
+    raise _no_json(f"{name} is not a JSON value")
+
+
+def _no_json(why: object) -> ApiError:
+    return ApiError(400, "invalid_json", f"the body is not JSON: {why}")
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)

@@ -128,7 +128,7 @@ def test_a_huge_whole_number_is_refused() -> None:
     error = refused(b'{"a": ' + b"9" * 100_000 + b"}")
 
     assert error.code == "invalid_json"
-    assert len(str(error)) < 300
+    assert str(error) == "the body holds a number that is too long"
 
 
 def test_a_number_of_any_other_size_passes_to_the_field_parser() -> None:
