@@ -29,7 +29,7 @@ def send(config_path: Path, recipients: Sequence[str], message: str, **options: 
     }
 
     async def append(store: Store) -> list[str]:
-        fields["message"] = _stdin() if message == "-" else message
+        fields["message"] = _stdin() if message == "-" else _argument(message)
         return (await store.queue.append(_request(store, recipients, fields))).ids
 
     try:
@@ -47,6 +47,14 @@ def _request(store: Store, recipients: Sequence[str], fields: dict[str, object])
         raise FieldError("to", f"must name 1 to {settings.http.max_recipients} numbers")
     limits = Limits(settings.message.max_segments, settings.message.default_from)
     return Append.of(parse(fields, limits, now_ms), numbers, now_ms)
+
+
+def _argument(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # octets that are no text arrive as halves of surrogate pairs
+        raise FieldError("message", "is not valid UTF-8") from None
+    return text
 
 
 def _stdin() -> str:

@@ -313,6 +313,12 @@ def test_standard_input_that_is_no_text_is_refused(still: Daemon) -> None:
     assert status()["accepted"] == 0
 
 
+def test_an_argument_that_is_no_text_is_refused_in_the_same_words(still: Daemon) -> None:
+    result = run("send", "--to", ANYBODY, "--message", "Zebra\udcff")
+    assert (result.exit_code, result.stderr) == (2, "message is not valid UTF-8\n")
+    assert status()["accepted"] == 0
+
+
 def test_a_text_without_a_recipient_is_not_sent_to_an_audience(still: Daemon) -> None:
     assert run("send", "--message", TEXT).exit_code == 2
     assert status()["accepted"] == 0
