@@ -17,6 +17,7 @@ from smsd.provider.sandbox import Sandbox
 from smsd.provider.twilio import Twilio
 
 CONFIG_TOML = Path(__file__).parents[2] / "config.toml"
+OPENAPI = Path(__file__).parents[2] / "smsd/web/openapi.json"
 HUSH = "hush-hush-hush-hush"  # what no text may ever show
 TOKEN = "a-token-of-24-characters"
 
@@ -262,6 +263,13 @@ def test_the_examples_for_providers_in_config_toml_are_right(
     file.write_text(re.sub("^# ", "", example, flags=re.MULTILINE), "utf-8")
 
     model.model_validate(load(file).provider.options(name))
+
+
+def test_openapi_says_how_long_a_key_is_remembered_by_default() -> None:
+    said = OPENAPI.read_text("utf-8")
+
+    hours = Settings().queue.keep_idempotency // 3600
+    assert f"keep_idempotency of [queue] says: {hours} hours by default" in said
 
 
 def test_every_key_of_config_toml_has_a_comment_beside_it() -> None:
