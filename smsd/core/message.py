@@ -82,7 +82,7 @@ def parse(fields: Mapping[str, object], limits: Limits, now_ms: int) -> Content:
     """Read everything but `to`. Raises `FieldError`; an unknown field is one too."""
     for name in fields:
         if name not in FIELDS:
-            raise FieldError(name, f"unknown field; known are {', '.join(sorted(FIELDS))}")
+            raise FieldError(name, f"is no known field; known are {', '.join(sorted(FIELDS))}")
     text, segments = _text(fields.get("message"), limits.max_segments)
     send_at = _instant("send_at", fields.get("send_at"))
     expires_at = _instant("expires_at", fields.get("expires_at"))

@@ -107,7 +107,7 @@ def order(fields: Mapping[str, object], *, replay: bool) -> Order:
     known = (*SELECTORS, "all", "after", "until", *(("in_doubt",) if replay else ()))
     for name in fields:
         if name not in known:
-            raise FieldError(name, f"unknown field; known are {', '.join(known)}")
+            raise FieldError(name, f"is no known field; known are {', '.join(known)}")
     chosen, everything = choose(fields), _flag("all", fields)
     if everything and chosen != Choice():
         raise FieldError("all", f"does not go together with {', '.join(SELECTORS)}")

@@ -94,7 +94,7 @@ def _query(request: web.Request) -> dict[str, object]:
     query: dict[str, object] = {}
     for name, value in request.query.items():
         if name not in QUERY:
-            raise FieldError(name, f"unknown parameter; known are {', '.join(QUERY)}")
+            raise FieldError(name, f"is no known parameter; known are {', '.join(QUERY)}")
         if name in query:
             raise FieldError(name, "is given twice")
         query[name] = value

@@ -206,6 +206,14 @@ def test_a_look_that_makes_no_sense_is_refused_with_the_parameter(
     assert (status, answer["error"]["field"]) == (400, field)
 
 
+def test_what_is_not_known_is_told_in_a_whole_sentence(shared: Daemon) -> None:
+    asked = shared.call("GET", "/dead-letters?state=dead")[1]["error"]["message"]
+    ordered = shared.call("DELETE", "/dead-letters", {"reasons": "x"})[1]["error"]["message"]
+
+    assert asked.startswith("state is no known parameter; known are ")
+    assert ordered.startswith("reasons is no known field; known are ")
+
+
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon with one dead letter, for requests that change nothing."""

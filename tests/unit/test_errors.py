@@ -87,7 +87,7 @@ async def test_a_field_that_cannot_be_accepted_is_named_and_begins_the_sentence(
 
 
 async def test_a_field_name_that_is_not_even_text_is_told_as_an_escape(raising: Open) -> None:
-    client = await raising(FieldError("\ud83d", "unknown field"))
+    client = await raising(FieldError("\ud83d", "is no known field"))
     async with client.get("/") as answer:
         octets = await answer.read()
 

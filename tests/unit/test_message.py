@@ -104,9 +104,14 @@ TIME = "RFC 3339"
 SENDER = "a short code, or 1 to 11"
 
 REFUSALS: list[tuple[str, dict[str, object], str, str]] = [
-    ("an unknown field", {"mesage": "Hi"}, "mesage", "unknown field; known are campaign, "),
-    ("an unknown field of 5,000 characters", {"x" * 5000: "Hi"}, f"{'x' * 64}…", "unknown field"),
-    ("an unknown field of 64 characters", {"x" * 64: "Hi"}, "x" * 64, "unknown field"),
+    ("an unknown field", {"mesage": "Hi"}, "mesage", "is no known field; known are campaign, "),
+    (
+        "an unknown field of 5,000 characters",
+        {"x" * 5000: "Hi"},
+        f"{'x' * 64}…",
+        "is no known field",
+    ),
+    ("an unknown field of 64 characters", {"x" * 64: "Hi"}, "x" * 64, "is no known field"),
     ("no message", {"message": None}, "message", "is missing"),
     ("a message of another type", {"message": 5}, "message", "must be a string"),
     ("a message of bytes", {"message": b"Hi"}, "message", "must be a string"),
