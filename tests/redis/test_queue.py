@@ -657,6 +657,35 @@ async def test_a_deferred_text_that_cannot_be_read_is_buried_and_delays_no_other
     assert await store.difference() == 0
 
 
+async def test_what_is_deferred_under_no_id_is_set_aside_and_delays_no_other(
+    store: Store, wall: Wall, caplog: pytest.LogCaptureFixture
+) -> None:
+    await store.schedule(1, "s1")
+    packed = await store.client.hget(store.keys.deferred_messages, "s1")
+    names = [b"\xff%d" % n for n in range(200)]  # as many as are promoted at once
+    await store.client.zadd(store.keys.deferred, dict.fromkeys(names, 1))
+    await store.client.zadd(store.keys.deferred, {b"\xff\x00": 1, b"\xfe": wall() + 60_000})
+    await store.client.hset(store.keys.deferred_messages, b"\xff\x00", packed)
+    await store.client.hset(store.keys.deferred_messages, b"\xff1", b"\xff")
+    wall.advance(2)
+    promoted = [await store.queue.promote() for _ in range(3)]
+    assert sum(promoted) == 1
+    assert await store.state("s1") == "queued"
+    assert await store.client.zrange(store.keys.deferred, 0, -1) == [b"\xfe"]
+    assert await store.client.hlen(store.keys.deferred_messages) == 0
+    died = sorted(await store.client.xrange(store.keys.dead), key=lambda row: len(row[1]))
+    unreadable, readable = (fields for _, fields in died)
+    assert unreadable[b"message"] == b"\xff"
+    assert (readable[b"message"], readable[b"to"]) == (b"Hi", ALICE.encode())
+    assert readable[b"reason"] == b"invalid"
+    assert "deferred under no id" in caplog.text
+    for letter, fields in died:
+        id_ = fields[b"id"].decode()
+        assert await store.state(id_) == "dead"
+        assert await store.queue.replay(letter.decode(), id_)
+        assert await store.state(id_) == "queued"
+
+
 async def test_what_other_hands_deferred_again_is_buried_and_its_status_stays_true(
     store: Store, wall: Wall
 ) -> None:

@@ -95,16 +95,16 @@ local function unpacked(packed)
   return fields
 end
 
--- Set a deferred text aside as a dead letter, in whatever state it is.
-local function bury_deferred(id, status, packed, why)
+-- Set a deferred text aside as a dead letter, in whatever state it is. It waits under its id, or `name`.
+local function bury_deferred(id, status, packed, why, name)
   local fields = unpacked(packed) or {'message', packed}
   local attempts, high = field_of(fields, 'attempts') or '0', field_of(fields, 'priority') == 'high'
   local facts = {'reason', why.reason, 'code', why.code, 'detail', why.detail, 'attempts', attempts}
   local ours = {'id', id, 'failed_at', NOW, 'lane', high and 'h' or 'n'}
   open_the_door()
   local letter = add_letter(fields, append_all(ours, facts))
-  redis.call('ZREM', DEFERRED, id)
-  redis.call('HDEL', MESSAGES, id)
+  redis.call('ZREM', DEFERRED, name or id)
+  redis.call('HDEL', MESSAGES, name or id)
   local state = redis.call('HGET', status, 'state')
   if state and state ~= 'deferred' then return end -- what it says stays true
   tell(status, id, 'dead', NOW .. ' dead ' .. why.reason, why.reason, append_all({'letter', letter}, facts))

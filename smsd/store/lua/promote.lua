@@ -1,17 +1,23 @@
 -- promote: due messages go back into the queue. Returns how many did. Keys: the status of each.
 -- What no text can be made of is buried instead. One that has been in line before goes ahead of those that have not: it has waited.
-local function promote(id, status)
-  local due = redis.call('ZSCORE', DEFERRED, id)
+-- `foreign` tells, in hexadecimal digits, what stands where an id should, of those whose id had to be made up.
+local function octets_of(digits)
+  return (string.gsub(digits, '..', function(digit) return string.char(tonumber(digit, 16)) end))
+end
+
+local function promote(id, status, foreign)
+  local name = foreign and octets_of(foreign) or id
+  local due = redis.call('ZSCORE', DEFERRED, name)
   if not due or tonumber(due) > tonumber(NOW) then return 0 end
-  local packed = redis.call('HGET', MESSAGES, id)
+  local packed = redis.call('HGET', MESSAGES, name)
   open_the_door()
   if not packed then -- by other hands: nothing is left to send, and the rest must not wait for it
-    redis.call('ZREM', DEFERRED, id)
+    redis.call('ZREM', DEFERRED, name)
     return 0
   end
-  local fields = unpacked(packed)
+  local fields = not foreign and unpacked(packed)
   if not fields then
-    bury_deferred(id, status, packed, INVALID)
+    bury_deferred(id, status, packed, INVALID, name)
     count('buried')
     return 0
   end
@@ -26,6 +32,6 @@ end
 
 local function run(request, keys)
   local promoted = 0
-  for i, id in ipairs(request.ids) do promoted = promoted + promote(id, keys[i]) end
+  for i, id in ipairs(request.ids) do promoted = promoted + promote(id, keys[i], request.foreign[id]) end
   return promoted
 end
