@@ -35,7 +35,7 @@ class Claimer:
         self._arrivals = arrivals
         self._window = window
         self._limits = limits
-        self._fenced = fenced
+        self.fenced = fenced
         self._clock = clock
         self._now_ms = now_ms
         self.alive_at = clock()
@@ -48,7 +48,7 @@ class Claimer:
             try:
                 await self._claim()
             except Fenced:
-                self._fenced()
+                self.fenced()
                 await asyncio.sleep(PAUSE_S)
             except Exception as error:
                 if not is_away(error):

@@ -17,7 +17,7 @@ from smsd.dispatch.doubt import Doubt, Unanswered, is_high
 from smsd.dispatch.settle import settle
 from smsd.dispatch.window import Window
 from smsd.store.connection import is_away
-from smsd.store.queue import Attempt, Entry, Queue
+from smsd.store.queue import Attempt, Entry, Fenced, Queue
 
 log = logging.getLogger("smsd.recovery")
 EVERY_S = 30.0
@@ -79,10 +79,13 @@ class Recovery:
                 await self.recover()
 
     async def recover(self) -> None:
-        """Recover once, however often Redis goes away meanwhile."""
+        """Recover once, however often Redis goes away meanwhile, or another holds the lease."""
         while True:
             try:
                 return await self._recover()
+            except Fenced:  # what is marked may be what it is sending: nothing of it is ours
+                self._claimer.fenced()
+                await asyncio.sleep(PAUSE_S)
             except Exception as error:
                 if not is_away(error):
                     raise

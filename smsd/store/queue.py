@@ -202,10 +202,7 @@ class Queue:
             "claim",
             {"most_octets": LARGEST_ENTRY, "high_room": high_room, "normal_room": normal_room},
         )
-        reply = await self._server.with_groups(lambda: self._server.ask(call))
-        if reply == b"fenced":
-            raise Fenced
-        return _entries(reply)
+        return _entries(await self._server.with_groups(lambda: self._server.ask(call)))
 
     # -- begin, and its undoing -----------------------------------------------------------------
 
@@ -408,7 +405,10 @@ class Queue:
         return [text(row["message_id"]) for row in rows]
 
     async def reclaim(self, names: Sequence[str]) -> list[Entry]:
-        """Claimed entries again, in the order given; those deleted meanwhile are left out."""
+        """Claimed entries again, in the order given; those deleted meanwhile are left out.
+
+        Raises `Fenced`.
+        """
         entries: list[Entry] = []
         for at in range(0, len(names), PAGE):
             entries += await self._reclaim_page(names[at : at + PAGE])
@@ -444,6 +444,9 @@ PAGE = 100  # entries that recovery reads at a time
 
 
 def _entries(reply: object) -> list[Entry]:
+    """What a script handed out. Raises `Fenced`."""
+    if reply == b"fenced":
+        raise Fenced
     rows = cast("list[tuple[bytes, list[bytes] | None, int]]", reply)
     return [Entry(text(name), fields, octets) for name, fields, octets in rows]
 

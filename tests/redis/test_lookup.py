@@ -223,14 +223,39 @@ async def test_ending_while_it_asks_leaves_the_mark_for_the_next(
     assert await store.state(message.id) == "sent"
 
 
+@pytest.mark.parametrize("policy", [RetryPolicy(), RESEND])
+async def test_what_a_successor_is_sending_is_left_to_it(
+    store: Store, open_store: OpenStore, policy: RetryPolicy
+) -> None:
+    successor = await open_store("b").lead()
+    entry, attempt, message = await successor.sending()
+    [waiting] = await successor.append(BOB)
+    await successor.claim_one()
+    told = asyncio.Event()
+    store.claimer.fenced = told.set
+    recovering = recovery(store, Carrier(), policy)
+    recovering._doubt = None  # what is in doubt would be settled at once
+    task = asyncio.create_task(recovering.recover())
+    await soon(told.wait())
+    assert await successor.queue.journal() == {entry.name: attempt}
+    assert len(store.window) == 0
+    assert await successor.queue.ack(entry, attempt, message, "p")
+    assert await store.state(message.id) == "sent"
+    assert not task.done()  # nothing may be sent before it has recovered
+    await store.lead()
+    await soon(task)
+    assert store.window.take().message.id == waiting
+    assert await letters(store) == []
+
+
 async def test_two_that_ask_about_the_same_text_settle_it_once(
     store: Store, open_store: OpenStore
 ) -> None:
     _, _, message = await store.sending()
     first = recovery(store, Carrier(None))
+    await first.recover()
     successor = await open_store("b").lead()
     second = recovery(successor, Carrier(TAKEN))
-    await first.recover()
     await second.recover()
     async with at_work(first), at_work(second):
         await settled(store)

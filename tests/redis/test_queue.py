@@ -917,6 +917,20 @@ async def test_reclaim_leaves_out_what_was_deleted_and_forgets_it(store: Store) 
     assert await store.queue.reclaim(["n1-1"]) == []
 
 
+async def test_nothing_is_reclaimed_while_another_holds_the_lease(open_store: OpenStore) -> None:
+    one, other = await open_store("a").lead(), open_store("b")
+    await one.append()
+    [entry] = await one.queue.claim(0, 1)
+    with pytest.raises(Fenced):
+        await other.queue.reclaim([entry.name])
+    await one.client.delete(one.keys.lease)  # it has run out, and nobody took it
+    assert await other.queue.reclaim([entry.name]) == [entry]
+    await other.lead()
+    assert await other.queue.reclaim([entry.name]) == [entry]
+    with pytest.raises(Fenced):
+        await one.queue.reclaim([entry.name])
+
+
 async def test_reclaim_spares_entries_that_are_too_large(store: Store) -> None:
     await store.client.xadd(store.keys.queue, {"to": ALICE, "message": "x" * LARGEST_ENTRY})
     [entry] = await store.queue.claim(0, 10)
