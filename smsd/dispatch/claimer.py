@@ -58,6 +58,9 @@ class Claimer:
 
     async def _claim(self) -> None:
         high_room, normal_room = (min(room, AT_ONCE) for room in self._window.room)
+        if not (high_room or normal_room):  # a claim that reads nothing would tell nothing of Redis
+            await self._rest()
+            return
         entries = await self._queue.claim(high_room, normal_room)
         if entries:
             await self.admit(entries)
@@ -66,7 +69,10 @@ class Claimer:
         elif high_room:
             await self._arrivals.wait(normal_too=False, patience_s=self._window.half_s)
         else:  # what lies in the high stream would ring all the time
-            await asyncio.sleep(min(PAUSE_S, self._window.half_s))
+            await self._rest()
+
+    async def _rest(self) -> None:
+        await asyncio.sleep(min(PAUSE_S, self._window.half_s))
 
     async def admit(self, entries: Sequence[Entry]) -> None:
         """Put entries into the window, or where they belong instead."""

@@ -13,6 +13,7 @@ from redis.exceptions import ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from smsd.store.connection import Availability, is_away
+from tests.redis.dispatch import at_work
 from tests.redis.store import OpenStore, Store
 from tests.support.processes import Daemon, eventually
 from tests.support.redis_server import RedisServer
@@ -66,6 +67,26 @@ async def test_a_server_that_refuses_writes_is_away_once_however_much_is_read(
         await store.queue.pending()
         assert heard.changes == [True, False, True]
         assert store.availability.reason == ""
+
+
+async def test_a_claimer_without_room_does_not_call_back_a_server_that_refuses_writes(
+    told: tuple[Store, Told], own_server: RedisServer
+) -> None:
+    store, heard = told
+    high, normal = store.window.room
+    recipients = [ANYBODY["to"]] * (high + normal)
+    await store.append(*recipients[:high], priority="high")
+    await store.append(*recipients[high:])
+    await store.claimer.admit(await store.queue.claim(high, normal))
+    assert store.window.room == (0, 0)
+    store.window.half_s = 0.01  # so that it looks often whether there is room
+    with own_server.client() as client:
+        client.replicaof("127.0.0.1", "1")
+        with pytest.raises(ReadOnlyError):
+            await store.server.try_to_write()
+        async with at_work(store.claimer):
+            await asyncio.sleep(0.1)
+    assert heard.changes == [True, False]
 
 
 async def test_a_server_that_refuses_writes_and_dies_is_back_when_one_succeeds(
