@@ -202,6 +202,16 @@ async def test_an_entry_that_cannot_be_read_any_more_is_buried_unasked(store: St
     assert carrier.asks == []
 
 
+async def taken_over(open_store: OpenStore, carrier: Carrier) -> None:
+    """Let a successor recover, and settle what was left."""
+    carrier.door.set()
+    successor = await open_store("b").lead()
+    recovering = recovery(successor, carrier)
+    await recovering.recover()
+    async with at_work(recovering):
+        await settled(successor)
+
+
 async def test_ending_while_it_asks_leaves_the_mark_for_the_next(
     store: Store, open_store: OpenStore
 ) -> None:
@@ -214,12 +224,7 @@ async def test_ending_while_it_asks_leaves_the_mark_for_the_next(
         await until(lambda: bool(carrier.asks), "it is asked about")
     assert len(await store.queue.journal()) == 1
 
-    carrier.door.set()
-    successor = await open_store("b").lead()
-    recovering = recovery(successor, carrier)
-    await recovering.recover()
-    async with at_work(recovering):
-        await settled(successor)
+    await taken_over(open_store, carrier)
     assert await store.state(message.id) == "sent"
 
 
@@ -346,11 +351,6 @@ async def test_asking_holds_a_place_in_flight_and_a_drain_leaves_it_to_the_next(
     assert len(await store.queue.journal()) == 2
     assert await letters(store) == []
 
-    carrier.door.set()
-    successor = await open_store("b").lead()
-    recovering = recovery(successor, carrier)
-    await recovering.recover()
-    async with at_work(recovering):
-        await settled(successor)
+    await taken_over(open_store, carrier)
     assert [await store.state(id_) for id_ in ids[:2]] == ["sent"] * 2
     assert carrier.submitted == ids[:2]
