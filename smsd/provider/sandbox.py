@@ -63,7 +63,7 @@ class SandboxSettings(ProviderSettings):
     """`[provider.sandbox]`."""
 
     latency: float = Field(0.15, ge=0, le=60)  # seconds to the answer
-    rate: int = Field(45, ge=1, le=100_000)  # segments taken in any one second
+    rate: int = Field(45, ge=1, le=1_000_000)  # segments taken in any one second
 
 
 class Meter:
