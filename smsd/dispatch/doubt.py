@@ -2,7 +2,8 @@
 
 The answer to a submission was lost, so the provider is asked what became of it, where it can be
 asked. It may list a text late: so it is asked again, after growing pauses, before it is believed
-that a text is not there. Who stops meanwhile leaves the text and its mark to whoever comes next.
+that a text is not there. Who stops meanwhile leaves the text and its mark to whoever comes next,
+if that one can ask as well.
 """
 
 import asyncio
@@ -33,6 +34,7 @@ class Doubt:
         self, provider: Provider, *, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     ) -> None:
         self._provider = provider if isinstance(provider, Askable) else None
+        self._later = self._provider is not None and self._provider.can_be_asked_later
         self._sleep = sleep
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._limits: set[asyncio.Timeout] = set()
@@ -43,12 +45,12 @@ class Doubt:
     ) -> Outcome:
         """What became of a submission begun at `started_ms`; `outcome` where nobody can tell.
 
-        Raises `Unanswered` when closed before that is known.
+        Raises `Unanswered` when closed before that is known, and others can ask later.
         """
         if self._provider is None:
             return outcome
         if self._closed.is_set():
-            raise Unanswered
+            return self._left(message, outcome)
         log.warning("in doubt, asking", extra={"id": message.id, "reason": outcome.reason})
         found = None
         limit = asyncio.timeout(within_s)
@@ -60,10 +62,15 @@ class Doubt:
         finally:
             self._limits.discard(limit)
         if found is None and self._closed.is_set():
-            log.info("left in doubt", extra={"id": message.id})
-            raise Unanswered
+            return self._left(message, outcome)
         log.info("asked", extra={"id": message.id, "found": found and type(found).__name__})
         return found or outcome
+
+    def _left(self, message: Message, outcome: InDoubt) -> InDoubt:
+        if not self._later:
+            return outcome
+        log.info("left in doubt", extra={"id": message.id})
+        raise Unanswered
 
     def close(self) -> None:
         """Ask no more: whoever waits for an answer is told that there is none."""

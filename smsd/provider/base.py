@@ -85,7 +85,14 @@ class Provider(Protocol):
 
 @runtime_checkable
 class Askable(Protocol):
-    """What a provider may be besides: one that can tell what became of a message."""
+    """What a provider may be besides: one that can tell what became of a message.
+
+    `can_be_asked_later`: by another process too, when this one has stopped, perhaps after the
+    provider was changed. Not where the answer depends on what this process remembers, nor where
+    somebody else's ignorance would be taken for an absence.
+    """
+
+    can_be_asked_later: bool
 
     async def look_up(self, message: Message, started_ms: int) -> Outcome | None:
         """What became of the submission of `message` that began at `started_ms` (Unix ms).

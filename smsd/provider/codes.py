@@ -31,8 +31,9 @@ LONGEST_PAUSE_S = 3600.0  # whatever a provider asks for
 MOST_WORDS = 1000  # characters that are looked at, of a provider's own words
 LONGEST_WORDS = 200  # characters that are kept of them
 
-_REDIRECTS = range(300, 400)
-_SEE_OTHER = 303  # RFC 9110 §15.4.4: the answer to a request that was acted on is elsewhere
+# RFC 9110 §15.4: the request itself is to go elsewhere. The other redirects may well be the answer
+# to one that was acted on.
+_MOVED = (301, 307, 308)
 _ACCOUNT_FAULTS = (401, 402, 403)
 _REQUEST_TIMEOUT = 408  # a proxy may have passed the request on
 _TOO_MANY = 429
@@ -102,7 +103,7 @@ def apply(found: Ruling, answer: Answer, code: str, reason: str) -> Outcome:
 def by_status(answer: Answer, code: str, reason: str) -> Outcome:
     """The outcome of an answer that nothing but its status explains."""
     status = answer.status
-    if status in _REDIRECTS and status != _SEE_OTHER:
+    if status in _MOVED:
         # Whoever takes the texts is elsewhere: every one will end so until the address is mended.
         return Halted(code, f"{reason}: a redirect, and none is followed; mend the URL")
     if status in _ACCOUNT_FAULTS:

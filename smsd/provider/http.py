@@ -14,8 +14,8 @@
     ]
 
 Where no rule matches, a 2xx is a success, unless some rule says what a success looks like or the
-`id` is not where it should be: then it is in doubt. Other answers go by their status; a redirect
-is not followed, and holds all texts until the `url` is mended.
+`id` is not where it should be: then it is in doubt. Other answers go by their status. A redirect
+is not followed: 301, 307 and 308 hold all texts until the `url` is mended, others are in doubt.
 
 `look_up` says how the gateway is asked about a text in doubt: see `lookup.py`.
 """
@@ -204,6 +204,7 @@ class Http(Gateway):
         self._settings = settings
         self._form = Form(settings)
         self._look_up = _look_up(settings)
+        self.can_be_asked_later = self._look_up is not None and not self._look_up.tells_absence
         self._success_is_ruled = any(rule.outcome.kind == "accepted" for rule in settings.rules)
         self._hidden = (
             *(each.get_secret_value() for each in (*settings.secrets.values(), settings.password)),

@@ -85,6 +85,12 @@ class LookUp:
         self._url = _url(base_url + settings.url, secrets)
         self._by_ref = "{ref}" in settings.url
 
+    @property
+    def tells_absence(self) -> bool:
+        """Whether it may say that a text was surely not taken."""
+        kinds = [rule.outcome.kind for rule in self._settings.rules]
+        return self._settings.not_found == "unavailable" or "unavailable" in kinds
+
     def request(self, message: Message) -> Request | None:
         """How the gateway is asked; None where the address would be another's."""
         if self._by_ref and message.content.ref in _NO_NAMES:

@@ -89,6 +89,7 @@ class Sandbox:
     """The carrier. `accepted` and `violations` count messages."""
 
     Settings: ClassVar[type[ProviderSettings]] = SandboxSettings
+    can_be_asked_later = False  # it ends with this process
 
     def __init__(
         self, settings: SandboxSettings, timeout_s: float, clock: Callable[[], float] | None = None

@@ -147,6 +147,8 @@ class Twilio(Gateway):
     """The Messages resource of one Twilio account."""
 
     Settings: ClassVar[type[ProviderSettings]] = TwilioSettings
+    # Which of two like texts a listed message is, only who sent both remembers.
+    can_be_asked_later = False
 
     def __init__(self, settings: TwilioSettings, link: Link, timeout_s: float) -> None:
         super().__init__(link)

@@ -8,6 +8,8 @@ from smsd.provider.base import Slot
 
 
 class Null:
+    can_be_asked_later = False
+
     async def start(self) -> None: ...
 
     async def close(self) -> None: ...

@@ -23,6 +23,8 @@ NO_FUNDS = Halted("20005", "no funds")
 class Carrier:
     """Takes everything, and notes it."""
 
+    can_be_asked_later = True
+
     def __init__(self) -> None:
         self.submitted: list[str] = []
 

@@ -27,6 +27,7 @@ class Carrier:
     """Answers no submission; asked, it says what is on its list, the last of it for ever."""
 
     Settings: ClassVar[type[ProviderSettings]] = ProviderSettings
+    can_be_asked_later = True
 
     def __init__(self, *told: Outcome | None) -> None:
         self.told = list(told)

@@ -216,7 +216,8 @@ def test_no_secret_is_in_the_repr_of_settings() -> None:
 
 # What is answered
 
-NOT_FOLLOWED = (300, 301, 302, 304, 305, 307, 308, 399)
+MOVED = (301, 307, 308)
+ELSEWHERE = (300, 302, 303, 304, 305, 399)  # it may have acted on the request
 REDIRECT = "HTTP {}: a redirect, and none is followed; mend the URL"
 RULES = [
     {"body": "re:^BUSY", "outcome": "throttled"},
@@ -256,8 +257,8 @@ def test_the_first_rule_that_matches_decides(
     [
         (200, {}, Accepted()),
         (202, {}, Accepted()),
-        *[(status, {}, Halted(str(status), REDIRECT.format(status))) for status in NOT_FOLLOWED],
-        (303, {}, InDoubt("HTTP 303")),  # See Other: it may have acted on the request
+        *[(status, {}, Halted(str(status), REDIRECT.format(status))) for status in MOVED],
+        *[(status, {}, InDoubt(f"HTTP {status}")) for status in ELSEWHERE],
         (400, {}, Rejected("400", "HTTP 400", known=False)),
         (401, {}, Halted("401", "HTTP 401")),
         (402, {}, Halted("402", "HTTP 402")),

@@ -66,8 +66,14 @@ class Deaf:
     async def close(self) -> None: ...
 
 
+HTTP = {"url": "https://gw.example/send", "fields": {"to": "{to}", "text": "{text}"}}
+TWILIO = {"account_sid": "AC" + "0" * 32, "auth_token": "t" * 32, "from": "+12025550100"}
+
+
 class Asked(Deaf):
     """One that says what is on its list, the last of it for ever; an error is raised."""
+
+    can_be_asked_later = True
 
     def __init__(self, told: Sequence[Outcome | Exception | None] = (None,)) -> None:
         self.told = list(told)
@@ -180,6 +186,19 @@ async def test_closing_cuts_every_ask_and_every_pause_short_and_asks_no_more() -
     assert len(provider.asks) == asks
 
 
+async def test_closing_ends_by_the_policy_what_nobody_else_can_ask_about() -> None:
+    provider = Asked([TAKEN])
+    provider.can_be_asked_later = False
+    provider.door.clear()
+    doubt = Doubt(provider, sleep=Pauses())
+    waiting = asyncio.create_task(doubt.resolve(message(), 0, LOST))
+    while not provider.at_once:
+        await asyncio.sleep(0)
+    doubt.close()
+    assert await waiting is LOST
+    assert await doubt.resolve(message(), 0, LOST) is LOST
+
+
 async def test_no_more_than_a_few_are_asked_about_at_once() -> None:
     provider = Asked([TAKEN])
     provider.door.clear()
@@ -229,9 +248,10 @@ def test_priority_is_that_of_the_text_or_else_of_its_stream(
     assert is_high(Entry(name, None, 0), message(priority=priority)) is high
 
 
-@pytest.mark.parametrize("kind", [Sandbox, Http, Twilio])
-def test_every_built_in_provider_can_be_asked(kind: type) -> None:
-    assert issubclass(kind, Askable)
+@pytest.mark.parametrize(("kind", "given"), [(Sandbox, {}), (Http, HTTP), (Twilio, TWILIO)])
+async def test_every_built_in_provider_can_be_asked(kind: Any, given: dict[str, object]) -> None:
+    provider = kind.build(kind.Settings.model_validate(given), timeout_s=1.0, max_in_flight=1)
+    assert isinstance(provider, Askable)
 
 
 def test_a_memory_forgets_what_was_noted_first() -> None:
@@ -295,14 +315,25 @@ SENT = {"json": "status", "in": ["sent"], "outcome": "accepted"}
 
 
 def settings(look_up: object, **more: object) -> GenericSettings:
-    return GenericSettings.model_validate(
-        {
-            "url": "https://gw.example/send",
-            "fields": {"to": "{to}", "text": "{text}"},
-            "look_up": look_up,
-            **more,
-        }
-    )
+    return GenericSettings.model_validate({**HTTP, "look_up": look_up, **more})
+
+
+@pytest.mark.parametrize(
+    ("look_up", "later"),
+    [
+        (None, False),
+        ({"id": "json:id"}, True),
+        ({"id": "json:id", "not_found": "unavailable"}, False),
+        ({"rules": [SENT, {"json": "status", "in": ["?"], "outcome": "unavailable"}]}, False),
+        ({"rules": [SENT, {"json": "status", "in": ["no"], "outcome": "rejected"}]}, True),
+    ],
+)
+async def test_a_gateway_that_tells_no_absence_can_be_asked_by_whoever_comes_next(
+    look_up: dict[str, object] | None, *, later: bool
+) -> None:
+    asking = {"url": STATUS, **look_up} if look_up else None
+    provider = Http.build(settings(asking), timeout_s=1.0, max_in_flight=1)
+    assert provider.can_be_asked_later is later
 
 
 def request(sought: Message, look_up: dict[str, object], **more: object) -> Request | None:

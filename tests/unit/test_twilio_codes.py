@@ -89,6 +89,7 @@ def test_every_code_in_the_table_has_a_ruling_that_is_not_success() -> None:
         (504, b"", InDoubt("HTTP 504")),
         (307, b"", Halted("307", f"HTTP 307{REDIRECT}")),
         (308, {"code": 20001}, Halted("20001", f"HTTP 308: 20001{REDIRECT}")),
+        (302, b"", InDoubt("HTTP 302")),
         (303, b"", InDoubt("HTTP 303")),
     ],
 )
