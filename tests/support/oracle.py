@@ -67,12 +67,12 @@ def letters(client: redis.Redis, prefix: str = "smsd:") -> list[dict[str, str]]:
 
 
 def waiting(client: redis.Redis, prefix: str = "smsd:") -> int:
-    """Texts that are accepted and not over."""
-    return int(
-        client.xlen(f"{prefix}queue")
-        + client.xlen(f"{prefix}queue:high")
-        + client.zcard(f"{prefix}deferred")
-    )
+    """Texts that are accepted and not over, all counted at one instant: they move meanwhile."""
+    with client.pipeline(transaction=True) as counting:
+        counting.xlen(f"{prefix}queue")
+        counting.xlen(f"{prefix}queue:high")
+        counting.zcard(f"{prefix}deferred")
+        return sum(map(int, counting.execute()))
 
 
 def leftovers(client: redis.Redis, prefix: str = "smsd:") -> dict[str, int]:
