@@ -17,6 +17,7 @@ from smsd.core.outcome import (
     Ack,
     Bury,
     Defer,
+    Halted,
     InDoubt,
     Outcome,
     RetryPolicy,
@@ -234,8 +235,10 @@ class Dispatcher:
             self._metrics.submit_seconds.observe((self._clock() - asked_at) / SECOND)
 
     async def _settle(self, one: Delivery, outcome: Outcome) -> None:
-        message, alone = one.message, self._hold.stands_alone(one.message.id)
-        outcome = blame(outcome, own_sender=bool(self._own_sender(message)), alone=alone)
+        message = one.message
+        if isinstance(outcome, Halted):
+            alone = self._hold.stands_alone(message.id)
+            outcome = blame(outcome, own_sender=bool(self._own_sender(message)), alone=alone)
         stops = self._learn(message, outcome, probe=one.probe)
         if isinstance(outcome, InDoubt):
             outcome = await self._doubt.resolve(message, one.attempt.started_ms, outcome)
