@@ -112,6 +112,12 @@ end
 
 local INVALID = {reason = 'invalid', code = 'entry', detail = 'what was deferred cannot be read'}
 
+-- Whether another daemon holds the lease. (An expired one is nobody's.)
+local function is_fenced()
+  local holder = redis.call('GET', LEASE)
+  return holder and holder ~= OWNER
+end
+
 -- Whether another daemon's attempt to send this entry is under way.
 local function is_foreign(name, mark)
   local found = redis.call('HGET', INFLIGHT, name)

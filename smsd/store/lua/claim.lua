@@ -19,8 +19,7 @@ end
 
 -- Returns 'fenced' while another daemon holds the lease: it has looked through what was claimed before.
 local function run(request)
-  local holder = redis.call('GET', LEASE)
-  if holder and holder ~= OWNER then return 'fenced' end
+  if is_fenced() then return 'fenced' end
   -- Is the second group there? An error after the first lane was claimed would leave its entries to recovery.
   if request.normal_room > 0 then redis.call('XPENDING', QUEUE, GROUP) end
   return append_all(read('h', HIGH, request, request.high_room), read('n', QUEUE, request, request.normal_room))

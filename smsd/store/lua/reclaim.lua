@@ -1,8 +1,7 @@
 -- reclaim: hand out again entries that were claimed but that nobody here knows (a reply was lost, a daemon died).
 -- Returns 'fenced' while another daemon holds the lease: what it is sending is not ours to take for left behind.
 local function run(request)
-  local holder = redis.call('GET', LEASE)
-  if holder and holder ~= OWNER then return 'fenced' end
+  if is_fenced() then return 'fenced' end
   local claimed = {}
   for _, name in ipairs(request.names) do
     local stream, id = stream_of(name)
