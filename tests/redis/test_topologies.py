@@ -77,16 +77,20 @@ class Opened:
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Replicated]:
-    pair = Replicated(tmp_path).start()
-    yield pair
-    pair.stop()
+    pair = Replicated(tmp_path)
+    try:
+        yield pair.start()
+    finally:
+        pair.stop()
 
 
 @pytest.fixture
 def sentinels(tmp_path: Path, pair: Replicated) -> Iterator[Sentinels]:
-    sentinels = Sentinels(tmp_path, pair).start()
-    yield sentinels
-    sentinels.stop()
+    sentinels = Sentinels(tmp_path, pair)
+    try:
+        yield sentinels.start()
+    finally:
+        sentinels.stop()
 
 
 async def whole_life(store: Store) -> None:
@@ -597,9 +601,11 @@ def _texts(losses: list[Loss]) -> list[tuple[int, str, str, bool]]:
 async def test_a_master_killed_under_load_loses_nothing_that_is_not_said(
     tmp_path: Path, replicas_ack: int
 ) -> None:
-    nodes = Replicated(tmp_path, replicas=2).start()
-    sentinels = Sentinels(tmp_path, nodes).start()
+    nodes = Replicated(tmp_path, replicas=2)
+    sentinels = Sentinels(tmp_path, nodes)
     try:
+        nodes.start()
+        sentinels.start()
         async with Opened(sentinels.url, replicas_ack=replicas_ack) as opened:
             load = Load(opened)
             async with asyncio.timeout(SOON_S):

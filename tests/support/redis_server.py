@@ -1,15 +1,19 @@
 """A real Redis for tests: a directory of its own, an append-only file, fsync always."""
 
+import random
 import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import redis
 
 from smsd.store.append_only import mend
 from smsd.store.embedded import find_server
+
+_PORTS = iter(random.sample(range(20_000, 32_000), 12_000))
 
 
 class RedisServer:
@@ -96,7 +100,12 @@ class RedisServer:
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A port nobody listens on, never told twice, below those the kernel gives to others.
+
+    (Asked for any port three times, the kernel gives one of them twice, once in some thousands.)
+    """
+    for port in _PORTS:
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")

@@ -195,6 +195,8 @@ class Sentinels:
         return master
 
     def _knows_all(self, number: int) -> bool:
+        log = self._directory / f"s{number}" / "log"
+        assert self._processes[number].poll() is None, log.read_text()
         state = self._state(number)
         return bool(
             state["num-other-sentinels"] == 2
