@@ -24,7 +24,7 @@ from smsd.store.status import Status
 
 T = TypeVar("T")
 
-EX_CONFIG = 78  # sysexits.h; the unit does not restart on it
+EX_CONFIG = 78  # sysexits.h
 EX_FAILED = 1
 EX_USAGE = 2  # as click's own
 
