@@ -133,10 +133,12 @@ class Hold:
             log.error("dispatch held", extra={"reason": reason, "probe_in_s": self._interval_s})
         else:
             return False
-        self._by_account = pace is HALTED_S
         self._probe_at = self._clock() + round(self._interval_s * SECOND)
-        self.reason = reason
-        self._changed(reason)
+        by_account = pace is HALTED_S
+        if enough and (by_account or not self._by_account):  # an outage says nothing of the account
+            self._by_account = by_account
+            self.reason = reason
+            self._changed(reason)
         return True
 
     def _remember(self, message_id: str) -> None:

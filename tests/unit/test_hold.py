@@ -217,11 +217,34 @@ async def test_refusals_that_end_an_outage_count() -> None:
     assert bench.told[-2] == ""
 
 
-async def test_a_hold_that_turns_out_to_be_an_outage_is_opened_by_a_straggler_again() -> None:
-    bench = await Bench().saw(NO_FUNDS).after(15).probe(DOWN)
+@pytest.mark.parametrize("probe", [DOWN, InDoubt("reset"), STRANGE])
+@pytest.mark.parametrize("answer", [Accepted("SM1"), Throttled(), REFUSED])
+async def test_a_probe_that_tells_nothing_of_the_account_leaves_the_hold_what_it_was(
+    probe: Outcome, answer: Outcome
+) -> None:
+    bench = await Bench().saw(NO_FUNDS).after(HALTED_S[0]).probe(probe)
+    bench.saw(answer)
+
+    assert bench.hold.reason == "halted: no_funds the balance is used up"
+    assert await bench.passes() == "nothing"
+
+
+async def test_an_account_without_funds_stays_the_reason_through_an_outage() -> None:
+    bench = Bench().saw(NO_FUNDS)
+    for seconds in (15, 30, 60, 120, 240, 480):
+        await bench.after(seconds).probe(DOWN)
+
+    assert bench.told == ["halted: no_funds the balance is used up"]
+    await bench.after(600).probe(Accepted("SM1"))
+    assert await bench.passes() == "anything"
+
+
+async def test_an_outage_that_turns_out_to_be_the_account_is_opened_by_a_taken_probe_only() -> None:
+    bench = await Bench().saw(*[DOWN] * 5).after(1).probe(NO_FUNDS)
     bench.saw(Accepted())
 
-    assert await bench.passes() == "anything"
+    assert bench.told[-1] == "halted: no_funds the balance is used up"
+    assert await bench.passes() == "nothing"
 
 
 async def test_it_tells_which_message_it_stands_for() -> None:
