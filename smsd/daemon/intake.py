@@ -67,7 +67,7 @@ class Intake:
             log.info("listening", extra={"address": _shown(address)})
 
     async def close(self) -> None:
-        """Close the doors, then answer those who are in. Nothing happens the second time."""
+        """Close the doors, then answer those who are in, for a while. Nothing happens again."""
         listener, self._listener = self._listener, None
         if listener is None:
             return
@@ -76,6 +76,8 @@ class Intake:
             async with asyncio.timeout(self._settings.http.body_timeout + GRACE_S):
                 await asyncio.sleep(FAREWELL_S)
                 await self._runner.cleanup()
+        except TimeoutError:
+            log.warning("callers were cut off")
         finally:
             listener.stop()
 

@@ -95,12 +95,14 @@ class Daemon:
         try:
             ended, _ = await asyncio.wait([stop, *parts], return_when=asyncio.FIRST_COMPLETED)
             self._stopping.set()
-            # Dispatch drains by itself while intake closes; the rest goes on for it until then.
-            await asyncio.gather(parts[0], intake.close())
+            # Dispatch drains by itself while intake closes; the rest goes on for both until then,
+            # and neither is cut short should the other break.
+            closing = [parts[0], asyncio.create_task(intake.close(), name="intake")]
+            await asyncio.wait(closing)
         finally:
             await end_all([stop, *parts])
             await self._give_up_lease()
-        for part in ended - {stop}:
+        for part in {*ended, *closing} - {stop}:
             part.result()  # what ended by itself is broken: systemd starts us anew
 
     async def _give_up_lease(self) -> None:

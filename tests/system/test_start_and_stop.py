@@ -24,6 +24,7 @@ import pytest
 import redis
 
 from tests.support.processes import Daemon, Recorder, eventually, impatient
+from tests.support.redis_server import RedisServer
 
 TEXT = "Zebra"
 ANYBODY = "+12025560100"
@@ -159,7 +160,7 @@ def test_without_a_configuration_it_names_the_file(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_wrong_setting_is_named_and_systemd_need_not_try_again(
+def test_a_wrong_setting_is_named_and_has_an_exit_code_of_its_own(
     tmp_path: Path, settings: str, fault: str
 ) -> None:
     code, lines = failed_start(tmp_path, settings)
@@ -329,6 +330,35 @@ def test_a_client_that_never_finishes_its_body_does_not_hold_up_a_stop(
         assert idle.recv(12) == b"HTTP/1.1 200"
 
         assert smsd.stop() == 0
+
+
+def test_a_caller_who_cannot_be_answered_does_not_cut_the_drain_short(
+    tmp_path: Path, own_server: RedisServer, started: list[Daemon]
+) -> None:
+    gateway = Recorder(tmp_path, latency=7.0).start()
+    redis_url = f'[redis]\nurl = "{own_server.url}"\n[http]\nbody_timeout = 0.5\n'
+    smsd = Daemon(tmp_path / "d", gateway.settings() + redis_url)
+    started.append(smsd)
+    smsd.start()
+    try:
+        smsd.send(message=TEXT, to=[f"+120255501{number:02}" for number in range(20)])
+        eventually(lambda: len(gateway.arrivals()) == 20, what="all are in flight")
+        host, port = smsd.url.removeprefix("http://").split(":")
+        body = json.dumps({"message": TEXT}).encode()
+        head = f"POST /send HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n"
+        with own_server.client() as client, socket.create_connection((host, int(port))) as caller:
+            caller.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert caller.recv(12) == b"HTTP/1.1 200"
+            client.execute_command("CLIENT", "PAUSE", 6_500, "WRITE")
+            caller.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + body)
+
+            assert smsd.stop() == 0
+
+            assert client.hgetall("smsd:inflight") == {}
+            assert client.hget("smsd:counters", "sent") == b"20"
+        assert "callers were cut off" in smsd.log
+    finally:
+        gateway.stop()
 
 
 def test_no_more_is_marked_in_flight_than_is_about_to_leave(
