@@ -189,6 +189,7 @@ class Daemon:
             policy=policy,
             now_ms=now_ms,
             chance=random.random,
+            metrics=self._metrics,
             doubt=doubt,
         )
         dispatcher = Dispatcher(

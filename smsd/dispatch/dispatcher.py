@@ -14,15 +14,11 @@ from typing import NamedTuple
 from smsd.core.message import Message
 from smsd.core.outcome import (
     Accepted,
-    Ack,
-    Bury,
-    Defer,
     Halted,
     InDoubt,
     Outcome,
     RetryPolicy,
     Throttled,
-    Verdict,
     blame,
     decide,
 )
@@ -31,7 +27,7 @@ from smsd.core.pacer import SECOND
 from smsd.dispatch.doubt import Doubt, Unanswered, is_high
 from smsd.dispatch.hold import Hold
 from smsd.dispatch.pace import Pace, PacedSlot
-from smsd.dispatch.settle import settle
+from smsd.dispatch.settle import settle, tell
 from smsd.dispatch.throttle import Throttle
 from smsd.dispatch.window import Held, Window
 from smsd.metrics import Metrics
@@ -252,7 +248,7 @@ class Dispatcher:
             chance=self._chance(),
             throttled=self._throttle.times(message.id),
         )
-        self._log(message, one.attempt, outcome, verdict)
+        tell(self._metrics, message, one.attempt, outcome, verdict)
         if isinstance(verdict, HoldVerdict):
             return await self._put_back(one, last=stops)
         settled = await settle(self._queue, verdict, one.entry, one.attempt, message)
@@ -352,20 +348,3 @@ class Dispatcher:
                     "segments differ", extra={"id": message.id, "ours": ours, "theirs": theirs}
                 )
         return stops
-
-    def _log(self, message: Message, attempt: Attempt, outcome: Outcome, verdict: Verdict) -> None:
-        self._metrics.settled[type(verdict).__name__.lower()] += 1
-        if isinstance(verdict, Ack) and not log.isEnabledFor(logging.INFO):
-            return
-        facts: dict[str, object] = {
-            "id": message.id,
-            "to": message.recipient,
-            "attempt": attempt.number,
-            "segments": message.content.segments.segments,
-        }
-        if isinstance(verdict, Ack):
-            log.info("sent", extra=facts | {"provider_id": verdict.provider_id})
-            return
-        word = {Defer: "deferred", Bury: "buried", HoldVerdict: "put back"}[type(verdict)]
-        facts |= {"outcome": type(outcome).__name__, "reason": getattr(outcome, "reason", "")}
-        log.warning(word, extra=facts)

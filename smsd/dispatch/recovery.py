@@ -14,8 +14,9 @@ from smsd.core.message import FieldError, Limits, Message
 from smsd.core.outcome import Hold, InDoubt, Outcome, RetryPolicy, decide
 from smsd.dispatch.claimer import Claimer, parse_entry
 from smsd.dispatch.doubt import Doubt, Unanswered, is_high
-from smsd.dispatch.settle import settle
+from smsd.dispatch.settle import settle, tell
 from smsd.dispatch.window import Window
+from smsd.metrics import Metrics
 from smsd.store.connection import is_away
 from smsd.store.queue import Attempt, Entry, Fenced, Queue
 
@@ -49,6 +50,7 @@ class Recovery:
         policy: RetryPolicy,
         now_ms: Callable[[], int],
         chance: Callable[[], float],
+        metrics: Metrics,
         doubt: Doubt | None = None,
     ) -> None:
         """Without `doubt` nobody is asked: the policy decides, and `recover` settles at once."""
@@ -59,6 +61,7 @@ class Recovery:
         self._policy = policy
         self._now_ms = now_ms
         self._chance = chance
+        self._metrics = metrics
         self._doubt = doubt
         self._to_ask: list[Doubtful] = []
         self._asked_about: set[str] = set()  # entries, from when they are found to their settlement
@@ -116,6 +119,7 @@ class Recovery:
         try:
             message = parse_entry(entry, self._limits, self._now_ms())
         except FieldError:  # the limits were lowered since
+            log.warning("buried", extra={"id": entry.message_id, "reason": _why(attempt)})
             await self._queue.bury(entry, attempt, None, reason="in_doubt", detail=_why(attempt))
             return
         log.warning("in doubt", extra={"id": message.id, "attempt": attempt.number})
@@ -155,6 +159,7 @@ class Recovery:
         )
         if isinstance(verdict, Hold):
             raise AssertionError(f"a text in doubt cannot be {verdict}")  # noqa: TRY004 - a bug
+        tell(self._metrics, message, attempt, outcome, verdict)
         await settle(self._queue, verdict, entry, attempt, message)
 
 

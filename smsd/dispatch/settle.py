@@ -1,8 +1,16 @@
-"""Carrying a verdict out. Rule: each verdict is one transition of the queue, whoever gave it."""
+"""Carrying a verdict out. Rule: each verdict is one transition of the queue, whoever gave it.
+
+And each is one line of the log and one count, be it given after a submission or by recovery.
+"""
+
+import logging
 
 from smsd.core.message import Message
-from smsd.core.outcome import Ack, Bury, Defer
+from smsd.core.outcome import Ack, Bury, Defer, Hold, Outcome, Verdict
+from smsd.metrics import Metrics
 from smsd.store.queue import Attempt, Entry, Queue, Settlement
+
+log = logging.getLogger("smsd.dispatch")
 
 
 def settle(
@@ -25,3 +33,24 @@ def settle(
                 detail=detail,
                 suppress=suppress,
             )
+
+
+def tell(
+    metrics: Metrics, message: Message, attempt: Attempt, outcome: Outcome, verdict: Verdict
+) -> None:
+    """Say what becomes of an attempt."""
+    metrics.settled[type(verdict).__name__.lower()] += 1
+    if isinstance(verdict, Ack) and not log.isEnabledFor(logging.INFO):
+        return
+    facts: dict[str, object] = {
+        "id": message.id,
+        "to": message.recipient,
+        "attempt": attempt.number,
+        "segments": message.content.segments.segments,
+    }
+    if isinstance(verdict, Ack):
+        log.info("sent", extra=facts | {"provider_id": verdict.provider_id})
+        return
+    word = {Defer: "deferred", Bury: "buried", Hold: "put back"}[type(verdict)]
+    facts |= {"outcome": type(outcome).__name__, "reason": getattr(outcome, "reason", "")}
+    log.warning(word, extra=facts)

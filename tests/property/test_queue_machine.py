@@ -28,6 +28,7 @@ from hypothesis.stateful import (
 from smsd.core.message import Message
 from smsd.core.outcome import RetryPolicy
 from smsd.dispatch.recovery import Recovery
+from smsd.metrics import Metrics
 from smsd.store.queue import Append, Attempt, Entry, Fenced
 from tests.redis.store import (
     LIMITS,
@@ -675,6 +676,7 @@ def _recovery(store: Store) -> Recovery:
         policy=RetryPolicy(),
         now_ms=store.wall,
         chance=lambda: 0.5,
+        metrics=Metrics(),
     )
 
 

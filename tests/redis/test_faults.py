@@ -18,6 +18,7 @@ from smsd.core.message import Message
 from smsd.core.outcome import RetryPolicy
 from smsd.dispatch.claimer import parse_entry
 from smsd.dispatch.recovery import Recovery
+from smsd.metrics import Metrics
 from smsd.store import queue as queue_module
 from smsd.store import scripts
 from smsd.store.connection import (
@@ -133,6 +134,7 @@ def _recovery(store: Store) -> Recovery:
         policy=RetryPolicy(),
         now_ms=store.wall,
         chance=lambda: 0.5,
+        metrics=Metrics(),
     )
 
 

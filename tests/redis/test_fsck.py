@@ -8,6 +8,7 @@ import pytest
 from smsd.core.outcome import RetryPolicy
 from smsd.dispatch.claimer import parse_entry
 from smsd.dispatch.recovery import Recovery
+from smsd.metrics import Metrics
 from smsd.store.fsck import STEP, Fault, Fsck
 from smsd.store.keys import GROUP
 from smsd.store.queue import Append
@@ -249,6 +250,7 @@ def recovery(store: Store) -> Recovery:
         policy=RetryPolicy(),
         now_ms=store.wall,
         chance=lambda: 0.5,
+        metrics=Metrics(),
     )
 
 

@@ -11,6 +11,7 @@ from smsd.core.outcome import Accepted, InDoubt, Outcome, Rejected, RetryPolicy,
 from smsd.dispatch.dispatcher import Dispatcher
 from smsd.dispatch.doubt import PAUSES_S
 from smsd.dispatch.recovery import Recovery
+from smsd.metrics import Metrics
 from smsd.provider.base import ProviderSettings, Slot
 from tests.redis.dispatch import at_work, dispatcher, impatient
 from tests.redis.store import ALICE, BOB, LIMITS, OpenStore, Store, sha, soon, until
@@ -64,7 +65,12 @@ async def letters(store: Store) -> list[tuple[str, str]]:
 # -- what a predecessor left --------------------------------------------------------------------
 
 
-def recovery(store: Store, carrier: Carrier, policy: RetryPolicy | None = None) -> Recovery:
+def recovery(
+    store: Store,
+    carrier: Carrier,
+    policy: RetryPolicy | None = None,
+    metrics: Metrics | None = None,
+) -> Recovery:
     return Recovery(
         store.queue,
         store.claimer,
@@ -73,6 +79,7 @@ def recovery(store: Store, carrier: Carrier, policy: RetryPolicy | None = None) 
         policy=policy or RetryPolicy(),
         now_ms=store.wall,
         chance=lambda: 0.5,
+        metrics=metrics or Metrics(),
         doubt=impatient(carrier),
     )
 
@@ -110,6 +117,28 @@ async def test_what_was_in_flight_comes_to_what_the_provider_tells_or_the_policy
     assert set(carrier.asks) == {(message.id, attempt.started_ms)}
     assert len(carrier.asks) <= len(PAUSES_S)
     assert await store.difference() == 0
+
+
+@pytest.mark.parametrize(
+    ("told", "verdict", "word"),
+    [(TAKEN, "ack", "sent"), (Unavailable("no"), "defer", "deferred"), (None, "bury", "buried")],
+)
+async def test_what_recovery_settles_is_logged_and_counted_like_any_other(
+    store: Store,
+    caplog: pytest.LogCaptureFixture,
+    told: Outcome | None,
+    verdict: str,
+    word: str,
+) -> None:
+    caplog.set_level("INFO")
+    _, _, message = await store.sending()
+    metrics = Metrics()
+    recovering = recovery(store, Carrier(told), metrics=metrics)
+    await recovering.recover()
+    async with at_work(recovering):
+        await settled(store)
+    assert metrics.settled == {verdict: 1}
+    assert (word, message.id) in [(one.message, vars(one).get("id")) for one in caplog.records]
 
 
 @pytest.mark.parametrize("mark", [b"garbage", b"", b"\xff", b"1 2", b"1 99999999999999999999 x"])
