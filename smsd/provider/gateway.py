@@ -25,6 +25,13 @@ def http_url(text: str) -> str:
     return text
 
 
+def below(base_url: str, url: str) -> str:
+    """`url` with the `base_url`, if any, before it. Raises `ValueError`."""
+    if base_url and not url.startswith("/"):
+        raise ValueError('must begin with "/", since base_url goes before it')
+    return base_url + url
+
+
 def basic(user: str, password: SecretStr) -> str:
     """An `Authorization` header (RFC 7617; aiohttp's own two ways are old or new, not both)."""
     return "Basic " + b64encode(f"{user}:{password.get_secret_value()}".encode()).decode()

@@ -35,7 +35,7 @@ from smsd.core.outcome import Accepted, InDoubt, Outcome
 from smsd.provider import codes, fields
 from smsd.provider.base import ProviderSettings
 from smsd.provider.fields import Placeholders, Template, Tree
-from smsd.provider.gateway import Gateway, HttpSettings, basic, http_url
+from smsd.provider.gateway import Gateway, HttpSettings, basic, below, http_url
 from smsd.provider.lookup import LONGEST_ID, LookUp, LookUpSettings
 from smsd.provider.rules import ExtractField, Rule, picked
 from smsd.provider.transport import Answer, Link, Request
@@ -61,7 +61,7 @@ class Encodings(ProviderSettings):
 class GenericSettings(HttpSettings):
     """`[provider.http]`."""
 
-    base_url: str = ""  # what stands before `url`, for all that share a file but not a host
+    base_url: str = ""  # goes before each `url`, for all that share a file but not a host
     url: str
     method: Literal["POST", "GET", "PUT"] = "POST"
     body: Body | None = None  # None: "query" for GET, else "form"
@@ -93,7 +93,7 @@ class Form:
         self._body: Body = settings.body or ("query" if settings.method == "GET" else "form")
         if settings.method == "GET" and self._body != "query":
             raise ValueError('body: a GET has none; it must be "query"')
-        self._url = _url(settings.base_url + settings.url, secrets)
+        self._url = _url(settings.base_url, settings.url, secrets)
         self._headers = _headers(settings, settings.headers, _TYPES.get(self._body), secrets)
         known = fields.with_encodings(settings.encodings.model_dump())
         self._fields = {
@@ -142,9 +142,10 @@ def _look_up(settings: GenericSettings) -> LookUp | None:
         return LookUp(asking, settings.base_url, headers, secrets)
 
 
-def _url(text: str, secrets: dict[str, str]) -> str:
+def _url(base_url: str, url: str, secrets: dict[str, str]) -> str:
     quoted = {name: quote(secret, safe="") for name, secret in secrets.items()}
     with _at("url"):
+        text = below(base_url, url)
         return str(URL(http_url(Template(text, quoted, fields.only()).fixed())))
 
 

@@ -32,7 +32,7 @@ from smsd.provider import codes
 from smsd.provider.base import ProviderSettings
 from smsd.provider.codes import Kind
 from smsd.provider.fields import Template, only
-from smsd.provider.gateway import http_url
+from smsd.provider.gateway import below, http_url
 from smsd.provider.rules import ExtractField, Rule, picked
 from smsd.provider.transport import Answer, Request
 
@@ -82,7 +82,7 @@ class LookUp:
     ) -> None:
         self._settings = settings
         self._headers = headers
-        self._url = _url(base_url + settings.url, secrets)
+        self._url = _url(base_url, settings.url, secrets)
         self._by_ref = "{ref}" in settings.url
 
     @property
@@ -118,9 +118,10 @@ class LookUp:
         return InDoubt(f"asked: HTTP {status}")
 
 
-def _url(text: str, secrets: Mapping[str, str]) -> Template:
+def _url(base_url: str, url: str, secrets: Mapping[str, str]) -> Template:
     quoted = {name: quote(secret, safe="") for name, secret in secrets.items()}
     try:
+        text = below(base_url, url)
         template = Template(text, quoted, allowed=_PLACEHOLDERS)
         http_url(template.fixed())
     except ValueError as error:

@@ -195,6 +195,8 @@ def test_a_base_url_goes_before_the_url_and_basic_authentication_into_a_header()
         ({"rules": [{"status": 200, "outcome": "fine"}]}, "must be one of accepted, rejected"),
         ({"rules": [{"status": 2000, "outcome": "accepted"}]}, "less than or equal to 599"),
         ({"rules": [{"status": 200}]}, "Field required"),
+        ({"base_url": "http://gw.example"}, 'url: must begin with "/", since base_url goes before'),
+        ({"base_url": "http://gw.example", "url": ".org/"}, 'url: must begin with "/", since base'),
         ({"colour": "red"}, "Extra inputs are not permitted"),
     ],
 )

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar, Self
 
@@ -468,6 +469,12 @@ def test_wrong_settings_are_refused_with_the_place(look_up: dict[str, object], s
     with pytest.raises(ValidationError) as caught:
         settings(look_up)
     assert said in str(caught.value)
+
+
+def test_an_absolute_address_is_refused_where_a_base_url_would_go_before_it() -> None:
+    said = 'look_up: url: must begin with "/", since base_url goes before it'
+    with pytest.raises(ValidationError, match=re.escape(said)):
+        settings({"url": STATUS, "id": "json:id"}, base_url="https://gw.example", url="/send")
 
 
 # Twilio's list
