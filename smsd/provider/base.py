@@ -87,6 +87,7 @@ class Provider(Protocol):
 class Askable(Protocol):
     """What a provider may be besides: one that can tell what became of a message.
 
+    One that is not configured for that has no `look_up`: then the policy decides at once.
     `can_be_asked_later`: by another process too, when this one has stopped, perhaps after the
     provider was changed. Not where the answer depends on what this process remembers, nor where
     somebody else's ignorance would be taken for an absence.
@@ -100,7 +101,7 @@ class Askable(Protocol):
         `Accepted`: it was taken. `Rejected`: it was refused for good. `Unavailable`: it surely
         was not taken, which an absence shows only where the look-up is by our own id and the
         answer comes from those who take the texts; a caller believes it only after asking for a
-        while. `InDoubt`: not known, ask again. None: it cannot say, or cannot be asked.
+        while. `InDoubt`: not known, ask again. None: it cannot say, of this one.
         Never paced: nothing is sent. Bounded by the provider's timeout; raises only for bugs.
         """
         ...

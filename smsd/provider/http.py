@@ -17,7 +17,11 @@ Where no rule matches, a 2xx is a success, unless some rule says what a success 
 `id` is not where it should be: then it is in doubt. Other answers go by their status. A redirect
 is not followed: 301, 307 and 308 hold all texts until the `url` is mended, others are in doubt.
 
-`look_up` says how the gateway is asked about a text in doubt: see `lookup.py`.
+In `in`, 7 stands for the answer's 7, 7.0 or "7", and true for true alone. An `id` is a text or a
+number: an answer that says `false` there holds none. With a `base_url`, each `url` is a path.
+
+`look_up` says how the gateway is asked about a text in doubt: see `lookup.py`. Without it nobody
+is asked, and the policy decides at once.
 """
 
 import re
@@ -204,8 +208,6 @@ class Http(Gateway):
         super().__init__(link)
         self._settings = settings
         self._form = Form(settings)
-        self._look_up = _look_up(settings)
-        self.can_be_asked_later = self._look_up is not None and not self._look_up.tells_absence
         self._success_is_ruled = any(rule.outcome.kind == "accepted" for rule in settings.rules)
         self._hidden = (
             *(each.get_secret_value() for each in (*settings.secrets.values(), settings.password)),
@@ -213,20 +215,11 @@ class Http(Gateway):
         )
 
     @classmethod
-    def build(cls, settings: GenericSettings, *, timeout_s: float, max_in_flight: int) -> Self:
-        """A provider ready to `start`."""
-        return cls(
-            settings,
-            Link(timeout_s=timeout_s, max_in_flight=max_in_flight, ca_file=settings.ca_file),
-        )
-
-    async def look_up(self, message: Message, started_ms: int) -> Outcome | None:
-        """What became of a message, where `look_up` says how to ask."""
-        asking = self._look_up
-        if asking is None or (request := asking.request(message)) is None:
-            return None
-        answer = await self.ask(request)
-        return InDoubt("asked: no answer") if answer is None else asking.judge(answer)
+    def build(cls, settings: GenericSettings, *, timeout_s: float, max_in_flight: int) -> "Http":
+        """A provider ready to `start`; one that can be asked where `look_up` says how."""
+        link = Link(timeout_s=timeout_s, max_in_flight=max_in_flight, ca_file=settings.ca_file)
+        asking = _look_up(settings)
+        return cls(settings, link) if asking is None else AskableHttp(settings, link, asking)
 
     def request(self, message: Message) -> Request:
         """How the gateway is asked."""
@@ -263,3 +256,19 @@ class Http(Gateway):
         return codes.reason(
             answer.status, code, codes.words(picked(self._settings.reason, answer), hidden)
         )
+
+
+class AskableHttp(Http):
+    """A gateway that can be asked about a text in doubt."""
+
+    def __init__(self, settings: GenericSettings, link: Link, asking: LookUp) -> None:
+        super().__init__(settings, link)
+        self._asking = asking
+        self.can_be_asked_later = not asking.tells_absence
+
+    async def look_up(self, message: Message, started_ms: int) -> Outcome | None:
+        """What became of a message."""
+        if (request := self._asking.request(message)) is None:
+            return None
+        answer = await self.ask(request)
+        return InDoubt("asked: no answer") if answer is None else self._asking.judge(answer)

@@ -8,8 +8,6 @@ from smsd.provider.base import Slot
 
 
 class Null:
-    can_be_asked_later = False
-
     async def start(self) -> None: ...
 
     async def close(self) -> None: ...
@@ -17,9 +15,6 @@ class Null:
     async def submit(self, message: Message, slot: Slot) -> Outcome:
         async with slot:
             return Accepted("null", message.content.segments.segments)
-
-    async def look_up(self, message: Message, started_ms: int) -> None:
-        return None
 
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ def test_a_text_whose_answer_was_lost_is_a_dead_letter_where_nobody_can_be_asked
 
     assert text["reason"] == "in_doubt"
     assert len(recorder.arrivals()) == 1
+    assert "asking" not in daemon.log
 
 
 def test_a_stop_cuts_the_asking_short_and_the_next_start_asks_again(

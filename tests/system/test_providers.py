@@ -942,13 +942,6 @@ async def test_a_gateway_that_says_not_found_is_believed_only_where_configuratio
         assert gateway.requests[0].startswith(b"GET /messages/m1 HTTP/1.1\r\n")
 
 
-async def test_a_gateway_that_is_not_told_how_to_be_asked_is_not_asked() -> None:
-    gateway = Gateway(says(response(200, GOOD)))
-    async with listening(gateway), started(post(gateway.url)) as provider:
-        assert await looked_up(provider) is None
-    assert gateway.requests == []
-
-
 async def test_twilio_is_asked_for_the_messages_of_the_day_to_this_number() -> None:
     gateway = Gateway(says(response(200, list_of(of_twilio()))))
     async with listening(gateway), started(twilio(gateway.url)) as provider:

@@ -153,10 +153,16 @@ async def test_the_provider_is_asked_after_growing_pauses_with_what_it_needs() -
     assert sum(PAUSES_S) < WITHIN_S
 
 
-async def test_a_provider_that_cannot_be_asked_costs_no_time() -> None:
+async def test_a_provider_that_cannot_be_asked_is_not_asked_and_costs_no_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
     pauses = Pauses()
-    assert await Doubt(Deaf(), sleep=pauses).resolve(message(), 0, LOST) is LOST
+    gateway = Http.build(settings(None), timeout_s=1.0, max_in_flight=1)
+    for provider in (Deaf(), gateway):
+        assert await Doubt(provider, sleep=pauses).resolve(message(), 0, LOST) is LOST
     assert pauses.taken == []
+    assert caplog.records == []
 
 
 async def test_a_provider_that_does_not_answer_is_given_up_when_the_time_is_over() -> None:
@@ -249,10 +255,20 @@ def test_priority_is_that_of_the_text_or_else_of_its_stream(
     assert is_high(Entry(name, None, 0), message(priority=priority)) is high
 
 
-@pytest.mark.parametrize(("kind", "given"), [(Sandbox, {}), (Http, HTTP), (Twilio, TWILIO)])
-async def test_every_built_in_provider_can_be_asked(kind: Any, given: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "given", "askable"),
+    [
+        (Sandbox, {}, True),
+        (Twilio, TWILIO, True),
+        (Http, {**HTTP, "look_up": {"url": "https://gw.example/{id}", "id": "json:id"}}, True),
+        (Http, HTTP, False),
+    ],
+)
+async def test_a_built_in_provider_can_be_asked_unless_it_is_not_told_how(
+    kind: Any, given: dict[str, object], *, askable: bool
+) -> None:
     provider = kind.build(kind.Settings.model_validate(given), timeout_s=1.0, max_in_flight=1)
-    assert isinstance(provider, Askable)
+    assert isinstance(provider, Askable) is askable
 
 
 def test_a_memory_forgets_what_was_noted_first() -> None:
@@ -322,7 +338,6 @@ def settings(look_up: object, **more: object) -> GenericSettings:
 @pytest.mark.parametrize(
     ("look_up", "later"),
     [
-        (None, False),
         ({"id": "json:id"}, True),
         ({"id": "json:id", "not_found": "unavailable"}, False),
         ({"rules": [SENT, {"json": "status", "in": ["?"], "outcome": "unavailable"}]}, False),
@@ -330,10 +345,11 @@ def settings(look_up: object, **more: object) -> GenericSettings:
     ],
 )
 async def test_a_gateway_that_tells_no_absence_can_be_asked_by_whoever_comes_next(
-    look_up: dict[str, object] | None, *, later: bool
+    look_up: dict[str, object], *, later: bool
 ) -> None:
-    asking = {"url": STATUS, **look_up} if look_up else None
+    asking = {"url": STATUS, **look_up}
     provider = Http.build(settings(asking), timeout_s=1.0, max_in_flight=1)
+    assert isinstance(provider, Askable)
     assert provider.can_be_asked_later is later
 
 
