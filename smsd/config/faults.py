@@ -143,6 +143,8 @@ def _fault(detail: ErrorDetails, model: type[BaseModel], loc: Loc, origin: str) 
         return "is required, and not set"
     if kind in ("unknown_audience", "incomplete"):
         return detail["msg"]
+    if kind == "value_error" and field and _model(field):
+        return _expected(detail)  # a check of a whole table, which is nothing to show
     got = _shown(detail["input"]) if field and "Secret" not in repr(field.annotation) else ""
     return _expected(detail) + (f", got {got}" if got else "")
 

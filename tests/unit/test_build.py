@@ -138,6 +138,13 @@ def test_a_wrong_code_is_named(file: Path) -> None:
     assert line == f'[provider.twilio] codes.abc: {words}, got "abc"'
 
 
+def test_what_a_table_in_a_table_misses_is_told_without_what_it_is(file: Path) -> None:
+    text = '[provider.http]\nlook_up = {url = "https://gateway.example/{id}"}\n'
+
+    said = "needs an `id`, or a rule whose outcome is accepted"
+    assert faults(file, text) == [f"[provider.http] look_up: {said}"]
+
+
 def test_authorities_that_are_no_file_are_a_fault_of_their_key(file: Path) -> None:
     [line] = faults(file, '[provider.http]\nca_file = "/nowhere/ca.pem"\n')
 
