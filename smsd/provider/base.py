@@ -50,7 +50,11 @@ class Unpaced:
 
 
 class ProviderSettings(BaseModel):
-    """A table `[provider.<name>]`; unknown keys are refused."""
+    """A table `[provider.<name>]`; unknown keys are refused.
+
+    A key may come as a variable or a credential, hence as text, and the table does not know which
+    did: so "5" is taken for a number. A row of a list never does, and may be strict.
+    """
 
     # Hidden: pydantic would otherwise print the input, secrets included, beside what is wrong.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)

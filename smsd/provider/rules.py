@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Self
 
-from pydantic import Field, PlainValidator, model_validator
+from pydantic import ConfigDict, Field, PlainValidator, model_validator
 
 from smsd.provider.base import ProviderSettings
 from smsd.provider.codes import RulingField
@@ -43,13 +43,28 @@ def picked(pick: Extract | None, answer: Answer) -> str:
 ExtractField = Annotated[Extract, PlainValidator(extract)]
 
 
+def _wanted(value: object) -> str | int:
+    # Not left to the model: its words for a union name every member.
+    if isinstance(value, str | int):
+        return value
+    raise ValueError("expected a string, a whole number, or true or false")
+
+
 class Rule(ProviderSettings):
-    """One row of `rules`: every condition that is set must hold."""
+    """One row of `rules`: every condition that is set must hold.
+
+    In `in`, 7 stands for the answer's 7, 7.0 or "7", a text for that text or for a value that is
+    written so, and true or false for itself alone.
+    """
+
+    model_config = ConfigDict(strict=True)  # no row comes as a variable's text
 
     status: Annotated[int, Field(ge=100, le=599)] | None = None
     body: Annotated[re.Pattern[str], PlainValidator(pattern)] | None = None
     path: str | None = Field(None, alias="json")
-    values: tuple[str | int, ...] = Field((), alias="in")
+    values: tuple[Annotated[str | int, PlainValidator(_wanted)], ...] = Field(
+        (), alias="in", strict=False
+    )
     outcome: RulingField
 
     @model_validator(mode="after")
@@ -66,23 +81,39 @@ class Rule(ProviderSettings):
             return None
         if self.path is None:
             return ""
-        code = json_at(self.path)(answer)
-        return code if code in [str(value) for value in self.values] else None
+        found = _at(self.path, answer)
+        return _plain(found) if any(_means(wanted, found) for wanted in self.values) else None
 
 
 def json_at(path: str) -> Extract:
-    """The text, number or truth value at a path of keys and indexes with dots between them."""
-    steps = path.split(".")
+    """The text or number at a path of keys and indexes with dots between them."""
 
-    def at(answer: Answer) -> str | None:
-        value = answer.json()
-        for step in steps:
-            value = _step(value, step)
-        if isinstance(value, bool):
-            return str(value).lower()
-        return str(value) if isinstance(value, str | int | float) else None
+    def pick(answer: Answer) -> str | None:
+        found = _at(path, answer)
+        return None if isinstance(found, bool) else _plain(found)
 
-    return at
+    return pick
+
+
+def _means(wanted: str | int, found: object) -> bool:
+    if isinstance(wanted, bool):
+        return found is wanted
+    if isinstance(wanted, int) and isinstance(found, float):
+        return found == wanted
+    return _plain(found) == str(wanted)
+
+
+def _plain(value: object) -> str | None:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, str | int | float) else None
+
+
+def _at(path: str, answer: Answer) -> object:
+    value = answer.json()
+    for step in path.split("."):
+        value = _step(value, step)
+    return value
 
 
 def _step(value: object, step: str) -> object:

@@ -1,5 +1,6 @@
 """The provider's tables. Rule: what nobody would read is a fault, whichever provider is chosen."""
 
+import json
 import traceback
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from smsd.config import ConfigError, load
 from smsd.daemon import build_provider
+from smsd.provider.http import Http
 from smsd.provider.sandbox import Sandbox
 
 HUSH = "hush-hush-hush-hush"  # what no text may ever show
@@ -138,11 +140,58 @@ def test_a_wrong_code_is_named(file: Path) -> None:
     assert line == f'[provider.twilio] codes.abc: {words}, got "abc"'
 
 
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ('json = "a", in = [1.5]', ".in[0]: expected a string, a whole number, or true or false, "
+         "got 1.5"),
+        ('json = "a", in = ["b", ["c"]]', ".in[1]: expected a string, a whole number, or true or "
+         "false, got a list"),
+        ('json = "a", in = "b"', '.in: expected a list, got "b"'),
+        ('json = "a"', ": `json` and `in` go together"),
+        ('in = ["b"]', ": `json` and `in` go together"),
+        ('status = "200"', '.status: expected a whole number, got "200"'),
+        ("status = true", ".status: expected a whole number, got true"),
+        ("status = 200.0", ".status: expected a whole number, got 200.0"),
+        ('body = {re = "OK"}', '.body: must be written "re:" and a regular expression, '
+         "got a table"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("table", ["", "look_up."])
+def test_what_a_rule_cannot_mean_is_a_fault_of_its_key(
+    file: Path, table: str, rule: str, said: str
+) -> None:
+    text = f'[provider.http]\n{table}rules = [{{{rule}, outcome = "accepted"}}]\n'
+
+    assert faults(file, text) == [f"[provider.http] {table}rules[0]{said}"]
+
+
 def test_what_a_table_in_a_table_misses_is_told_without_what_it_is(file: Path) -> None:
     text = '[provider.http]\nlook_up = {url = "https://gateway.example/{id}"}\n'
 
     said = "needs an `id`, or a rule whose outcome is accepted"
     assert faults(file, text) == [f"[provider.http] look_up: {said}"]
+
+
+def test_a_variable_is_text_and_may_stand_for_a_number(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMSD_PROVIDER__SANDBOX__RATE", "5")
+    monkeypatch.setenv("SMSD_PROVIDER__SANDBOX__LATENCY", "0.5")
+    file.touch()
+
+    assert isinstance(build_provider(load(file), file), Sandbox)
+
+
+def test_a_variable_with_the_whole_table_may_hold_rules(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = {"status": 200, "json": "a", "in": [True, 7, "b"], "outcome": "accepted"}
+    table = {"url": "https://gw.example/", "fields": {"to": "{to}", "t": "{text}"}, "rules": [rule]}
+    monkeypatch.setenv("SMSD_PROVIDER", json.dumps({"name": "http", "http": table}))
+    file.touch()
+
+    assert isinstance(build_provider(load(file), file), Http)
 
 
 def test_authorities_that_are_no_file_are_a_fault_of_their_key(file: Path) -> None:

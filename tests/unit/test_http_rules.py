@@ -21,6 +21,7 @@ from smsd.core.outcome import (
 from smsd.core.segment import Segments
 from smsd.provider import codes
 from smsd.provider.http import GenericSettings, Http
+from smsd.provider.rules import Rule
 from smsd.provider.transport import Answer, Request
 
 TEXT = 'Hi & bye = 50% + "q" {x} ${Y} é\n'
@@ -255,6 +256,30 @@ def test_the_first_rule_that_matches_decides(
 
 
 @pytest.mark.parametrize(
+    ("wanted", "matching", "others"),
+    [
+        (True, [b"true"], [b"false", b"1", b"1.0", b'"true"', b'"True"', b'"1"', b"[true]"]),
+        (False, [b"false"], [b"true", b"0", b"0.0", b'"false"', b'"0"', b'""', b"null", b"[]"]),
+        (7, [b"7", b"7.0", b'"7"'], [b"7.5", b'"7.0"', b"true", b"null", b"[7]"]),
+        (1, [b"1", b"1.0"], [b"true", b'"true"']),
+        (0, [b"0", b"0.0"], [b"false", b'""', b"null"]),
+        ("7", [b"7", b'"7"'], [b"7.0", b"7.5"]),
+        ("1.5", [b"1.5", b'"1.5"'], [b"1"]),
+        ("true", [b"true", b'"true"'], [b"1", b'"True"']),
+    ],
+)
+def test_a_rule_can_ask_for_a_text_a_whole_number_or_a_truth_value(
+    wanted: str | int, matching: list[bytes], others: list[bytes]
+) -> None:
+    rule = Rule.model_validate({"json": "a", "in": ["no", wanted], "outcome": "accepted"})
+
+    def matches(value: bytes) -> bool:
+        return rule.match(Answer(200, CIMultiDict(), b'{"a": %b}' % value)) is not None
+
+    assert [value for value in (*matching, *others) if matches(value)] == matching
+
+
+@pytest.mark.parametrize(
     ("status", "headers", "expected"),
     [
         (200, {}, Accepted()),
@@ -303,6 +328,12 @@ def test_id_and_segments_are_found_where_configuration_says(
 )
 def test_a_success_without_the_id_it_should_hold_is_in_doubt(body: object) -> None:
     assert judge(200, body, id="json:m.0.id") == InDoubt("HTTP 200, but no id where one should be")
+
+
+@pytest.mark.parametrize("said", [False, True, None, "", [], {}])
+def test_what_is_neither_text_nor_number_is_no_id(said: object) -> None:
+    body = {"id": said, "error": "no such sender"}
+    assert judge(200, body, id="json:id") == InDoubt("HTTP 200, but no id where one should be")
 
 
 def test_an_id_keeps_all_its_digits() -> None:

@@ -410,6 +410,8 @@ def test_a_text_without_a_ref_to_ask_by_is_not_asked_about(ref: str) -> None:
         (200, {"id": 7}, {"id": "json:id"}, Accepted("7")),
         (200, {"id": "x" * 500}, {"id": "json:id"}, Accepted("x" * 128)),
         (200, {}, {"id": "json:id"}, InDoubt("asked: HTTP 200")),
+        (200, {"id": False, "error": "?"}, {"id": "json:id"}, InDoubt("asked: HTTP 200")),
+        (200, {"id": ""}, {"id": "json:id"}, InDoubt("asked: HTTP 200")),
         (200, [], {"id": "json:id"}, InDoubt("asked: HTTP 200")),
         (200, b"<html>", {"id": "json:id"}, InDoubt("asked: HTTP 200")),
         (200, {"id": 7, "status": "sent"}, {"id": "json:id", "rules": [SENT]}, Accepted("7")),
