@@ -6,7 +6,7 @@ would be a tenth of what a send costs.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -50,7 +50,7 @@ class Metrics:
         self.segments_started = 0
         self.segments_differ = 0
         self.pace_target = 0.0
-        self.window_segments = 0
+        self.window_segments: Callable[[], int] = lambda: 0
         self.window_worst = 0
         self.late_seconds = Distribution(_LATE_S)
         self.submit_seconds = Distribution(_SUBMIT_S)
@@ -63,11 +63,6 @@ class Metrics:
         self.leader = False
         self.registry = CollectorRegistry()
         self.registry.register(self)
-
-    def window(self, segments: int) -> None:
-        """Note how many segment instants the last second holds."""
-        self.window_segments = segments
-        self.window_worst = max(self.window_worst, segments)
 
     def render(self) -> bytes:
         """The Prometheus text format."""
@@ -89,7 +84,9 @@ class Metrics:
             "smsd_pace_target_segments_per_second", "The configured rate", self.pace_target
         )
         yield GaugeMetricFamily(
-            "smsd_pace_window_segments", "Segment instants in the last second", self.window_segments
+            "smsd_pace_window_segments",
+            "Segment instants in the last second",
+            self.window_segments(),
         )
         yield GaugeMetricFamily(
             "smsd_pace_window_worst_segments",

@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from smsd import daemon
-from smsd.config import ConfigError, Settings, load, source
+from smsd.config import ConfigError, Settings, data_dir, load, source
 from smsd.core.message import FieldError
 from smsd.store import owner
 from smsd.store.connection import Availability, connect, is_away
@@ -66,13 +66,13 @@ def with_store(config_path: Path, work: Callable[[Store], Awaitable[T]]) -> T:
         fail(str(error), EX_FAILED)
     except (RedisError, OSError, TimeoutError) as error:
         if is_away(error):
-            fail(f"Redis went away, what was asked may be half done: {error}", EX_FAILED)
+            fail(f"Redis went away; a change may be half done: {error}", EX_FAILED)
         fail(f"Redis: {error}", EX_FAILED)
 
 
 async def _work(config_path: Path, work: Callable[[Store], Awaitable[T]]) -> T:
     settings = load(config_path)
-    client = connect(_url(settings), connections=CONNECTIONS, timeout_s=3.0)
+    client = connect(_url(settings, config_path), connections=CONNECTIONS, timeout_s=3.0)
     try:
         server = daemon.build_server(settings, client, Availability(), owner=owner.name())
         await _reach(server, settings, config_path)
@@ -82,12 +82,12 @@ async def _work(config_path: Path, work: Callable[[Store], Awaitable[T]]) -> T:
         await client.aclose()
 
 
-def _url(settings: Settings) -> str:
+def _url(settings: Settings, config_path: Path) -> str:
     """Where Redis listens: for "embedded", the socket of the daemon that runs it."""
     url = settings.redis.url.get_secret_value()
     if url != "embedded":
         return url
-    socket = Path(unquote(urlsplit(Embedded(settings.redis.data_dir).url).path))
+    socket = Path(unquote(urlsplit(Embedded(data_dir(settings, config_path)).url).path))
     with suppress(OSError):
         socket = socket.readlink()  # its own path would be too long to connect to
     return f"unix://{quote(str(socket))}"
@@ -108,12 +108,8 @@ async def _reach(server: Server, settings: Settings, config_path: Path) -> None:
 
 def _place(settings: Settings, config_path: Path) -> str:
     """Where the daemon's data was looked for, and why there: it may be the wrong directory."""
-    config_path = config_path.absolute()
-    if "data_dir" in settings.redis.model_fields_set:
-        why = f"named by {source(('redis', 'data_dir'), config_path)}"
-    else:
-        why = f"the default; {config_path} names no data_dir"
-    return f"{settings.redis.data_dir.absolute()} ({why})"
+    said_by = source(("redis", "data_dir"), config_path.absolute())
+    return f"{data_dir(settings, config_path)} ([redis] data_dir in {said_by})"
 
 
 def say(line: str = "") -> None:

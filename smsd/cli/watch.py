@@ -1,5 +1,6 @@
 """`smsd watch`. Rule: every change of a text's state, one line each, as it happens."""
 
+import asyncio
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -10,10 +11,12 @@ import click
 from redis.asyncio import Redis
 
 from smsd.cli.store import Store, config_option, say, with_store
+from smsd.store.connection import is_away
 from smsd.store.server import text
 
 PATIENCE_MS = 1000  # of one blocking read; shorter than the patience for a reply
 MOST = 500  # events at a time
+PAUSE_S = 1.0  # before Redis is asked again after it was away
 
 Event: TypeAlias = tuple[bytes, dict[bytes, bytes]]
 
@@ -21,7 +24,7 @@ Event: TypeAlias = tuple[bytes, dict[bytes, bytes]]
 @click.command()
 @config_option
 def watch(config_path: Path) -> None:
-    """Follow what happens to texts, until Ctrl-C."""
+    """Follow what happens to texts, until Ctrl-C; also across restarts of smsd."""
     with suppress(KeyboardInterrupt):
         with_store(config_path, _follow)
 
@@ -32,7 +35,14 @@ async def _follow(store: Store) -> NoReturn:
     after = text(last[0][0]) if last else "0-0"
     click.echo("watching; Ctrl-C ends it", err=True)
     while True:
-        found = await store.server.read(partial(_wait, events=events, after=after))
+        try:
+            found = await store.server.read(partial(_wait, events=events, after=after))
+        except Exception as error:
+            if not is_away(error):
+                raise
+            click.echo(f"waiting for Redis: {error}", err=True)
+            await asyncio.sleep(PAUSE_S)
+            continue
         for entry, fields in found:
             after = text(entry)
             say(_line(after, {text(name): text(value) for name, value in fields.items()}))

@@ -6,6 +6,15 @@ which wins, `faults.py` the words for what is wrong.
 
 from smsd.config.faults import ConfigError, explain, source, unknown_table
 from smsd.config.settings import Settings, is_loopback
-from smsd.config.sources import load
+from smsd.config.sources import data_dir, load
 
-__all__ = ["ConfigError", "Settings", "explain", "is_loopback", "load", "source", "unknown_table"]
+__all__ = [
+    "ConfigError",
+    "Settings",
+    "data_dir",
+    "explain",
+    "is_loopback",
+    "load",
+    "source",
+    "unknown_table",
+]

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource, InitSettingsSource
 
-from smsd.config.faults import ENV_PREFIX, ConfigError, explain, nearest
+from smsd.config.faults import ENV_PREFIX, ConfigError, explain, nearest, source
 from smsd.config.settings import Settings
 
 _CREDENTIAL = re.compile(r"http\.tokens|redis\.url|provider(\.[^.]+){2,}")
@@ -49,6 +49,12 @@ def load(path: Path) -> Settings:
         if not faults:
             return settings
     raise ConfigError(faults)  # outside `except`: a traceback must not bring the values along
+
+
+def data_dir(settings: Settings, path: Path) -> Path:
+    """Where the embedded server keeps its data: from where `path` lies, unless it is overridden."""
+    said_by = source(("redis", "data_dir"), path)
+    return (path.parent if said_by == str(path) else Path()).absolute() / settings.redis.data_dir
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Daemon:
         self._owner = owner.name()
         self._limits = Limits(settings.message.max_segments, settings.message.default_from)
         self._metrics = Metrics()
-        self._storage = Storage(settings, self._owner, self._metrics)
+        self._storage = Storage(settings, config_path, self._owner, self._metrics)
         self._hold = Hold(clock=clock, changed=self._hold_changed)
         self._tenure: Tenure | None = None
         self._stopping = asyncio.Event()

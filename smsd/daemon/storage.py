@@ -7,10 +7,11 @@ the lease.
 import asyncio
 import logging
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from redis.asyncio import Redis
 
-from smsd.config import Settings
+from smsd.config import Settings, data_dir
 from smsd.daemon.build import build_queue, build_server
 from smsd.daemon.clocks import clock, now_ms
 from smsd.daemon.errors import StartError
@@ -39,8 +40,9 @@ PROBE_S = 1.0  # between writes that find out whether it takes any again
 class Storage:
     """The queue, look-ups, the lease, and the server they are on."""
 
-    def __init__(self, settings: Settings, owner: str, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, config_path: Path, owner: str, metrics: Metrics) -> None:
         self._settings = settings
+        self._config_path = config_path
         self._owner = owner
         self._metrics = metrics
         self._examined = False  # for what it may lose
@@ -96,11 +98,10 @@ class Storage:
         return True
 
     async def _url(self, stack: AsyncExitStack) -> str:
-        redis = self._settings.redis
-        url = redis.url.get_secret_value()
+        url = self._settings.redis.url.get_secret_value()
         if url != "embedded":
             return url
-        embedded = Embedded(redis.data_dir)
+        embedded = Embedded(data_dir(self._settings, self._config_path))
         stack.push_async_callback(embedded.stop)
         await embedded.start()
         supervisor = asyncio.create_task(embedded.supervise())

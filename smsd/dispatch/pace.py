@@ -42,6 +42,7 @@ class Pace:
         self.at_door = 0  # slots that wait for their departure
         self._second: deque[int] = deque()  # departures of the last second, for the metrics
         metrics.pace_target = pacer.rate
+        metrics.window_segments = self._in_last_second
 
     def slot(self, segments: int, *, wanted: Callable[[], bool]) -> "PacedSlot":
         """A slot for a message of `segments`; it is refused from when it is no longer `wanted`."""
@@ -162,8 +163,13 @@ class Pace:
             second.extend([now + self.pacer.gap(k) for k in range(1, segments)])
         while second[0] <= second[-1] - SECOND:
             second.popleft()
-        self._metrics.segments_started += segments
-        self._metrics.window(len(second))
+        metrics = self._metrics
+        metrics.segments_started += segments
+        metrics.window_worst = max(metrics.window_worst, len(second))
+
+    def _in_last_second(self) -> int:
+        now = self._clock()
+        return sum(now - SECOND < instant <= now for instant in self._second)
 
 
 def _in_a_turn(pacer: Pacer) -> int:

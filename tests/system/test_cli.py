@@ -97,8 +97,8 @@ def test_where_no_daemon_runs_a_command_says_so(here: Path, words: list[str]) ->
     (here / "config.toml").write_text("")
     result = run(*words)
     assert (result.exit_code, result.stdout) == (1, "")
-    why = f"the default; {here}/config.toml names no data_dir"
-    assert result.stderr == f"smsd is not running on {here}/var ({why})\n"
+    said = f"{here}/var ([redis] data_dir in {here}/config.toml)"
+    assert result.stderr == f"smsd is not running on {said}\n"
     assert not (here / "var").exists()
 
 
@@ -109,11 +109,20 @@ def test_where_no_daemon_runs_it_is_told_who_named_the_place(
     (here / "sub").mkdir()
     monkeypatch.chdir(here / "sub")
     config = ("--config", str(Path("..", "other.toml")))
-    named = f"{here}/sub/data (named by {here}/sub/../other.toml)"
+    named = f"{here}/sub/../data ([redis] data_dir in {here}/sub/../other.toml)"
     assert run("status", *config).stderr == f"smsd is not running on {named}\n"
     monkeypatch.setenv("SMSD_REDIS__DATA_DIR", "/nowhere")
-    named = "/nowhere (named by SMSD_REDIS__DATA_DIR)"
+    named = "/nowhere ([redis] data_dir in SMSD_REDIS__DATA_DIR)"
     assert run("status", *config).stderr == f"smsd is not running on {named}\n"
+
+
+def test_a_data_directory_lies_beside_the_file_that_names_it(
+    still: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/")
+    config = still.directory / "config.toml"
+    assert "accepted" in good("status", "--config", str(config))
+    assert not Path("/var/redis.sock").exists()
 
 
 def test_a_socket_that_a_killed_daemon_left_is_no_daemon(here: Path) -> None:
@@ -450,7 +459,9 @@ INTERRUPTIBLE = (
 )
 
 
-def test_watch_tells_every_change_until_it_is_interrupted(daemon: Daemon) -> None:
+def test_watch_tells_every_change_until_it_is_interrupted_also_after_a_restart(
+    daemon: Daemon,
+) -> None:
     earlier = daemon.send(to=ANYBODY, message=TEXT)["id"]
     eventually(lambda: state(daemon, earlier) == "sent")
     watching = subprocess.Popen(
@@ -467,9 +478,16 @@ def test_watch_tells_every_change_until_it_is_interrupted(daemon: Daemon) -> Non
     lines = [watching.stdout.readline() for _ in range(2)]
     assert [line.split()[1:] for line in lines] == [[id_, "queued"], [id_, "sent"]]
     assert datetime.fromisoformat(lines[0].split()[0]).timestamp() <= time.time()
+    daemon.stop()
+    assert watching.stderr.readline().startswith("waiting for Redis: ")
+    daemon.start()
+    id_ = daemon.send(to=ANYBODY, message=TEXT)["id"]
+    lines = [watching.stdout.readline() for _ in range(2)]
+    assert [line.split()[1:] for line in lines] == [[id_, "queued"], [id_, "sent"]]
     watching.send_signal(signal.SIGINT)
     rest, errors = watching.communicate(timeout=20)
-    assert (watching.returncode, rest, errors) == (0, "", "")
+    assert (watching.returncode, rest) == (0, "")
+    assert all(line.startswith("waiting for Redis: ") for line in errors.splitlines())
 
 
 # -- fsck ---------------------------------------------------------------------------------------
