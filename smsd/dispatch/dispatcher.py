@@ -153,7 +153,7 @@ class Dispatcher:
         self._count(self._in_flight + 1)
         attempt = Attempt(message.attempts + 1, self._now_ms(), self._owner)
         segments = message.content.segments.segments
-        slot = self._pace.slot(segments, wanted=lambda: self._wanted(message))
+        slot = self._pace.slot(segments, wanted=lambda: self._wanted(message, probe))
         return Delivery(entry, message, attempt, slot, probe)
 
     async def _mark(self, due: Sequence[Delivery]) -> None:
@@ -320,8 +320,8 @@ class Dispatcher:
     def _may_begin(self, *, probe: bool) -> bool:
         return self._may_send() and not self._draining and (probe or not self._hold.engaged)
 
-    def _wanted(self, message: Message) -> bool:
-        return self._may_send() and not self._draining and not self._expired(message)
+    def _wanted(self, message: Message, probe: bool) -> bool:  # noqa: FBT001 - asked each turn
+        return self._may_begin(probe=probe) and not self._expired(message)
 
     def _expired(self, message: Message) -> bool:
         expires_at = message.content.expires_at

@@ -20,6 +20,7 @@ log = logging.getLogger("smsd.doubt")
 
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 10.0)  # before each ask
 WITHIN_S = 30.0  # for all asks about a text that was just sent: it holds a place in flight
+AT_LAST_S = 600.0  # for those of recovery: nothing waits for it, and many may have been left
 AT_ONCE = 8  # asks; a provider in trouble is not helped by more
 
 
@@ -41,11 +42,12 @@ class Doubt:
         self._closed = asyncio.Event()
 
     async def resolve(
-        self, message: Message, started_ms: int, outcome: InDoubt, *, within_s: float = WITHIN_S
+        self, message: Message, started_ms: int, outcome: InDoubt, *, at_last: bool = False
     ) -> Outcome:
         """What became of a submission begun at `started_ms`; `outcome` where nobody can tell.
 
-        Raises `Unanswered` when closed before that is known, and others can ask later.
+        Raises `Unanswered` when closed before that is known, and others can ask later; and when
+        time is up, for recovery to ask on, which asks `at_last`.
         """
         if self._provider is None:
             return outcome
@@ -53,7 +55,7 @@ class Doubt:
             return self._left(message, outcome)
         log.warning("in doubt, asking", extra={"id": message.id, "reason": outcome.reason})
         found = None
-        limit = asyncio.timeout(within_s)
+        limit = asyncio.timeout(AT_LAST_S if at_last else WITHIN_S)
         try:
             with suppress(TimeoutError):
                 async with limit:
@@ -63,6 +65,8 @@ class Doubt:
             self._limits.discard(limit)
         if found is None and self._closed.is_set():
             return self._left(message, outcome)
+        if found is None and limit.expired() and not at_last:
+            raise Unanswered
         log.info("asked", extra={"id": message.id, "found": found and type(found).__name__})
         return found or outcome
 

@@ -23,7 +23,6 @@ from smsd.store.queue import Attempt, Entry, Fenced, Queue
 log = logging.getLogger("smsd.recovery")
 EVERY_S = 30.0
 PAUSE_S = 0.5  # before Redis is asked again after it was away
-WITHIN_S = 600.0  # for all asks about a text: nothing waits for it, and many may have been left
 WHY = "the daemon stopped while it was being sent"
 UNREADABLE = "its mark in flight could not be read: nobody knows when it was sent, if it was"
 
@@ -134,7 +133,7 @@ class Recovery:
         assert self._doubt is not None  # noqa: S101 - else there is nothing to ask about
         try:
             outcome = await self._doubt.resolve(
-                doubtful.message, doubtful.attempt.started_ms, InDoubt(WHY), within_s=WITHIN_S
+                doubtful.message, doubtful.attempt.started_ms, InDoubt(WHY), at_last=True
             )
             await self._settle(doubtful, outcome)
         except Unanswered:

@@ -72,6 +72,34 @@ async def test_texts_that_came_while_it_waited_do_not_leave_once_it_is_held(stor
     assert not hold.engaged
 
 
+class Preparing(Carrier):
+    """Comes to the door with each text when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prepared = asyncio.Event()
+
+    async def submit(self, message: Message, slot: Slot) -> Outcome:
+        await self.prepared.wait()
+        return await super().submit(message, slot)
+
+
+async def test_a_text_that_is_marked_does_not_leave_either_once_it_is_held(store: Store) -> None:
+    hold, carrier = Hold(clock=nanoseconds, changed=lambda _: None), Preparing()
+    [id_] = await claimed(store, ALICE)
+    async with at_work(dispatcher(store, carrier, hold=hold)):
+        async with asyncio.timeout(20):
+            while not await store.queue.journal():
+                await asyncio.sleep(0.01)
+            hold.saw("1-0", NO_FUNDS, probe=False)
+            carrier.prepared.set()
+            while await store.queue.journal():
+                await asyncio.sleep(0.01)
+        assert carrier.submitted == []
+        hold._probe_at = 0
+        await until(lambda: carrier.submitted == [id_], "it probes")
+
+
 async def test_a_probe_that_cannot_be_marked_is_followed_by_another(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ from smsd.core.outcome import (
     Unavailable,
 )
 from smsd.core.segment import Segments
+from smsd.dispatch import doubt as doubt_module
 from smsd.dispatch.doubt import AT_ONCE, PAUSES_S, WITHIN_S, Doubt, Unanswered, is_high
 from smsd.provider import sandbox
 from smsd.provider.base import Askable, ProviderSettings, Slot, Unpaced
@@ -165,11 +166,18 @@ async def test_a_provider_that_cannot_be_asked_is_not_asked_and_costs_no_time(
     assert caplog.records == []
 
 
-async def test_a_provider_that_does_not_answer_is_given_up_when_the_time_is_over() -> None:
+async def test_a_provider_that_does_not_answer_is_left_to_recovery_which_gives_up_at_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Eight are asked about at once: of many, most would come to the policy unasked."""
+    monkeypatch.setattr(doubt_module, "WITHIN_S", 0)
+    monkeypatch.setattr(doubt_module, "AT_LAST_S", 0)
     provider = Asked([TAKEN])
     provider.door.clear()
     doubt = Doubt(provider, sleep=Pauses())
-    assert await doubt.resolve(message(), 0, LOST, within_s=0) is LOST
+    with pytest.raises(Unanswered):
+        await doubt.resolve(message(), 0, LOST)
+    assert await doubt.resolve(message(), 0, LOST, at_last=True) is LOST
 
 
 async def test_closing_cuts_every_ask_and_every_pause_short_and_asks_no_more() -> None:
