@@ -32,16 +32,19 @@ class GroupCommit(Generic[Request, Reply]):
         most_waiting: int,
         longest_wait_s: float = math.inf,
         weigh: Callable[[Request], int] = lambda _: 1,
+        outlives_caller: bool = False,
     ) -> None:
         """`most_together` bounds the weight of a group: nothing else runs in Redis meanwhile.
 
         `longest_wait_s`: who has been in line for longer when a group leaves is refused.
+        `outlives_caller`: a request in line is made though who made it has gone.
         """
         self._execute = execute
         self._weigh = weigh
         self._most_together = most_together
         self._most_waiting = most_waiting
         self._longest_wait_s = longest_wait_s
+        self._outlives_caller = outlives_caller
         # Each with its answer, and since when it waits.
         self._waiting: deque[tuple[Request, asyncio.Future[Reply], float]] = deque()
         self._working: asyncio.Task[None] | None = None
@@ -74,7 +77,7 @@ class GroupCommit(Generic[Request, Reply]):
             request, answer, since = self._waiting[0]
             if since < too_long_ago and not answer.done():
                 answer.set_exception(Full())
-            if not answer.done():  # or its caller has gone
+            if self._outlives_caller or not answer.done():  # or its caller has gone
                 weight += self._weigh(request)
                 if group and weight > self._most_together:
                     break

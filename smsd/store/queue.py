@@ -130,7 +130,10 @@ class Queue:
             longest_wait_s=APPEND_LINE_S,
             weigh=lambda request: len(request.recipients),
         )
-        self._settlements = GroupCommit(server.insist_all, most_together=128, most_waiting=100_000)
+        # Facts, whoever has gone meanwhile: unsettled, what was sent would be sent again.
+        self._settlements = GroupCommit(
+            server.insist_all, most_together=128, most_waiting=100_000, outlives_caller=True
+        )
 
     # -- intake ---------------------------------------------------------------------------------
 
@@ -421,8 +424,10 @@ class Queue:
     async def journal(self) -> dict[str, Attempt]:
         """Every send that has been begun and not settled, by entry name.
 
-        A mark that cannot be read is replaced first: what settles it must be able to name it.
+        What stands in line to be settled is settled first: nobody else may wait for it any more.
+        A mark that cannot be read is replaced: what settles it must be able to name it.
         """
+        await self._settlements(Call("release", {"name": "", "mark": ""}))  # the end of the line
         marks = await self._marks()
         unreadable = [name for name, attempt in marks.items() if attempt is None]
         for at in range(0, len(unreadable), PAGE):

@@ -8,14 +8,24 @@ import pytest
 from redis.exceptions import ResponseError
 
 from smsd.core.message import Message
-from smsd.core.outcome import Accepted, Halted, Outcome, Rejected, Throttled, Unavailable
+from smsd.core.outcome import (
+    Accepted,
+    Halted,
+    Outcome,
+    Rejected,
+    RetryPolicy,
+    Throttled,
+    Unavailable,
+)
 from smsd.dispatch import dispatcher as dispatcher_module
 from smsd.dispatch import hold as hold_module
 from smsd.dispatch.hold import Hold
+from smsd.dispatch.recovery import Recovery
 from smsd.provider.base import Slot
 from smsd.store.queue import Attempt, Begun, Entry
 from tests.redis.dispatch import at_work, dispatcher, nanoseconds
-from tests.redis.store import ALICE, BOB, OpenStore, Store, until
+from tests.redis.store import ALICE, BOB, LIMITS, OpenStore, Store, sha, soon, until
+from tests.support.proxy import Proxy
 
 NO_FUNDS = Halted("20005", "no funds")
 
@@ -155,6 +165,77 @@ async def test_nothing_is_marked_any_more_while_it_drains(store: Store) -> None:
         await asyncio.sleep(0.2)
     assert (carrier.submitted, await store.queue.journal()) == ([], {})
     assert len(store.window) == 1
+
+
+class Staggered(Carrier):
+    """Answers one text, and the others when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.door = asyncio.Event()
+
+    async def submit(self, message: Message, slot: Slot) -> Outcome:
+        answer = await super().submit(message, slot)
+        if len(self.submitted) > 1:
+            await self.door.wait()
+        return answer
+
+
+async def test_a_success_that_waits_to_be_settled_when_a_drain_ends_is_settled_all_the_same(
+    wired: Store, proxy: Proxy, open_store: OpenStore
+) -> None:
+    carrier = Staggered()
+    work = dispatcher(wired, carrier, max_in_flight=3)
+    proxy.lose_request(sha("finish"), times=1_000_000)  # as if Redis were away
+    ids = await claimed(wired, ALICE, ALICE, ALICE)
+    async with at_work(work):
+        await until(lambda: len(carrier.submitted) == 3 and proxy.lost > 0, "one is being settled")
+        carrier.door.set()
+        await until(lambda: len(wired.queue._settlements._waiting) == 2, "two are in line")
+        assert not await work.drain(0.0)
+    recovered = asyncio.create_task(_next_tenure(wired, open_store).recover())
+    await asyncio.wait([recovered], timeout=0.2)  # while Redis does not take what was sent
+    proxy.lose_nothing()
+    await soon(recovered)
+    assert [await wired.state(id_) for id_ in ids] == ["sent"] * 3
+    assert await wired.difference() == 0
+
+
+def _next_tenure(store: Store, open_store: OpenStore) -> Recovery:
+    """Recovery as the same process begins its next tenure: over the same queue, knowing nothing."""
+    return Recovery(
+        store.queue,
+        store.claimer,
+        open_store().window,
+        limits=LIMITS,
+        policy=RetryPolicy(in_doubt="resend"),
+        now_ms=store.wall,
+        chance=lambda: 0.5,
+    )
+
+
+async def test_what_was_not_sent_is_not_in_doubt_in_the_next_tenure(
+    wired: Store, proxy: Proxy, open_store: OpenStore
+) -> None:
+    first, second = await wired.sending(), await wired.sending()
+    proxy.lose_request(sha("finish"), times=1_000_000)
+    settling = asyncio.create_task(_settle(wired, first))
+    await until(lambda: proxy.lost > 0, "the line stands")
+    releasing = asyncio.create_task(wired.queue.release(second[0].name, second[1]))
+    await until(lambda: len(wired.queue._settlements._waiting) == 1, "it is in line")
+    for gone in (settling, releasing):
+        gone.cancel()
+    recovered = asyncio.create_task(_next_tenure(wired, open_store).recover())
+    await asyncio.wait([recovered], timeout=0.2)
+    proxy.lose_nothing()
+    await soon(recovered)
+    assert wired.window.knows(second[0].name)  # and is sent
+    assert await wired.state(first[2].id) == "sent"
+    assert await wired.status.dead_letters("", 10) == []
+
+
+async def _settle(store: Store, life: tuple[Entry, Attempt, Message]) -> None:
+    assert await store.queue.ack(*life, "p")
 
 
 async def test_a_full_high_lane_beside_an_empty_queue_is_no_reason_to_hurry(

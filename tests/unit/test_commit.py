@@ -185,6 +185,36 @@ async def test_a_caller_that_gives_up_while_under_way_does_not_disturb_the_rest(
     assert isinstance((await soon(first))[0], asyncio.CancelledError)
 
 
+async def test_what_a_caller_asked_for_before_he_went_is_carried_out_where_it_is_a_fact() -> None:
+    execute = Executor()
+    execute.door.clear()
+    commit = GroupCommit(execute, most_together=10, most_waiting=100, outlives_caller=True)
+    tasks = [asyncio.create_task(commit(n)) for n in range(3)]
+    await turn()
+    late = asyncio.create_task(commit(3))
+    await turn()
+    for task in (*tasks, late):
+        task.cancel()
+    await turn()
+    execute.door.set()
+    assert await soon(commit(4)) == [8]
+    assert execute.groups == [[0, 1, 2], [3, 4]]  # in their order
+    assert all(task.cancelled() for task in (*tasks, late))
+
+
+def test_a_line_that_stands_still_does_not_keep_the_process_from_ending() -> None:
+    async def leave() -> asyncio.Task[int]:
+        execute = Executor()
+        execute.door.clear()
+        commit = GroupCommit(execute, most_together=1, most_waiting=100, outlives_caller=True)
+        tasks = [asyncio.create_task(commit(n)) for n in range(3)]
+        await turn()
+        tasks[2].cancel()
+        return tasks[1]  # as the rest is, it is cancelled by the loop's end
+
+    assert asyncio.run(leave()).cancelled()
+
+
 async def test_the_error_of_a_caller_that_has_gone_is_nobodys() -> None:
     door = asyncio.Event()
 
