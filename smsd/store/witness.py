@@ -3,9 +3,9 @@
 Replication is asynchronous: a replica that takes over may lack the last writes, and so does a
 server that crashed before they were on its disk. What is lost is always the end of a history. So
 every new connection is asked, before it is used, for the last group of appends it knows of this
-daemon; and the last settlement is settled once more, which a server that has it answers with
-`gone`. One that has not is told every settlement we remember again: they are facts, and a text
-whose settlement was lost would be sent twice.
+daemon, and for the line of history that the last settlement wrote. (That its entry is gone would
+prove nothing: it may never have been there.) One that has no such line is told every settlement we
+remember again: they are facts, and a text whose settlement was lost would be sent twice.
 """
 
 import asyncio
@@ -60,8 +60,7 @@ class Witness:
         self._settled: deque[Call] = deque(maxlen=REMEMBERED)
         self._doubt = False
         self._asking = asyncio.Lock()
-        self._behind = False  # the server lacks settlements, and has been told some of them
-        self._again = 0
+        self._again = 0  # of those a server lacked, as long as it has not been told all
 
     def told(self, calls: Sequence[Call], replies: Sequence[object]) -> None:
         """Remember what calls were answered."""
@@ -88,7 +87,20 @@ class Witness:
     async def greet(self, connection: AbstractConnection) -> None:
         """Make a new connection ready, and look at what its server knows."""
         await connection.on_connect()
-        self._doubt = bool(self._settled)
+        await self._ask_for_settlements(connection)
+        await self._ask_for_appends(connection)
+
+    async def _ask_for_settlements(self, connection: AbstractConnection) -> None:
+        if not self._settled:
+            return
+        last = self._settled[-1]
+        await connection.send_command("HGET", *last.keys, "history")
+        known = await connection.read_response()
+        line = str(last.request["line"]).encode(errors="replace")  # as `scripts` packs it
+        if line not in cast("bytes", known or b""):
+            self._doubt = True  # or its status has run out, which no harm comes of
+
+    async def _ask_for_appends(self, connection: AbstractConnection) -> None:
         if not self._groups:
             return
         told = self._groups[-1].number  # before the question: its answer may be newer, never older
@@ -127,18 +139,13 @@ class Witness:
         remembered = list(self._settled)
         final = {call.request["id"]: call for call in remembered}  # of a text that came twice
         calls = [_of_entry(call.request, final[call.request["id"]]) for call in remembered]
-        if not self._behind:
-            [reply] = await run(calls[-1:])
-            if reply == b"gone":
-                return
-            self._behind = True  # and stays so should we be interrupted, for now it has the last
-            self._again = int(reply == b"settled")
         for at in range(0, len(calls), TOGETHER):
             replies = await run(calls[at : at + TOGETHER])
             self._again += sum(reply == b"settled" for reply in replies)
-        self._behind = False
-        complete = self._again < len(calls) or len(calls) < REMEMBERED
-        self._lost(Loss(settlements=self._again, complete=complete))
+        again, self._again = self._again, 0
+        if again:
+            complete = again < len(calls) or len(calls) < REMEMBERED
+            self._lost(Loss(settlements=again, complete=complete))
 
 
 def _is_fact(call: Call, reply: object) -> bool:

@@ -503,6 +503,29 @@ async def test_a_late_ack_voids_the_dead_letter_of_the_text_in_doubt(
     assert await store.difference() == 0
 
 
+async def test_a_late_ack_takes_back_what_was_to_be_sent_again(
+    store: Store, open_store: OpenStore
+) -> None:
+    entry, attempt, message = await store.sending()
+    other = await open_store("b").lead()
+    assert await other.queue.defer(entry, attempt, message, until=1, attempts=1, why="in doubt")
+    assert await store.queue.ack(entry, attempt, message, "p")
+    assert await other.queue.promote() == 0
+    assert await store.state(message.id) == "sent"
+    assert await store.difference() == 0
+
+
+async def test_an_ack_that_is_repeated_leaves_another_text_of_that_id_alone(store: Store) -> None:
+    life = await store.sending()
+    assert await store.queue.ack(*life, "p")
+    fields = {"to": BOB, "message": "another", "id": life[2].id}
+    await store.client.xadd(store.keys.queue, fields)
+    another = await store.begin_next()
+    assert await store.queue.defer(*another, until=1, attempts=1, why="w")
+    assert not await store.queue.ack(*life, "p")
+    assert await store.queue.promote() == 1
+
+
 async def test_a_late_ack_leaves_other_dead_letters_alone(store: Store) -> None:
     entry, attempt, message = await store.sending()
     assert await store.queue.bury(entry, attempt, message, reason="rejected")

@@ -5,7 +5,7 @@ import re
 import shutil
 import signal
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,17 @@ from smsd.store.connection import TooFewReplicas, connect, is_away, persevere, p
 from smsd.store.pool import Sentinels as Sentinels_
 from smsd.store.queue import Append, Attempt, Entry
 from smsd.store.witness import Loss, Witness
-from tests.redis.store import ALICE, Store, Ticks, Wall, all_scripts, content, sha, until
+from tests.redis.store import (
+    ALICE,
+    Store,
+    Ticks,
+    Wall,
+    all_scripts,
+    content,
+    load_scripts,
+    sha,
+    until,
+)
 from tests.support.processes import Daemon, Recorder, eventually
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer, free_port
@@ -466,6 +476,93 @@ async def test_the_daemon_says_and_counts_what_a_restored_server_has_forgotten(
         daemon.kill()
 
 
+class Tail:
+    """A server that can lose the end of its history: what it wrote since it was made."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+        self._files = server.directory / "appendonlydir"
+        self._kept = server.directory / "kept"
+        self._end_with(lambda: shutil.copytree(self._files, self._kept))
+
+    def lose(self) -> None:
+        self._end_with(self._restore)
+
+    def _restore(self) -> None:
+        shutil.rmtree(self._files)
+        shutil.copytree(self._kept, self._files)
+
+    def _end_with(self, change: Callable[[], object]) -> None:
+        self._server.kill()
+        change()
+        self._server.start()
+
+
+async def test_settlements_are_told_again_though_the_last_is_of_a_text_that_was_lost_too(
+    own_server: RedisServer,
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        life = await store.sending()
+        tail = Tail(own_server)
+        await insist(store)
+        lost = await store.begin_next()
+        assert await store.queue.ack(*life, "p")
+        assert await store.queue.ack(*lost, "p")
+        tail.lose()
+        await insist(store)
+        await insist(store)
+        assert await store.state(life[2].id) == "sent"
+        assert opened.settled_again == 1
+        assert await store.queue.journal() == {}
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+async def test_a_text_whose_promotion_was_lost_as_well_is_not_sent_again(
+    own_server: RedisServer, scheduled: bool
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        if scheduled:
+            await store.schedule(-1)
+        else:
+            life = await store.sending()
+            assert await store.queue.defer(*life, until=1, attempts=1, why="w")
+        tail = Tail(own_server)
+        await reach(store)
+        assert await store.queue.promote() == 1
+        life = await store.begin_next()
+        assert await store.queue.ack(*life, "p")
+        tail.lose()
+        await reach(store)
+        assert await store.queue.promote() == 0
+        assert await store.state(life[2].id) == "sent"
+        assert opened.settled_again == 1
+        census = await store.status.census()
+        assert (census.deferred, census.ended["sent"], census.difference) == (0, 1, 0)
+
+
+async def test_a_server_that_has_the_last_settlement_is_told_none_of_them_again(
+    redis_server: RedisServer, tmp_path: Path, prefix: str
+) -> None:
+    proxy = await Proxy(redis_server.socket, tmp_path / "p").start()
+    async with Opened(proxy.url, prefix=prefix) as opened:
+        store = opened.store
+        await load_scripts(store.client)
+        for _ in range(3):
+            assert await store.queue.ack(*await store.sending(), "p")
+        proxy.commands.clear()
+        proxy.lose_reply(sha("claim"))
+        with pytest.raises(redis.ConnectionError):
+            await store.queue.claim(0, 1)
+        assert await store.queue.claim(0, 1) == []
+        await store.append()
+        assert sha("append") in b"".join(proxy.commands)
+        assert sha("finish") not in b"".join(proxy.commands)
+        assert opened.losses == []
+    await proxy.stop()
+
+
 # -- sentinels ----------------------------------------------------------------------------------
 
 
@@ -550,6 +647,18 @@ async def test_a_master_that_was_demoted_is_left_for_the_new_one(
         assert len(missing) == opened.texts_lost
         if missing:
             assert _texts(opened.losses) == [(len(missing), missing[0], missing[-1], True)]
+
+
+async def reach(store: Store) -> None:
+    """Return when the server that was away has answered."""
+    while True:
+        try:
+            await store.status.census()
+        except redis.RedisError as error:
+            if not is_away(error):
+                raise
+        else:
+            return
 
 
 async def insist(store: Store) -> list[str]:
