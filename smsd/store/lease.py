@@ -99,7 +99,7 @@ class Lease:
         if holder != self.holder:
             log.info("lease", extra={"holder": holder, "ours": ours})
         self.holder = holder
-        if not ours:
+        if not ours or self._doubted.is_set():  # or it was ours, before another was seen to hold it
             self._lose()
         else:
             self._valid_until = asked_at + round(self._life_s * (1 - MARGIN) * 1e9)

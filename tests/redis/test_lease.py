@@ -140,6 +140,35 @@ async def test_in_doubt_it_is_not_held_and_redis_is_asked_at_once(
     assert _held(store)
 
 
+async def test_a_renewal_that_was_under_way_when_it_came_into_doubt_does_not_count(
+    open_store: OpenStore, keep: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store()
+    keep(store)
+    await _taken(store.lease)
+    ask, renewed, door = store.lease._server.ask, asyncio.Event(), asyncio.Event()
+
+    async def slow(call: Call) -> object:
+        reply = await ask(call)
+        renewed.set()
+        await door.wait()  # the reply is on its way
+        return reply
+
+    monkeypatch.setattr(store.lease._server, "ask", slow)
+    await soon(renewed.wait())
+    await store.client.delete(store.keys.lease)
+    await open_store("b").lead()
+    store.lease.doubt()
+    renewed.clear()
+    door.set()
+    while not renewed.is_set():
+        assert not _held(store)
+        await asyncio.sleep(0)
+    await until(lambda: store.lease.holder == "b", "it has asked again")
+    assert not _held(store)
+    assert not store.lease.taken.is_set()
+
+
 async def test_the_lease_is_no_longer_held_before_it_can_have_run_out(
     open_store: OpenStore, keep: Keep, ticks: Ticks
 ) -> None:
