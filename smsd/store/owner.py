@@ -2,9 +2,11 @@
 
 A daemon that was killed leaves its lease behind. Its successor on the same machine need not wait
 for the lease to run out: if the name says "this boot, this process namespace, that pid, started
-then" and there is no such process any more, its holder is dead.
+then" and there is no such process any more, its holder is dead. That /proc does not show it proves
+nothing: it may hide what another user runs.
 """
 
+import errno
 import os
 import secrets
 import socket
@@ -26,7 +28,8 @@ def is_dead(owner: str) -> bool:
         return False
     if started == "0" or place != _place():
         return False
-    return _started(int(pid)) != started
+    there = _started(int(pid))
+    return there != started and (there is not None or _is_free(int(pid)))
 
 
 def _place() -> str:
@@ -39,10 +42,22 @@ def _place() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """Start time of a process in clock ticks since boot (proc(5), stat field 22)."""
+    """Start time of a process in clock ticks since boot (proc(5), stat field 22).
+
+    None where /proc shows none; "" for one that is dead, though nobody has waited for it yet.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
     fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else fields[19]  # dead, though nobody has waited for it yet
+    return "" if fields[0] in "ZX" else fields[19]
+
+
+def _is_free(pid: int) -> bool:
+    """Whether no process, of whatever user, has this number."""
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return error.errno == errno.ESRCH
+    return False

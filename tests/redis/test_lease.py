@@ -1,6 +1,8 @@
 """The lease. Rule: two never hold it at once, and a death does not keep it."""
 
 import asyncio
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -429,6 +431,18 @@ def test_a_process_has_a_new_name_each_time_it_asks() -> None:
 
 def test_a_living_process_is_not_dead() -> None:
     assert not owner.is_dead(owner.name())
+
+
+def test_a_living_process_that_proc_hides_is_not_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = owner.name()
+    monkeypatch.setattr(owner, "_started", lambda _: None)  # hidepid=invisible, another's process
+    assert not owner.is_dead(name)
+    monkeypatch.setattr(os, "kill", _forbidden)
+    assert not owner.is_dead(name)
+
+
+def _forbidden(*_: int) -> None:
+    raise PermissionError(errno.EPERM, "Operation not permitted")
 
 
 def test_a_process_that_nobody_has_waited_for_yet_is_dead() -> None:

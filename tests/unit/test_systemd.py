@@ -136,6 +136,11 @@ def test_the_service_is_hardened_as_far_as_it_goes() -> None:
     assert result.returncode == 0, result.stdout[-200:] + result.stderr
 
 
+def test_the_service_does_not_hide_what_names_this_boot() -> None:
+    # /proc/sys/kernel/random/boot_id: without it a killed daemon's lease has to run out.
+    assert "ProcSubset=pid" not in (UNITS / "smsd.service").read_text().splitlines()
+
+
 @needs_analyze
 def test_the_units_have_no_fault_that_systemd_finds(tmp_path: Path) -> None:
     service = (UNITS / "smsd.service").read_text()
