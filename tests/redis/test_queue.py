@@ -41,6 +41,7 @@ from tests.redis.store import (
 )
 from tests.support.proxy import Proxy
 
+MOST_RECIPIENTS = 10_000  # to which [http] max_recipients may be set
 UNREADABLE_MARKS = [
     b"",
     b"garbage",
@@ -87,6 +88,18 @@ async def test_a_thousand_recipients_and_a_text_of_ten_segments_fit_one_request(
     ids = await store.append(*[ALICE] * 1000, message="\u044f" * 670)
     assert len(set(ids)) == 1000
     assert await store.length() == 1000
+
+
+@pytest.mark.parametrize("due_in_ms", [-1, 60_000])
+async def test_as_many_recipients_as_may_be_set_fit_one_request(
+    store: Store, due_in_ms: int
+) -> None:
+    text = at(store.wall.ms + due_in_ms)
+    request = Append.of(text, [ALICE] * MOST_RECIPIENTS, store.wall.ms)
+    appended = await store.queue.append(request._replace(idempotency_key="k", fingerprint="f"))
+    assert len(set(appended.ids)) == MOST_RECIPIENTS
+    assert await store.state(appended.ids[-1]) == ("queued" if due_in_ms < 0 else "deferred")
+    assert (await store.status.census()).waiting == MOST_RECIPIENTS
 
 
 async def test_what_is_appended_is_what_is_claimed_to_the_octet(store: Store) -> None:

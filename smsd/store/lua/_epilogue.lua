@@ -4,10 +4,17 @@
 -- One that fails must not undo what the others did, nor keep it from being written.
 local function failure(reason) return type(reason) == 'table' and reason or redis.error_reply(reason) end
 
+-- `unpack` hands over some 8,000 at most; a request to 10,000 recipients has a key for each.
+local function keys_between(first, last)
+  local keys = {}
+  for i = first, last do keys[#keys + 1] = KEYS[i] end
+  return keys
+end
+
 local replies, key_at = {}, 11
 for i, call in ipairs(cjson.decode(ARGV[5])) do
   local many, request = unpack(call)
-  local done, reply = pcall(run, request, {unpack(KEYS, key_at + 1, key_at + many)})
+  local done, reply = pcall(run, request, keys_between(key_at + 1, key_at + many))
   if not done then reply = failure(reply) end
   replies[i] = reply
   key_at = key_at + many
