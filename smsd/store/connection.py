@@ -156,17 +156,17 @@ async def command(client: Redis, words: tuple[str | bytes | int, ...]) -> object
             await pool.release(connection)
 
 
-async def persevere(
-    operation: Callable[[], Awaitable[T]],
-    client: Redis,
-    availability: Availability,
-    *,
-    wrote: bool = False,
-    patience_s: float | None = None,
-) -> T:
-    """Repeat an idempotent operation until Redis has answered it, or for `patience_s` at least."""
+async def persevere(operation: Callable[[], Awaitable[T]], *, patience_s: float | None = None) -> T:
+    """Repeat an idempotent operation until Redis has answered it, or for `patience_s` at least.
+
+    `operation` is to be `observed`: that bounds each try.
+    """
+
+    async def once() -> T:  # the library awaits only what it knows to be `async`
+        return await operation()
+
     try:
-        return await observed(operation, client, availability, wrote=wrote)
+        return await once()
     except Exception as error:
         if not is_away(error):
             raise
@@ -175,7 +175,7 @@ async def persevere(
         stop=stop_never if patience_s is None else stop_after_delay(patience_s),
         wait=wait_exponential(multiplier=0.05, max=2.0) + wait_random(0, 0.1),
         reraise=True,
-    )(observed, operation, client, availability, wrote=wrote)
+    )(once)
 
 
 async def observed(

@@ -34,6 +34,8 @@ log = logging.getLogger("smsd.redis")
 # not keep a text from its slot.
 PLACES = 8
 CONNECTIONS = 2 * PLACES
+# Scripts that a person may ask for, as often as he likes: they wait among the look-ups.
+ASKED_FOR = frozenset({"cancel", "replay", "drop"})
 REPLICATED = ("append", "begin")  # what `replicas_ack` is for
 # Scripts that never end well without a write.
 WRITING = frozenset({"append", "begin", "claim", "groups"})
@@ -88,14 +90,8 @@ class Server:
 
     async def ask(self, call: Call) -> object:
         """Run a script once. Raises its error; if the connection broke, it may have run."""
-        [reply] = await self.ask_all([call])
+        [reply] = await self._run([call])
         return _raised(reply)
-
-    async def ask_all(self, calls: Sequence[Call]) -> list[object]:
-        """Run scripts once; the reply to each, or its error."""
-        return await observed(
-            lambda: self._run(calls), self.client, self._availability, wrote=_writes(calls)
-        )
 
     async def insist(self, call: Call) -> object:
         """Run an idempotent script until it has been answered. Raises its error."""
@@ -110,21 +106,27 @@ class Server:
             patience_s = 0.0  # it is known; those behind need not wait as long
         again = itertools.count()
         return await persevere(
-            lambda: self._run(calls, again=next(again) > 0),
-            self.client,
-            self._availability,
-            wrote=_writes(calls),
-            patience_s=patience_s,
+            lambda: self._run(calls, again=next(again) > 0), patience_s=patience_s
         )
 
     async def _run(self, calls: Sequence[Call], *, again: bool = False) -> list[object]:
-        async with self._scripts:
-            if self._witness is not None:
-                await self._witness.settle_again(self._evaluate)
-            if self._replicas_ack and calls[0].script in REPLICATED:
-                replies = await self._replicated(calls, again=again)
-            else:
-                replies = await self._evaluate(calls)
+        # Who waits for a place waits for us and not for Redis: that is not observed. Nobody waits
+        # for ever, since whoever has a place leaves it when the time for his reply is over.
+        async with self._reads if calls[0].script in ASKED_FOR else self._scripts:
+            return await observed(
+                lambda: self._answered(calls, again=again),
+                self.client,
+                self._availability,
+                wrote=_writes(calls),
+            )
+
+    async def _answered(self, calls: Sequence[Call], *, again: bool) -> list[object]:
+        if self._witness is not None:
+            await self._witness.settle_again(self._evaluate)
+        if self._replicas_ack and calls[0].script in REPLICATED:
+            replies = await self._replicated(calls, again=again)
+        else:
+            replies = await self._evaluate(calls)
         _raise_if_away(replies)
         if any(isinstance(reply, Exception) and is_out_of_memory(reply) for reply in replies):
             self._availability.saw_room(full=True)

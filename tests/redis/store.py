@@ -18,7 +18,7 @@ from smsd.store.keys import GROUP, Keys
 from smsd.store.lease import Lease
 from smsd.store.queue import Append, Attempt, Begun, Entry, Queue
 from smsd.store.scripts import Call
-from smsd.store.server import Server, text
+from smsd.store.server import CONNECTIONS, Server, text
 from smsd.store.status import Status
 
 SECOND = 1_000_000_000
@@ -73,7 +73,7 @@ class Store:
         self.keys = Keys(prefix)
         self.availability = Availability()
         # `Any`: redis-py's types speak of the replies of every protocol at once.
-        self.client: Any = connect(url, connections=8, timeout_s=3.0)
+        self.client: Any = connect(url, connections=CONNECTIONS, timeout_s=3.0)
         self._reader = connect(url, connections=1, timeout_s=5.0)
         self._renewer = connect(url, connections=1, timeout_s=1.0)
         self.server = self._over(self.client, self.availability)

@@ -19,8 +19,8 @@ from smsd.core.outcome import RetryPolicy
 from smsd.dispatch.claimer import parse_entry
 from smsd.dispatch.recovery import Recovery
 from smsd.metrics import Metrics
+from smsd.store import connection, scripts
 from smsd.store import queue as queue_module
-from smsd.store import scripts
 from smsd.store.connection import (
     command,
     connect,
@@ -30,6 +30,7 @@ from smsd.store.connection import (
 )
 from smsd.store.queue import APPEND_PATIENCE_S, Append, Attempt, Entry
 from smsd.store.scripts import Call
+from smsd.store.server import PLACES
 from tests.redis.store import (
     ALICE,
     LIMITS,
@@ -610,6 +611,42 @@ async def test_a_server_killed_again_and_again_takes_each_text_once(
     assert len(answered) == len(set(answered))
     assert set(answered) <= set(entries)
     assert len(entries) <= len(answered) + unanswered
+
+
+# -- many ask at once ---------------------------------------------------------------------------
+
+
+async def test_however_much_is_asked_for_a_text_is_begun_meanwhile(store: Store) -> None:
+    await store.append()
+    entry, message = await store.claim_one()
+    answered: list[str] = []
+
+    async def cancel(number: int) -> None:
+        answered.append(await store.queue.cancel(f"{number}-0"))
+
+    cancels = [asyncio.create_task(cancel(number)) for number in range(1, 1001)]
+    await asyncio.sleep(0)
+    assert await soon(store.begin(entry, store.attempt(), message.recipient)) == "begun"
+    before = len(answered)
+    await soon(asyncio.gather(*cancels))
+    assert before < 500
+
+
+@pytest.mark.parametrize("script", ["census", "cancel"])
+async def test_who_waits_behind_others_does_not_take_redis_for_away(
+    wired: Store, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    call = Call(script, {"id": "1-0"}, [wired.keys.message("1-0")])
+    seen: list[bool] = []
+    wired.availability.changed = lambda up, _why: seen.append(up)
+    monkeypatch.setattr(connection, "REPLY_S", 1.5)
+    proxy.reply_takes_s = 0.1
+    callers = int(PLACES * connection.REPLY_S / proxy.reply_takes_s) + 2 * PLACES
+    answers = await soon(
+        asyncio.gather(*(wired.server.ask(call) for _ in range(callers)), return_exceptions=True)
+    )
+    assert not [answer for answer in answers if isinstance(answer, Exception)]
+    assert False not in seen
 
 
 # -- a reply is lost ----------------------------------------------------------------------------

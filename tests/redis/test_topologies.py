@@ -831,7 +831,7 @@ class Load:
             pending = await store.queue.pending()
             return await store.queue.reclaim(pending)
 
-        return await persevere(recover, store.client, store.availability)
+        return await persevere(recover)
 
     async def _deliver(self, entry: Entry) -> None:
         store, id_ = self.opened.store, entry.first_message_id

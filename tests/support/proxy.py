@@ -18,6 +18,7 @@ class Proxy:
         self._server = server
         self._path = path
         self.commands: list[bytes] = []
+        self.reply_takes_s = 0.0
         self.lost = 0  # replies and requests that did not arrive
         self._lose_reply: Counter[bytes] = Counter()
         self._lose_request: Counter[bytes] = Counter()
@@ -89,7 +90,7 @@ class Proxy:
     async def _connect(self, reader: StreamReader, writer: StreamWriter) -> None:
         from_server, to_server = await asyncio.open_unix_connection(self._server)
         doomed = asyncio.Event()
-        replies = asyncio.create_task(_pass_on(from_server, writer, doomed))
+        replies = asyncio.create_task(self._replies(from_server, writer, doomed))
         requests = asyncio.create_task(self._requests(reader, to_server, doomed))
         try:
             await asyncio.wait([replies, requests], return_when=asyncio.FIRST_COMPLETED)
@@ -115,6 +116,16 @@ class Proxy:
             server.write(command)
             await server.drain()
 
+    async def _replies(
+        self, server: StreamReader, client: StreamWriter, doomed: asyncio.Event
+    ) -> None:
+        while chunk := await server.read(65_536):
+            if doomed.is_set():
+                return
+            await asyncio.sleep(self.reply_takes_s)
+            client.write(chunk)
+            await client.drain()
+
     def _drawn(self, plans: Counter[bytes], command: bytes) -> bool:
         for word in plans:
             if plans[word] > 0 and word in command:
@@ -122,14 +133,6 @@ class Proxy:
                 self.lost += 1
                 return True
         return False
-
-
-async def _pass_on(server: StreamReader, client: StreamWriter, doomed: asyncio.Event) -> None:
-    while chunk := await server.read(65_536):
-        if doomed.is_set():
-            return
-        client.write(chunk)
-        await client.drain()
 
 
 async def _command(reader: StreamReader) -> bytes:
