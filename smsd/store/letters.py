@@ -13,7 +13,7 @@ from smsd.core.message import FieldError
 from smsd.store.queue import Queue
 from smsd.store.status import Status
 
-PAGE = 100  # letters read at a time; more would hold up the event loop
+PAGE = 100  # letters read at a time, at most; more would hold up the event loop
 MOST_HANDLED = 1000  # letters that one sweep replays, drops or finds
 MOST_READ = 10_000  # letters that one sweep looks at
 SELECTORS = ("id", "letter", "reason", "campaign")

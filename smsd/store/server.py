@@ -35,7 +35,7 @@ log = logging.getLogger("smsd.redis")
 PLACES = 8
 CONNECTIONS = 2 * PLACES
 # Scripts that a person may ask for, as often as he likes: they wait among the look-ups.
-ASKED_FOR = frozenset({"cancel", "replay", "drop"})
+ASKED_FOR = frozenset({"cancel", "replay", "drop", "letters"})
 REPLICATED = ("append", "begin")  # what `replicas_ack` is for
 # Scripts that never end well without a write.
 WRITING = frozenset({"append", "begin", "claim", "groups"})

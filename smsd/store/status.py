@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from smsd.store.queue import LARGEST_ENTRY
 from smsd.store.scripts import Call
 from smsd.store.server import Server, text
 
 _ENTRY = re.compile(r"[hn][0-9]{1,19}-[0-9]{1,19}")  # more digits Redis answers with an error
 _ENTRY_ID = re.compile(r"h?([0-9]{1,19})-[0-9]{1,19}")
+LARGEST_LETTER = LARGEST_ENTRY + 4096  # octets: an entry that is read, and why it died
+
 _NUMBERS = ("attempts", "segments", "due")
 _NUMBER = re.compile(r"[0-9]{1,19}")  # an entry that nobody has judged yet may hold any words
 
@@ -88,24 +91,33 @@ class Status:
     async def dead_letters(
         self, after: str, count: int, until: str = "+"
     ) -> list[tuple[str, dict[str, str]]]:
-        """Up to `count` dead letters behind the one with id `after` ("" for the first)."""
-        start, dead = f"({after}" if after else "-", self._server.keys.dead
-        found = await self._server.read(
-            lambda client: client.xrange(dead, min=start, max=until, count=count)
-        )
-        return [(text(letter), _texts(fields)) for letter, fields in found or []]
+        """Up to `count` dead letters behind the one with id `after` ("" for the first).
+
+        Fewer where they are large, but none only at the end. Of one that is larger than
+        `LARGEST_LETTER`, only the short facts.
+        """
+        return await self._letters("XRANGE", f"({after}" if after else "-", until, count)
 
     async def dead_letter(self, letter: str) -> dict[str, str] | None:
-        """The dead letter with this id, or None."""
-        dead = self._server.keys.dead
-        found = await self._server.read(lambda client: client.xrange(dead, letter, letter))
-        return _texts(found[0][1]) if found else None
+        """The dead letter with this id, or None; of a large one only the short facts."""
+        found = await self._letters("XRANGE", letter, letter, 1)
+        return found[0][1] if found else None
 
     async def last_letter(self) -> str:
         """Id of the dead letter that died last, or ""."""
-        dead = self._server.keys.dead
-        found = await self._server.read(lambda client: client.xrevrange(dead, count=1))
-        return text(found[0][0]) if found else ""
+        found = await self._letters("XREVRANGE", "+", "-", 1)
+        return found[0][0] if found else ""
+
+    async def _letters(
+        self, read: str, start: str, stop: str, count: int
+    ) -> list[tuple[str, dict[str, str]]]:
+        request = {"read": read, "start": start, "stop": stop, "count": count}
+        call = Call("letters", request | {"most_octets": LARGEST_LETTER})
+        page = cast("list[tuple[bytes, list[bytes]]]", await self._server.ask(call))
+        return [
+            (text(letter), _texts(dict(zip(fields[::2], fields[1::2], strict=True))))
+            for letter, fields in page
+        ]
 
     async def letter_of(self, message_id: str) -> str:
         """Id of the dead letter that a text became, as far as its status knows, or ""."""

@@ -73,8 +73,8 @@ def told_of(letter: Letter, *, with_text: bool) -> dict[str, object]:
     for name in ("attempts", "failed_at"):
         if re.fullmatch("[0-9]{1,19}", value := letter.fields.get(name, "")):
             told[name] = int(value)
-    if with_text:
-        told["message"] = letter.fields.get("message", "")
+    if with_text and "message" in letter.fields:  # not of one that is too large to be read
+        told["message"] = letter.fields["message"]
     return told
 
 

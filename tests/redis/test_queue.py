@@ -1104,6 +1104,11 @@ async def _census(store: Store) -> Operation:
     return store.status.census
 
 
+async def _letters(store: Store) -> Operation:
+    await store.dead_letter()
+    return lambda: store.status.dead_letters("", 10)
+
+
 async def _groups(store: Store) -> Operation:
     await store.append()
     await store.client.delete(store.keys.high)
@@ -1153,6 +1158,7 @@ CASES: list[tuple[str, Prepared]] = [
     ("drop", _drop),
     ("reclaim", _reclaim),
     ("census", _census),
+    ("letters", _letters),
     ("groups", _groups),
     ("touch", _touch),
     ("acquire", _acquire),
@@ -1174,7 +1180,7 @@ async def test_a_script_that_runs_twice_changes_nothing_more(
     await operation()
     [*_, command] = [one for one in proxy.commands if sha(script) in one]
     after = await dump(wired.client, wired.keys.prefix)
-    if script not in ("census", "reclaim") and prepare is not _append_repeated:
+    if script not in ("census", "letters", "reclaim") and prepare is not _append_repeated:
         assert after != before
     for _ in range(2):
         assert (await proxy.repeat(command)).startswith(b"*")

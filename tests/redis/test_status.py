@@ -5,6 +5,8 @@ import random
 
 import pytest
 
+from smsd.store.letters import Choice, Letters, Order
+from smsd.store.queue import LARGEST_ENTRY
 from smsd.store.scripts import Call
 from smsd.store.status import Census
 from tests.redis.store import ALICE, BOB, OpenStore, Store, Wall, dump, soon
@@ -271,6 +273,74 @@ async def test_dead_letters_are_paged_in_the_order_they_died(store: Store) -> No
         texts += [fields["message"] for _, fields in page]
         after = page[-1][0]
     assert texts == [f"text {n}" for n in range(7)]
+
+
+LARGE = 3_000_000  # octets of a text
+
+
+async def _die_large(store: Store, count: int) -> list[str]:
+    """Letters as they are written of texts that are too large to read; their ids."""
+    ids: list[str] = []
+    for n in range(count):
+        await store.client.xadd(store.keys.queue, {"to": ALICE, "message": "x" * LARGE})
+        [entry] = await store.queue.claim(0, 1)
+        await store.queue.bury(entry, None, None, reason="invalid", code="entry", detail=f"d{n}")
+        ids.append(entry.message_id)
+    return ids
+
+
+async def test_of_a_letter_that_is_too_large_what_is_short_is_told(store: Store) -> None:
+    [id_] = await _die_large(store, 1)
+    [(letter, fields)] = await store.status.dead_letters("", 10)
+    assert fields == {
+        "id": id_,
+        "to": ALICE,
+        "reason": "invalid",
+        "code": "entry",
+        "detail": "d0",
+        "attempts": "0",
+        "failed_at": str(store.wall.ms),
+        "lane": "n",
+    }
+    assert await store.status.dead_letter(letter) == fields
+
+
+async def test_of_a_letter_with_very_many_fields_what_is_ours_is_told(store: Store) -> None:
+    await store.client.xadd(store.keys.queue, {f"f{n}": "x" for n in range(2000)})
+    [entry] = await store.queue.claim(0, 1)
+    await store.queue.bury(entry, None, None, reason="invalid", detail="of many fields")
+    [(_, fields)] = await store.status.dead_letters("", 10)
+    assert (fields["reason"], fields["detail"]) == ("invalid", "of many fields")
+    assert len(fields) <= 50
+
+
+async def test_the_largest_text_that_is_read_can_be_looked_at_when_it_is_dead(store: Store) -> None:
+    message = "x" * (LARGEST_ENTRY - len("to") - len(ALICE) - len("message"))
+    await store.client.xadd(store.keys.queue, {"to": ALICE, "message": message})
+    [entry] = await store.queue.claim(0, 1)
+    await store.queue.bury(entry, None, None, reason="rejected", detail="d" * 1000)
+    [(_, fields)] = await store.status.dead_letters("", 10)
+    assert fields["message"] == message
+
+
+async def test_no_look_at_large_letters_moves_their_octets(
+    own_server: RedisServer, open_store: OpenStore
+) -> None:
+    store = await open_store(url=own_server.url).lead()
+    ids = await _die_large(store, 5)
+    letters = Letters(store.queue, store.status)
+    told_before = await _octets_told(store)
+    found = await letters.find(Choice(reason="invalid"), after="", count=100)
+    assert [letter.message_id for letter in found.letters] == ids
+    assert (await letters.find(Choice(id=ids[3]), after="", count=1)).letters == [found.letters[3]]
+    assert (await letters.replay(Order(Choice(id=ids[0])))).done == 1
+    assert (await letters.drop(Order(Choice()))).done == 4
+    assert await _octets_told(store) - told_before < LARGE
+    assert await store.difference() == 0
+
+
+async def _octets_told(store: Store) -> int:
+    return int((await store.client.info("stats"))["total_net_output_bytes"])
 
 
 async def test_there_are_no_dead_letters_before_the_first(store: Store) -> None:

@@ -163,12 +163,29 @@ def test_a_letter_is_found_by_its_text_even_when_no_status_leads_to_it(daemon: D
         assert ids(daemon, f"?id={id_}") == [id_]
 
 
-def test_an_entry_that_died_unread_is_shown_in_part(daemon: Daemon) -> None:
+def test_a_fact_without_end_is_shown_in_part(daemon: Daemon) -> None:
     with embedded(daemon) as client:
-        client.xadd("smsd:queue", {"to": "x" * 100_000, "message": TEXT})
+        client.xadd("smsd:queue", {"to": "x" * 60_000, "message": TEXT})
     eventually(lambda: dead(daemon) == 1)
     [letter] = listed(daemon)
     assert letter["to"] == "x" * 256 + "…"
+
+
+def test_an_entry_that_was_too_large_to_read_is_shown_by_what_is_short(daemon: Daemon) -> None:
+    with embedded(daemon) as client:
+        large = client.xadd("smsd:queue", {"to": ANYBODY, "message": TEXT * 100_000})
+    eventually(lambda: dead(daemon) == 1)
+    [letter] = listed(daemon, "?message=true")
+    assert letter == {
+        "letter": letter["letter"],
+        "id": large.decode(),
+        "to": ANYBODY,
+        "reason": "invalid",
+        "code": "entry",
+        "detail": "of 500021 octets; at most 65536 are read",
+        "attempts": 0,
+        "failed_at": letter["failed_at"],
+    }
 
 
 def test_there_may_be_no_letters(daemon: Daemon) -> None:

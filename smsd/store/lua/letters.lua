@@ -1,0 +1,26 @@
+-- letters: a page of dead letters, {id, fields} each; of one that is too large, its short facts alone.
+-- Read one by one, up to so many octets: letters of many megabytes must not hold Redis up for seconds.
+local MOST_OCTETS = 1000000
+local SHORT, MOST_FACTS = 1024, 50
+
+-- The last come first: they are ours, and say why it died.
+local function short_facts(fields)
+  local facts = {}
+  for i = #fields - 1, 1, -2 do
+    local name, value = fields[i], fields[i + 1]
+    if #name <= SHORT and #value <= SHORT and #facts < 2 * MOST_FACTS then append_all(facts, {name, value}) end
+  end
+  return facts
+end
+
+local function run(request)
+  local page, octets, start = {}, 0, request.start
+  while #page < request.count and octets < MOST_OCTETS do
+    local letter = redis.call(request.read, DEAD, start, request.stop, 'COUNT', 1)[1]
+    if not letter then break end
+    local clipped = clip('', letter, request.most_octets)
+    page[#page + 1] = {letter[1], clipped[2] or short_facts(letter[2])}
+    octets, start = octets + clipped[3], '(' .. letter[1]
+  end
+  return page
+end
