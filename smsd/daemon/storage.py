@@ -11,6 +11,7 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
+from smsd import systemd
 from smsd.config import Settings, data_dir
 from smsd.daemon.build import build_queue, build_server
 from smsd.daemon.clocks import clock, now_ms
@@ -24,7 +25,7 @@ from smsd.store.connection import (
     is_out_of_memory,
     persistence,
 )
-from smsd.store.embedded import Embedded
+from smsd.store.embedded import START_S, Embedded
 from smsd.store.keys import Keys
 from smsd.store.lease import Lease
 from smsd.store.scripts import load_all
@@ -101,7 +102,8 @@ class Storage:
         url = self._settings.redis.url.get_secret_value()
         if url != "embedded":
             return url
-        embedded = Embedded(data_dir(self._settings, self._config_path))
+        directory = data_dir(self._settings, self._config_path)
+        embedded = Embedded(directory, loading=_ask_for_time)
         stack.push_async_callback(embedded.stop)
         await embedded.start()
         supervisor = asyncio.create_task(embedded.supervise())
@@ -169,3 +171,8 @@ class Storage:
         if loss.settlements:
             facts = {"settled_again": loss.settlements, "complete": loss.complete}
             log.error("redis lost its last writes: settlements", extra=facts)
+
+
+def _ask_for_time() -> None:
+    """A unit gives a start so long; a long queue may take longer to load."""
+    systemd.notify(f"EXTEND_TIMEOUT_USEC={round(START_S * 1e6)}")

@@ -70,6 +70,11 @@ def is_away(error: BaseException) -> bool:
     return isinstance(error, ResponseError) and str(error).startswith(_AWAY_PREFIXES)
 
 
+def is_loading(error: BaseException) -> bool:
+    """Whether the server reads what it has on disk; the greeting of a connection may say so."""
+    return isinstance(error, BusyLoadingError) or isinstance(error.__cause__, BusyLoadingError)
+
+
 def is_refusal_to_write(error: BaseException) -> bool:
     """Whether Redis takes no writes now, whatever it answers to reads."""
     if isinstance(error, _REFUSES_WRITES):

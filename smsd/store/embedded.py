@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -26,12 +26,13 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from smsd.store.append_only import mend
-from smsd.store.connection import connect
+from smsd.store.connection import connect, is_loading
 
 log = logging.getLogger("smsd.embedded")
 
 OLDEST = (7, 0)  # XAUTOCLAIM and XINFO as this package reads them
-START_S = 120.0  # loading a very long queue takes a while
+START_S = 120.0  # without an answer; that it still loads its data is one
+LOADING_S = 0.2  # between questions whether it has loaded
 STOP_S = 10.0
 LONGEST_SOCKET_PATH = 100  # octets; the kernel's own limit is 107
 PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -56,8 +57,10 @@ class EmbeddedError(Exception):
 class Embedded:
     """The server of one data directory."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, loading: Callable[[], None] = lambda: None) -> None:
+        """`loading` is called now and then while a server loads what it has on disk."""
         self._data_dir = data_dir.absolute()
+        self._loading = loading
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self._lock = -1
@@ -152,45 +155,49 @@ class Embedded:
             shutil.rmtree(short.parent, ignore_errors=True)
 
     async def _spawn(self) -> None:
+        """Start a server and wait until it answers. Raises `EmbeddedError`, whatever it meets."""
+        try:
+            await self._start_server()
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            raise EmbeddedError(f"the server cannot be run: {error}") from None
+
+    async def _start_server(self) -> None:
         binary = find_server()
         await self._mend(binary)
         options = [word for name, value in OPTIONS.items() for word in (f"--{name}", value)]
-        try:
-            self._process = await asyncio.create_subprocess_exec(
-                binary,
-                *options,
-                "--unixsocket",
-                str(self._socket),
-                cwd=self._data_dir,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for the daemon: it stops the server itself
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-            )
-        except OSError as error:
-            raise EmbeddedError(f"{binary} cannot be run: {error.strerror}") from None
+        self._process = await asyncio.create_subprocess_exec(
+            binary,
+            *options,
+            "--unixsocket",
+            str(self._socket),
+            cwd=self._data_dir,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the daemon: it stops the server itself
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        )
         await self._until_it_answers(self._process)
         log.info("server started", extra={"server": binary, "socket": str(self._socket)})
 
     async def _mend(self, binary: str) -> None:
         """Unless the last server ended as it should, look at what it wrote last."""
         if self._unclean.exists():
-            try:
-                await asyncio.to_thread(mend, binary, self._data_dir)
-            except (ValueError, OSError, subprocess.SubprocessError) as error:
-                raise EmbeddedError(str(error)) from None
+            await asyncio.to_thread(mend, binary, self._data_dir)
         self._unclean.touch()
 
     async def _until_it_answers(self, process: asyncio.subprocess.Process) -> None:
         client = _client(self._socket)
         try:
-            async with asyncio.timeout(START_S):
+            async with asyncio.timeout(START_S) as patience:
                 while process.returncode is None:
                     try:
                         await client.ping()
-                    except (RedisError, OSError):
-                        await asyncio.sleep(0.02)
+                    except (RedisError, OSError) as error:
+                        if is_loading(error):  # were it killed, the next one would begin anew
+                            patience.reschedule(asyncio.get_running_loop().time() + START_S)
+                            self._loading()
+                        await asyncio.sleep(LOADING_S if is_loading(error) else 0.02)
                     else:
                         return
         except TimeoutError:

@@ -1,6 +1,7 @@
 """The private server, and what an external one says of itself."""
 
 import asyncio
+import errno
 import importlib.util
 import os
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 from redis.asyncio import Redis
@@ -195,6 +197,80 @@ async def test_a_killed_server_is_started_again_with_everything_it_was_told(
         assert await _pid(server) != pid
     supervisor.cancel()
     await asyncio.gather(supervisor, return_exceptions=True)
+
+
+async def test_a_server_that_cannot_be_started_for_now_is_tried_until_it_can(
+    embed: Embed, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    here, gone = tmp_path / "var", tmp_path / "gone"
+    server = embed(here)
+    await server.start()
+    supervisor = asyncio.create_task(server.supervise())
+    async with _client(server) as client:
+        await client.set("x", "told durable")
+    pid = await _pid(server)
+    here.rename(gone)
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: _refusals(caplog) != [], "a start was refused")
+    gone.rename(here)
+    async with _client(server) as client:
+        await _until_it_answers(client)
+        assert await client.get("x") == b"told durable"
+    await server.stop()
+    await soon(supervisor)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EROFS, "read-only"), subprocess.SubprocessError("in preexec_fn")]
+)
+async def test_whatever_hinders_a_start_is_told_and_tried_again(
+    embed: Embed,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    server = embed(tmp_path)
+    await server.start()
+    supervisor = asyncio.create_task(server.supervise())
+    os.kill(await _pid(server), signal.SIGKILL)
+    with monkeypatch.context() as hindered:
+        hindered.setattr(asyncio, "create_subprocess_exec", AsyncMock(side_effect=error))
+        await until(lambda: _refusals(caplog) != [], "a start was refused")
+    assert str(error) in _refusals(caplog)[0]
+    async with _client(server) as client:
+        await _until_it_answers(client)
+    await server.stop()
+    await soon(supervisor)
+
+
+def _refusals(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What hindered each start that the supervisor has told of."""
+    return [record.because for record in caplog.records if hasattr(record, "because")]
+
+
+async def test_a_server_is_given_the_time_it_needs_to_load(
+    embed: Embed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = embed(tmp_path)
+    await first.start()
+    async with _client(first) as client, client.pipeline(transaction=False) as pipeline:
+        for n in range(20_000):  # it looks up from loading every 1024 commands
+            pipeline.set(f"filler:{n % 10}", n)
+        await pipeline.execute()
+    await first.stop()
+    monkeypatch.setitem(module.OPTIONS, "key-load-delay", "300")  # microseconds
+    monkeypatch.setattr(module, "START_S", 2.0)
+    monkeypatch.setattr(module, "LOADING_S", 0.05)
+    told: list[int] = []
+    server = Embedded(tmp_path, loading=lambda: told.append(1))
+    try:
+        await soon(server.start())
+        async with _client(server) as client:
+            assert await client.get("filler:9") == b"19999"
+    finally:
+        await server.stop()
+    assert told
 
 
 TORN = b"*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$1\r\nx"

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 import redis
 
+from smsd.store.embedded import find_server
 from tests.support.processes import Daemon, Recorder, eventually, impatient
 from tests.support.redis_server import RedisServer
 
@@ -478,6 +479,34 @@ def test_systemd_is_told_of_ready_alive_and_stopping(
         said = manager.recv(100)
         assert said == b"WATCHDOG=1" or said.startswith(b"STOPPING=1\n")
     assert smsd.wait() == 0
+
+
+def test_systemd_is_asked_for_time_while_the_embedded_server_loads(
+    tmp_path: Path, manager: socket.socket, started: list[Daemon]
+) -> None:
+    smsd = Daemon(tmp_path / "smsd")
+    started.append(smsd)
+    smsd.start()
+    with redis.Redis(unix_socket_path=str(smsd.directory / "var" / "redis.sock")) as client:
+        pipeline = client.pipeline(transaction=False)
+        for n in range(8000):  # it looks up from loading every 1024 commands
+            pipeline.set(f"filler:{n % 10}", n)
+        pipeline.execute()
+    assert smsd.stop() == 0
+    slow = tmp_path / "bin" / "valkey-server"
+    slow.parent.mkdir()
+    slow.write_text(f'#!/bin/sh\nexec {find_server()} "$@" --key-load-delay 300\n')
+    slow.chmod(0o755)
+    path = f"{slow.parent}{os.pathsep}{os.environ['PATH']}"
+    again = Daemon(tmp_path / "smsd", "", {"NOTIFY_SOCKET": str(tmp_path / "notify"), "PATH": path})
+    started.append(again)
+    again.start()
+
+    said = manager.recv(100)
+    assert said == b"EXTEND_TIMEOUT_USEC=120000000"
+    while said != b"READY=1":
+        said = manager.recv(100)
+        assert said in (b"EXTEND_TIMEOUT_USEC=120000000", b"READY=1")
 
 
 @pytest.mark.parametrize(("dispatch", "rate"), [("dead", 45), ("slow", 0.1)])
