@@ -174,6 +174,15 @@ def _instant(field: str, raw: object) -> int | None:
     raise FieldError(field, 'must be an RFC 3339 time with a zone, like "2026-12-24T18:00:00Z"')
 
 
+def same_instant(raw: str) -> str:
+    """A time as `rfc3339` writes it, however `raw` does; "" if that is none."""
+    try:
+        unix_ms = _instant("", raw)
+    except FieldError:
+        return ""
+    return "" if unix_ms is None else rfc3339(unix_ms)
+
+
 def _label(field: str, raw: object) -> str:
     if raw is None:
         return ""
@@ -193,7 +202,7 @@ def to_fields(content: Content, *, with_priority: bool = False) -> list[str]:
     for name, value in (
         ("from", content.sender),
         ("priority", content.priority if with_priority else None),
-        ("expires_at", None if content.expires_at is None else _rfc3339(content.expires_at)),
+        ("expires_at", None if content.expires_at is None else rfc3339(content.expires_at)),
         ("campaign", content.campaign),
         ("ref", content.ref),
     ):
@@ -230,5 +239,6 @@ def _decoded(raw: Sequence[bytes]) -> dict[str, str]:
     return fields
 
 
-def _rfc3339(unix_ms: int) -> str:
+def rfc3339(unix_ms: int) -> str:
+    """A time as the queue has it: in UTC, to the millisecond."""
     return (_EPOCH + unix_ms * _MILLISECOND).isoformat(timespec="milliseconds")

@@ -8,7 +8,7 @@ from smsd.core.message import FIELDS, FieldError, Limits, Message, from_fields
 from smsd.dispatch.window import Held, Window
 from smsd.store.arrivals import Arrivals
 from smsd.store.connection import is_away
-from smsd.store.queue import LARGEST_ENTRY, Entry, Fenced, Queue
+from smsd.store.queue import LARGEST_ENTRY, MOST_FIELDS, Entry, Fenced, Queue
 
 log = logging.getLogger("smsd.claim")
 ENTRY_FIELDS = FIELDS | {"id", "attempts", "entry"}
@@ -104,8 +104,10 @@ class Claimer:
 
 def parse_entry(entry: Entry, limits: Limits, now_ms: int) -> Message:
     """The message in an entry. Raises `FieldError`."""
-    if entry.fields is None:
+    if entry.fields is None and entry.octets > LARGEST_ENTRY:
         raise FieldError("entry", f"of {entry.octets} octets; at most {LARGEST_ENTRY} are read")
+    if entry.fields is None:
+        raise FieldError("entry", f"of more than {MOST_FIELDS} fields; no more are read")
     return from_fields(entry.fields, entry.first_message_id, limits, now_ms)
 
 

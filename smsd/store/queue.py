@@ -14,8 +14,11 @@ import secrets
 from collections.abc import Coroutine, Sequence
 from typing import Literal, NamedTuple, cast
 
-from smsd.core.message import Content, FieldError, Message, to_fields
+from redis.asyncio import Redis
+
+from smsd.core.message import Content, FieldError, Message, rfc3339, to_fields
 from smsd.store.commit import GroupCommit
+from smsd.store.connection import is_away
 from smsd.store.keys import GROUP
 from smsd.store.scripts import Call
 from smsd.store.server import Server, text
@@ -27,6 +30,7 @@ _ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 _MARK = re.compile(rb"([1-9][0-9]{0,9}) ([0-9]{1,13}) ([ -~]+)")  # as in lua/fsck_marks.lua
 Settlement = Coroutine[None, None, bool]  # to be awaited: False if it had been settled before
 LARGEST_ENTRY = 65_536  # octets of an entry that is read at all
+MOST_FIELDS = 500  # the same; each is two of the values that lua/_prelude.lua counts
 # What an append may take: in line, when its group leaves, and then with its group; and for how long
 # of that an absent Redis is asked again. Nobody waits for longer than 8 s.
 APPEND_LINE_S, APPEND_S, APPEND_PATIENCE_S = 2.0, 6.0, 3.0
@@ -75,7 +79,7 @@ class Entry(NamedTuple):
     """A stream record that was claimed. Its id is not the message's."""
 
     name: str  # lane and entry id: unique over both streams
-    fields: Sequence[bytes] | None  # None: too large to read
+    fields: Sequence[bytes] | None  # None: too large or too many to read
     octets: int
 
     @property
@@ -89,11 +93,23 @@ class Entry(NamedTuple):
         return self.name if self.name[0] == "h" else self.name[1:]
 
     @property
+    def given_id(self) -> str:
+        """The id that it says its message has; "" if it says none."""
+        if self.fields is None or b"id" not in self.fields:
+            return ""
+        given = dict(zip(self.fields[::2], self.fields[1::2], strict=True)).get(b"id", b"")
+        return given.decode() if _ID.fullmatch(given) else ""
+
+    @property
     def message_id(self) -> str:
         """The id of its message, be the rest of it readable or not."""
+        return self.given_id or self.first_message_id
+
+    def without_id(self) -> "Entry":
+        """The same, for a message that is named after it."""
         fields = self.fields or ()
-        given = dict(zip(fields[::2], fields[1::2], strict=True)).get(b"id", b"")
-        return given.decode() if _ID.fullmatch(given) else self.first_message_id
+        pairs = zip(fields[::2], fields[1::2], strict=True)
+        return self._replace(fields=[word for pair in pairs if pair[0] != b"id" for word in pair])
 
 
 class Attempt(NamedTuple):
@@ -173,6 +189,7 @@ class Queue:
         own_keys = list(map(keys.message, one.scheduled_ids))
         if scheduled:
             request |= {"due": content.send_at, "scheduled": one.scheduled_ids}
+            request["facts"] = _facts(content)
         if one.idempotency_key:
             request |= {
                 "fingerprint": one.fingerprint,
@@ -205,7 +222,22 @@ class Queue:
             "claim",
             {"most_octets": LARGEST_ENTRY, "high_room": high_room, "normal_room": normal_room},
         )
-        return _entries(await self._server.with_groups(lambda: self._server.ask(call)))
+        return await self._named(await self._server.with_groups(lambda: self._server.ask(call)))
+
+    async def _named(self, reply: object) -> list[Entry]:
+        """What a script handed out, without ids that neither promote nor replay put there.
+
+        With another text's id, an XADD would change what is told of that text. Raises `Fenced`.
+        """
+        entries = _entries(reply)
+        given = {place: id_ for place, entry in enumerate(entries) if (id_ := entry.given_id)}
+        if given:
+            statuses = [self._server.keys.message(id_) for id_ in given.values()]
+            homes = await self._server.read(lambda client: _homes(client, statuses))
+            for place, home in zip(given, homes, strict=True):
+                if home != entries[place].name.encode():
+                    entries[place] = entries[place].without_id()
+        return entries
 
     # -- begin, and its undoing -----------------------------------------------------------------
 
@@ -284,6 +316,7 @@ class Queue:
         }
         if attempt:
             request["attempts"] = attempts
+            request["facts"] = [*_about(message), "attempts", str(attempts)]
         return self._settle("defer", entry, attempt, message.id, request)
 
     def bury(
@@ -304,8 +337,9 @@ class Queue:
             "detail": detail,
             "attempts": attempt.number if attempt else 0,
             "line": self._line(attempt, "dead", reason, code, detail),
-            "facts": _about(message) if message else [],
         }
+        if message:
+            request["facts"] = _about(message)
         if message and suppress:
             request["suppress"] = message.recipient
         message_id = message.id if message else entry.message_id
@@ -322,8 +356,10 @@ class Queue:
         request["name"] = entry.name
         request["mark"] = attempt.mark if attempt else ""
         request["id"] = message_id
-        call = Call(script, request, (self._server.keys.message(message_id),))
-        return await self._settlements(call) == b"settled"
+        statuses = [self._server.keys.message(message_id)]
+        if script == "defer":
+            statuses.append(self._server.keys.message(entry.first_message_id))
+        return await self._settlements(Call(script, request, statuses)) == b"settled"
 
     def _line(self, attempt: Attempt | None, state: str, *details: str) -> str:
         """A line of history; the start of the attempt, if there was one, is told before it."""
@@ -369,8 +405,12 @@ class Queue:
 
     async def cancel(self, message_id: str) -> str:
         """Take a waiting text back: `cancelled`, `sending`, `unknown`, or how it ended."""
-        status = self._server.keys.message(message_id)
-        return text(await self._server.ask(Call("cancel", {"id": message_id}, [status])))
+        statuses = [self._server.keys.message(message_id)]
+        reply = await self._server.ask(Call("cancel", {"id": message_id}, statuses))
+        if isinstance(reply, list):  # its entry says another id
+            statuses.append(self._server.keys.message(text(reply[0])))
+            reply = await self._server.ask(Call("cancel", {"id": message_id}, statuses))
+        return text(reply)
 
     async def replay(self, letter: str, message_id: str) -> bool:
         """Put a dead letter back into the queue. False: it is gone."""
@@ -419,7 +459,7 @@ class Queue:
 
     async def _reclaim_page(self, names: Sequence[str]) -> list[Entry]:
         call = Call("reclaim", {"most_octets": LARGEST_ENTRY, "names": names})
-        return _entries(await self._server.with_groups(lambda: self._server.insist(call)))
+        return await self._named(await self._server.with_groups(lambda: self._server.insist(call)))
 
     async def journal(self) -> dict[str, Attempt]:
         """Every send that has been begun and not settled, by entry name.
@@ -460,19 +500,33 @@ def _is_text(raw: bytes) -> bool:
     return text(raw).encode() == raw
 
 
+async def _homes(client: Redis, statuses: Sequence[str]) -> list[object]:
+    """In which entry each of these texts is now; what is no entry's name is none."""
+    pipeline = client.pipeline(transaction=False)
+    for status in statuses:
+        pipeline.hget(status, "entry")
+    homes = cast("list[object]", await pipeline.execute(raise_on_error=False))
+    for home in homes:
+        if isinstance(home, Exception) and is_away(home):
+            raise home
+    return homes
+
+
 def _about(message: Message) -> list[str]:
     """What a look-up shows beside the state."""
-    content = message.content
-    facts = [
-        "to",
-        message.recipient,
-        "segments",
-        str(content.segments.segments),
-        "encoding",
-        content.segments.encoding,
-    ]
-    if content.campaign:
-        facts += ("campaign", content.campaign)
-    if content.ref:
-        facts += ("ref", content.ref)
+    return _facts(message.content, "to", message.recipient)
+
+
+def _facts(content: Content, *first: str) -> list[str]:
+    """`first`, and what is true of the text whoever gets it; only what it has costs anything."""
+    _, counted, sender, _, _, expires_at, campaign, ref = content
+    facts = [*first, "segments", str(counted.segments), "encoding", counted.encoding]
+    if sender:
+        facts += ("from", sender)
+    if expires_at is not None:
+        facts += ("expires_at", rfc3339(expires_at))
+    if campaign:
+        facts += ("campaign", campaign)
+    if ref:
+        facts += ("ref", ref)
     return facts

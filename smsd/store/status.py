@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from smsd.core.message import same_instant
 from smsd.store.queue import LARGEST_ENTRY
 from smsd.store.scripts import Call
 from smsd.store.server import Server, text
@@ -16,7 +17,7 @@ from smsd.store.server import Server, text
 _ENTRY = re.compile(r"[hn][0-9]{1,19}-[0-9]{1,19}")  # more digits Redis answers with an error
 _ENTRY_ID = re.compile(r"h?([0-9]{1,19})-[0-9]{1,19}")
 LARGEST_LETTER = LARGEST_ENTRY + 4096  # octets: an entry that is read, and why it died
-
+_BROUGHT = ("to", "from", "campaign", "ref", "expires_at", "attempts")  # what an entry may tell
 _NUMBERS = ("attempts", "segments", "due")
 _NUMBER = re.compile(r"[0-9]{1,19}")  # an entry that nobody has judged yet may hold any words
 
@@ -68,12 +69,13 @@ class Status:
             return _told(message_id, facts)
         name = facts.get("entry") or _first_entry(message_id)
         entry = await self._entry(name) if _ENTRY.fullmatch(name) else None
-        if entry is None or entry.get("id", message_id) != message_id:
+        if entry is None or not await self._is_of(message_id, entry.get("id", message_id), name):
             # Between the two reads it may have been settled; what is known says so next time.
             return _told(message_id, facts) if facts else None
         facts.setdefault("history", f"{name[1:].split('-')[0]} queued")
         facts.update(await self._sending(name))
-        return _told(message_id, entry | {"state": "queued"} | facts)
+        brought = {fact: entry[fact] for fact in _BROUGHT if fact in entry}
+        return _told(message_id, brought | {"state": "queued"} | facts)
 
     async def _entry(self, name: str) -> dict[str, str] | None:
         keys = self._server.keys
@@ -82,6 +84,14 @@ class Status:
             lambda client: client.xrange(stream, min=name[1:], max=name[1:])
         )
         return _texts(found[0][1]) if found else None
+
+    async def _is_of(self, message_id: str, said: str, name: str) -> bool:
+        """Whether an entry is that text's: `said` holds where promote or replay put it."""
+        if said == message_id:
+            return True
+        status = self._server.keys.message(said)
+        home = await self._server.read(lambda client: client.hget(status, "entry"))
+        return home is None or text(home) != name
 
     async def _sending(self, name: str) -> dict[str, str]:
         inflight = self._server.keys.inflight
@@ -170,6 +180,7 @@ def _told(message_id: str, facts: dict[str, str]) -> dict[str, object]:
     told: dict[str, object] = {"id": message_id, "state": facts["state"]}
     shown = ("to", "from", "segments", "encoding", "attempts", "provider_id", "due", "reason",
              "code", "detail", "campaign", "ref", "expires_at")  # fmt: skip
+    facts = facts | {"expires_at": same_instant(facts.get("expires_at", ""))}
     for name in shown:
         if name not in _NUMBERS and facts.get(name):
             told[name] = facts[name]
@@ -181,9 +192,11 @@ def _told(message_id: str, facts: dict[str, str]) -> dict[str, object]:
 
 def _history(message_id: str, lines: str) -> list[dict[str, object]]:
     changes = [_change(line) for line in lines.split("\n")]
-    if (first := _ENTRY_ID.fullmatch(message_id)) and changes[0]["at"] != int(first[1]):
+    if first := _ENTRY_ID.fullmatch(message_id):
         # Named after its first entry, whose id is the time at which it was queued.
-        changes.insert(0, {"state": "queued", "at": int(first[1])})
+        queued: dict[str, object] = {"state": "queued", "at": int(first[1])}
+        if changes[0] != queued:
+            changes.insert(0, queued)
     return changes
 
 

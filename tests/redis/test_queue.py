@@ -1,11 +1,12 @@
 """Every transition on a real server. Rule: a text is in exactly one place, whatever is repeated."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from typing import cast
 
 import pytest
-from redis.exceptions import ResponseError
+from redis.exceptions import BusyLoadingError, ResponseError
 
 from smsd.core.message import Limits
 from smsd.dispatch.claimer import Claimer, parse_entry
@@ -1329,6 +1330,45 @@ async def test_a_hostile_entry_that_was_pending_is_buried_too(store: Store) -> N
     assert await store.difference() == 0
 
 
+@pytest.mark.parametrize(
+    ("fields", "code"), [(500, "is no known field"), (501, "of more than 500 fields")]
+)
+async def test_an_entry_with_too_many_fields_is_told_how_many_are_read(
+    store: Store, fields: int, code: str
+) -> None:
+    words = [word for n in range(fields - 2) for word in (f"x{n}", "")]
+    await store.client.execute_command(
+        "XADD", store.keys.queue, "*", "to", ALICE, "message", "Hi", *words
+    )
+    await store.claimer.admit(await store.queue.claim(9, 9))
+    [(_, letter)] = await store.status.dead_letters("", 10)
+    assert letter["detail"].startswith(code)
+
+
+async def test_a_status_of_another_type_vouches_for_no_entry(store: Store) -> None:
+    impostor = await _claiming_to_be(store, "x")
+    await store.client.set(store.keys.message("x"), "")
+    [entry] = await store.queue.claim(0, 1)
+    assert entry.message_id == impostor
+
+
+async def test_a_redis_that_is_away_does_not_take_a_text_its_id(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def loading(*_: object, **__: object) -> list[object]:
+        return [BusyLoadingError("LOADING")]
+
+    await store.schedule(1)
+    store.wall.advance(2)
+    await store.queue.promote()
+    with monkeypatch.context() as patch:
+        patch.setattr("redis.asyncio.client.Pipeline.execute", loading)
+        with pytest.raises(BusyLoadingError):
+            await store.queue.claim(0, 1)
+    [entry] = await store.queue.reclaim(await store.queue.pending())
+    assert entry.message_id == "s1"
+
+
 async def test_two_entries_of_one_id_are_two_texts(store: Store, wall: Wall) -> None:
     for text in ("one", "two"):
         await store.client.xadd(store.keys.queue, {"id": "x", "to": ALICE, "message": text})
@@ -1339,6 +1379,90 @@ async def test_two_entries_of_one_id_are_two_texts(store: Store, wall: Wall) -> 
     assert await store.queue.promote() == 2
     texts = {(await store.claim_one())[1].content.text for _ in range(2)}
     assert texts == {"one", "two"}
+
+
+async def _claiming_to_be(store: Store, id_: str, **fields: str) -> str:
+    """An entry that says another text's id; its own."""
+    said = {"id": id_, "to": BOB, "message": "Ho", **fields}
+    raw = await store.client.xadd(store.keys.queue, said)
+    return str(raw.decode())
+
+
+async def test_an_entry_cannot_take_over_the_id_of_a_scheduled_text(store: Store) -> None:
+    await store.schedule(60)
+    before = await store.status.message("s1")
+    impostor = await _claiming_to_be(store, "s1")
+    assert await store.state(impostor) == "queued"
+    entry, attempt, message = await store.begin_next()
+    assert message.id == impostor
+    assert await store.state(impostor) == "sending"
+    await store.queue.ack(entry, attempt, message, "p")
+    assert await store.state(impostor) == "sent"
+    assert await store.status.message("s1") == before
+    assert await store.queue.cancel("s1") == "cancelled"
+
+
+async def test_an_entry_cannot_take_over_the_id_of_one_that_is_queued(
+    store: Store, wall: Wall
+) -> None:
+    await store.schedule(1)
+    wall.advance(2)
+    await store.queue.promote()
+    [(home, _)] = await store.client.xrange(store.keys.queue)
+    impostor = await _claiming_to_be(store, "s1")
+    assert await store.queue.cancel(home.decode()) == "unknown"  # it is s1's
+    assert await store.queue.cancel(impostor) == "cancelled"
+    assert await store.state("s1") == "queued"
+    assert (await store.claim_one())[1].id == "s1"
+    assert await store.difference() == 0
+
+
+async def test_entries_for_later_that_say_the_same_id_are_known_and_cancelled_as_their_own(
+    store: Store,
+) -> None:
+    later = "2027-01-01T00:00:00Z"
+    ids = [await _claiming_to_be(store, "dup", send_at=later) for _ in range(2)]
+    await store.claimer.admit(await store.queue.claim(9, 9))
+    assert await store.status.message("dup") is None
+    assert await store.queue.cancel("dup") == "unknown"
+    assert [await store.state(id_) for id_ in ids] == ["deferred", "deferred"]
+    assert await store.queue.cancel(ids[1]) == "cancelled"
+    assert [await store.state(id_) for id_ in ids] == ["deferred", "cancelled"]
+    assert await store.difference() == 0
+
+
+async def test_a_bad_entry_that_says_another_id_is_buried_as_its_own(store: Store) -> None:
+    await store.schedule(60)
+    impostor = await _claiming_to_be(store, "s1", message="")
+    await store.claimer.admit(await store.queue.claim(9, 9))
+    assert (await store.state(impostor), await store.state("s1")) == ("dead", "deferred")
+
+
+async def test_an_entry_that_was_left_behind_is_not_believed_either(store: Store) -> None:
+    await store.schedule(60)
+    impostor = await _claiming_to_be(store, "s1")
+    await store.queue.claim(9, 9)  # whose reply was lost
+    [entry] = await store.queue.reclaim(await store.queue.pending())
+    assert entry.message_id == impostor
+
+
+async def test_a_text_deferred_where_other_hands_put_another_goes_by_its_entry(
+    store: Store, wall: Wall
+) -> None:
+    await store.schedule(1)
+    wall.advance(2)
+    await store.queue.promote()
+    entry, attempt, message = await store.begin_next()
+    await store.client.zadd(store.keys.deferred, {"s1": wall() + 60_000})
+    other = ["to", BOB, "message", "Ho"]
+    await store.client.hset(store.keys.deferred_messages, "s1", json.dumps(other))
+    before = await store.status.message("s1")
+    await store.queue.defer(entry, attempt, message, until=wall(), attempts=1, why="w")
+    assert await store.state(entry.first_message_id) == "deferred"
+    told = await store.status.message("s1")
+    assert told is not None
+    assert before is not None
+    assert told["history"] == before["history"]
 
 
 async def test_one_settlement_that_cannot_be_said_does_not_disturb_the_rest(store: Store) -> None:

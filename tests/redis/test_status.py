@@ -93,6 +93,7 @@ async def test_a_scheduled_text_says_when_it_is_due(store: Store, wall: Wall) ->
         "state": "deferred",
         "to": ALICE,
         "due": wall.ms + 60_000,
+        **ABOUT,
         "history": [{"state": "deferred", "at": wall.ms, "detail": "scheduled"}],
     }
 
@@ -106,6 +107,7 @@ async def test_a_promoted_text_is_queued_again_and_no_longer_due(store: Store, w
         "state": "queued",
         "to": ALICE,
         "ref": "r",
+        **ABOUT,
         "states": ["deferred", "queued"],
     }
     await store.begin_next()
@@ -166,6 +168,118 @@ async def test_a_replayed_text_starts_anew_and_remembers(store: Store) -> None:
     await store.queue.ack(entry, attempt, message, "p")
     assert await store.state(id_) == "sent"
     assert await store.client.pttl(store.keys.message(id_)) > 0
+
+
+FACTS = {
+    "to": ALICE,
+    "from": "smsd",
+    "campaign": "c",
+    "ref": "r",
+    "expires_at": "2100-01-01T00:00:00.000+00:00",
+}
+SAID: dict[str, object] = {
+    "sender": "smsd",
+    "campaign": "c",
+    "ref": "r",
+    "expires_at": "2100-01-01T00:00:00Z",
+}
+
+
+async def _shown(store: Store, id_: str) -> dict[str, object]:
+    told = await store.status.message(id_)
+    assert told is not None
+    return {name: told.get(name) for name in (*FACTS, *ABOUT)}
+
+
+async def test_a_scheduled_text_shows_all_that_it_was_accepted_with_in_every_state(
+    store: Store, wall: Wall
+) -> None:
+    await store.schedule(5, "s1", **SAID)
+    assert await _shown(store, "s1") == FACTS | ABOUT
+    wall.advance(5)
+    await store.queue.promote()
+    assert await _shown(store, "s1") == FACTS | ABOUT
+    life = await store.begin_next()
+    assert await _shown(store, "s1") == FACTS | ABOUT
+    await store.queue.ack(*life, "p")
+    assert await _shown(store, "s1") == FACTS | ABOUT
+
+    await store.schedule(5, "s2", **SAID)
+    assert await store.queue.cancel("s2") == "cancelled"
+    assert await _shown(store, "s2") == FACTS | ABOUT
+
+
+@pytest.mark.parametrize("end", ["sent", "deferred", "dead", "expired", "suppressed"])
+async def test_a_queued_text_shows_the_same_facts_when_it_is_judged(store: Store, end: str) -> None:
+    entry, attempt, message = life = await store.sending(**SAID)
+    assert await _shown(store, message.id) == FACTS | dict.fromkeys(ABOUT)
+    await {
+        "sent": lambda: store.queue.ack(*life, "p"),
+        "deferred": lambda: store.queue.defer(*life, until=1, attempts=1, why="w"),
+        "dead": lambda: store.queue.bury(*life, reason="rejected"),
+        "expired": lambda: store.queue.expire(*life),
+        "suppressed": lambda: store.queue.suppress(entry, message),
+    }[end]()
+    if end == "suppressed":
+        await store.queue.release(entry.name, attempt)
+        await store.queue.suppress(entry, message)
+    assert await _shown(store, message.id) == FACTS | ABOUT
+
+
+@pytest.mark.parametrize("came_by", ["append", "XADD"])
+async def test_a_queued_text_that_is_cancelled_still_shows_its_facts(
+    store: Store, came_by: str
+) -> None:
+    if came_by == "append":
+        [id_] = await store.append(**SAID)
+    else:
+        said = {"from" if name == "sender" else name: value for name, value in SAID.items()}
+        raw = await store.client.xadd(store.keys.queue, {"to": ALICE, "message": "Hi", **said})
+        id_ = raw.decode()
+    for _ in range(2):
+        assert await _shown(store, id_) == FACTS | dict.fromkeys(ABOUT)
+        await store.queue.cancel(id_)
+    assert await store.state(id_) == "cancelled"
+
+
+async def test_a_text_that_cannot_be_parsed_shows_what_it_says_of_itself(store: Store) -> None:
+    fields = {"to": ALICE, "message": "", "campaign": "c", "ref": "x" * 600, "expires_at": "soon"}
+    raw = await store.client.xadd(store.keys.queue, fields)
+    await store.claimer.admit(await store.queue.claim(9, 9))
+    told = await _told(store, raw.decode())
+    assert (told["state"], told["to"], told["campaign"]) == ("dead", ALICE, "c")
+    assert not {"ref", "expires_at"} & told.keys()  # too long to be one; no time
+
+
+async def test_a_deferred_text_says_how_often_it_was_tried_and_so_when_it_is_cancelled(
+    store: Store, wall: Wall
+) -> None:
+    entry, attempt, message = await store.sending()
+    await store.queue.defer(entry, attempt, message, until=wall() + 1000, attempts=1, why="w")
+    assert (await _told(store, message.id))["attempts"] == 1
+    await store.queue.cancel(message.id)
+    told = await _told(store, message.id)
+    assert (told["state"], told["attempts"]) == ("cancelled", 1)
+
+
+async def test_a_text_that_is_begun_in_the_millisecond_in_which_it_was_queued_was_queued(
+    store: Store, wall: Wall
+) -> None:
+    [id_] = await store.append()
+    wall.ms = int(id_.split("-")[0])
+    life = await store.begin_next()
+    await store.queue.ack(*life, "p")
+    assert (await _told(store, id_))["states"] == ["queued", "sending", "sent"]
+
+
+async def test_what_an_entry_makes_up_is_not_shown(store: Store) -> None:
+    fields = {"to": ALICE, "message": "Hi", "reason": "r", "encoding": "e", "provider_id": "p"}
+    raw = await store.client.xadd(store.keys.queue, fields)
+    assert await _told(store, raw.decode()) == {
+        "state": "queued",
+        "to": ALICE,
+        "states": ["queued"],
+    }
 
 
 @pytest.mark.parametrize("end", ["suppressed", "expired", "cancelled", "dropped"])

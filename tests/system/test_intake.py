@@ -795,7 +795,8 @@ BAD = [
     Bad(GOOD | {"text": TEXT}, "text", "is no known field"),
     Bad(GOOD | {b"\xff\x00": TEXT}, "\\xff\x00", "is not valid UTF-8"),
     Bad(GOOD | {"": TEXT}, "", "is no known field"),
-    Bad({f"field{count}": "x" for count in range(3_000)}, "entry", "octets; at most"),
+    Bad({f"field{count}": "x" for count in range(3_000)}, "entry", "of more than 500 fields"),
+    Bad(GOOD | {f"{count}": "x" for count in range(600)}, "entry", "of more than 500 fields"),
 ]
 
 
@@ -849,17 +850,19 @@ def test_an_entry_may_say_all_that_a_request_may(smsd: Daemon, streams: Redis) -
     assert (text["to"], text["campaign"], text["ref"]) == (ANYBODY, "spring", "order 17")
 
 
-def test_an_entry_may_bring_its_own_id(smsd: Daemon, streams: Redis) -> None:
-    add(streams, GOOD | {"id": "order_17-a"})
+def test_an_entry_is_known_by_the_id_that_redis_gave_it_whatever_it_says(
+    smsd: Daemon, streams: Redis
+) -> None:
+    later: Fields = {"id": "order_17-a", "send_at": in_seconds(3_600)}
+    first, second = (add(streams, GOOD | later) for _ in range(2))
 
-    assert becomes_known(smsd, "order_17-a", "sent")["to"] == ANYBODY
-
-
-def becomes_known(daemon: Daemon, message_id: str, state: str) -> dict[str, Any]:
-    """As `becomes`, for an id that only its entry knows until something happens to it."""
-    path = f"/messages/{message_id}"
-    eventually(lambda: call(daemon, "GET", path).status == 200, what=f"{message_id} is known")
-    return becomes(daemon, message_id, state)
+    becomes(smsd, first, "deferred")
+    becomes(smsd, second, "deferred")
+    assert call(smsd, "DELETE", "/messages/order_17-a").status == 404
+    cancel(smsd, second)
+    assert look_up(smsd, second)["state"] == "cancelled"
+    assert look_up(smsd, first)["state"] == "deferred"
+    cancel(smsd, first)
 
 
 def test_an_entry_for_later_waits_for_its_time(smsd: Daemon, streams: Redis) -> None:

@@ -45,7 +45,7 @@ local function append_all(list, more)
   return list
 end
 
--- An entry as the daemon wants it: {name, fields, octets}, without the fields when it is too large to read.
+-- An entry as the daemon wants it: {name, fields, octets}, without fields that are too large or too many to read.
 local function clip(lane, entry, most_octets)
   local octets = 0
   for _, value in ipairs(entry[2]) do octets = octets + #value end
@@ -59,6 +59,17 @@ local function bounded(history)
   if #history <= MOST_HISTORY then return history end
   local latest = string.match(string.sub(history, -MOST_HISTORY / 2), '\n.*') or ''
   return string.match(history, '^[^\n]*') .. latest
+end
+
+-- What a look-up shows of a text that nobody has judged: what its entry says, where that is short enough to be true.
+local BROUGHT, LONGEST_FACT = {'to', 'from', 'campaign', 'ref', 'expires_at'}, 512
+local function facts_of(fields)
+  local facts = {}
+  for _, name in ipairs(BROUGHT) do
+    local value = field_of(fields, name)
+    if value and #value <= LONGEST_FACT then append_all(facts, {name, value}) end
+  end
+  return facts
 end
 
 -- Record a change of state, for look-ups (`history` holds one line a change) and for listeners.

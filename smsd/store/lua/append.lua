@@ -17,7 +17,8 @@ local function schedule(request, keys)
     redis.call('ZADD', DEFERRED, request.due, id)
     redis.call('HSET', MESSAGES, id, cjson.encode(append_all({'id', id, 'to', recipient}, request.fields)))
     redis.call('HINCRBY', COUNTERS, 'scheduled', 1)
-    tell(status, id, 'deferred', NOW .. ' deferred scheduled', 'scheduled', {'due', request.due, 'to', recipient})
+    local facts = append_all({'due', request.due, 'to', recipient}, request.facts)
+    tell(status, id, 'deferred', NOW .. ' deferred scheduled', 'scheduled', facts)
   end
   return request.scheduled
 end

@@ -16,6 +16,6 @@ local function run(request, keys)
     'letter', letter, 'reason', request.reason, 'code', request.code, 'detail', request.detail,
     'attempts', request.attempts,
   }
-  tell(status, id, 'dead', request.line, request.reason, append_all(request.facts, why))
+  tell(status, id, 'dead', request.line, request.reason, append_all(request.facts or facts_of(fields), why))
   return 'settled'
 end

@@ -1,9 +1,13 @@
 -- cancel: take back a text that is still waiting. Returns 'cancelled' 'sending' 'unknown', or how it ended.
-local function take_entry(id, name)
+-- Where its entry says another id, returns {that}: ask again with that one's status as a second key; it tells whose it is.
+local function take_entry(id, name, other)
   local stream, entry = stream_of(name)
   if redis.call('HEXISTS', INFLIGHT, name) == 1 then return nil, 'sending' end
   local fields = entry_of(stream, entry)
-  if not fields or (field_of(fields, 'id') or id) ~= id then return nil, 'unknown' end
+  if not fields then return nil, 'unknown' end
+  local said = field_of(fields, 'id') or id
+  if said ~= id and not other then return nil, {said} end
+  if said ~= id and redis.pcall('HGET', other, 'entry') == name then return nil, 'unknown' end
   redis.call('XACK', stream, GROUP, entry)
   redis.call('XDEL', stream, entry)
   return fields
@@ -19,9 +23,9 @@ local function run(request, keys)
   elseif state and state ~= 'queued' then
     return state
   else
-    local fields, why_not = take_entry(id, name or (string.sub(id, 1, 1) == 'h' and id or 'n' .. id))
+    local fields, why_not = take_entry(id, name or (string.sub(id, 1, 1) == 'h' and id or 'n' .. id), keys[2])
     if not fields then return why_not end
-    facts = {'to', field_of(fields, 'to') or ''}
+    facts = facts_of(fields)
   end
   redis.call('HINCRBY', COUNTERS, 'cancelled', 1)
   tell(status, id, 'cancelled', NOW .. ' cancelled', '', facts)

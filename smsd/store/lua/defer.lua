@@ -1,12 +1,13 @@
 -- defer: out of the stream, into the deferred set, until `due`.
+-- Keys: the status of its id, and that of its entry's.
 -- Without `attempts` it has never been in line: its `send_at` lies ahead.
 local function run(request, keys)
   local id, status = request.id, keys[1]
   local fields = entry_of(stream_of(request.name))
   local how = settle(request.name, request.mark, false)
   if how ~= 'settled' or not fields then return how end
-  -- An XADD may give any id, and the same one twice: a second text of this id goes by its entry's.
-  if redis.call('ZSCORE', DEFERRED, id) then id = string.gsub(request.name, '^n', '') end
+  -- Other hands may have deferred another text under this id: then this one goes by its entry's.
+  if redis.call('ZSCORE', DEFERRED, id) then id, status = string.gsub(request.name, '^n', ''), keys[2] end
   local kept = without(fields, {id = true, attempts = true, priority = true, send_at = true})
   append_all(kept, {'id', id, 'priority', request.priority})
   if request.attempts then append_all(kept, {'attempts', request.attempts}) end
