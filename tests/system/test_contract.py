@@ -23,7 +23,7 @@ from smsd.web.dead_letters import DeadLetters
 from smsd.web.messages import Messages
 from smsd.web.operations import Operations
 from smsd.web.send import Send
-from tests.support.processes import Daemon
+from tests.support.processes import Daemon, eventually
 
 CHECKS = [
     not_a_server_error,
@@ -71,6 +71,82 @@ def test_whatever_is_asked_is_answered_as_the_contract_says(
         case.call_and_validate(base_url=smsd.url, checks=CHECKS)
 
     ask()
+
+
+@pytest.mark.parametrize("name", ["Queued", "Text", "Letters", "Letter", "Swept", "Error"])
+def test_the_contract_names_every_property_of_an_answer(name: str) -> None:
+    assert CONTRACT["components"]["schemas"][name]["additionalProperties"] is False
+
+
+LATER = "2100-01-01T00:00:00Z"
+ALL_FACTS = {"message": "Hi", "from": "smsd", "campaign": "c", "ref": "r", "expires_at": LATER}
+
+
+def told(smsd: Daemon, method: str, path: str, **asked: Any) -> Any:
+    """What is answered to one call, after it was held against the contract."""
+    operation = schemathesis.openapi.from_dict(CONTRACT)[path][method]
+    return operation.Case(**asked).call_and_validate(base_url=smsd.url, checks=CHECKS)
+
+
+@pytest.mark.parametrize(
+    ("to", "state"),
+    [
+        ("+12025550101", "sent"),
+        ("+12025550190", "dead"),
+        ("+12025550194", "dead"),
+        ("+12025550192", "deferred"),
+    ],
+)
+def test_a_text_in_any_state_is_shown_as_the_contract_says(
+    smsd: Daemon, to: str, state: str
+) -> None:
+    said = smsd.send(to=to, **ALL_FACTS)
+    texts: list[Any] = []
+
+    def came() -> bool:
+        shown = told(smsd, "GET", "/messages/{id}", path_parameters={"id": said["id"]})
+        texts.append(shown.json())
+        return bool(texts[-1]["state"] == state)
+
+    eventually(came, 30, f"{state}: {texts[-1:]}")
+    for name in ("from", "campaign", "ref"):
+        assert texts[-1][name] == ALL_FACTS[name]
+
+
+def test_dead_letters_are_shown_as_the_contract_says(smsd: Daemon) -> None:
+    for to in ("+12025550190", "+12025550191"):
+        smsd.send(to=to, priority="high", **ALL_FACTS)
+
+    def died() -> bool:
+        asked = {"message": "true", "count": 1000, "campaign": "c"}
+        found = told(smsd, "GET", "/dead-letters", query=asked).json()["dead_letters"]
+        return {"+12025550190", "+12025550191"} <= {letter["to"] for letter in found}
+
+    eventually(died)
+    asked = {"count": 1001}
+    operation = CONTRACT["paths"]["/dead-letters"]["get"]
+    [count] = [one for one in operation["parameters"] if one["name"] == "count"]
+    assert told(smsd, "GET", "/dead-letters", query=asked).status_code == 400
+    assert count["schema"]["maximum"] == 1000
+
+
+def test_faults_in_a_list_are_told_as_the_contract_says(smsd: Daemon) -> None:
+    body = {"to": ["1", "+12025550101", "2"], "message": "Hi"}
+    refused = told(smsd, "POST", "/send", body=body, media_type="application/json")
+    assert refused.json()["error"]["fault_count"] == 2
+
+
+def test_a_repetition_is_told_as_the_contract_says(smsd: Daemon) -> None:
+    asked: dict[str, Any] = {
+        "body": {"to": "+12025550101", "message": "Hé 😀"},
+        "headers": {"Idempotency-Key": "once"},
+        "media_type": "application/json",
+    }
+    told(smsd, "POST", "/send", **asked)
+    again = told(smsd, "POST", "/send", **asked)
+    promised = CONTRACT["paths"]["/send"]["post"]["responses"]["200"]["headers"]
+    own = {name for name in again.headers if name.startswith("idempotent")}
+    assert own == {name.lower() for name in promised}
 
 
 def test_the_contract_has_every_call_and_no_other() -> None:
