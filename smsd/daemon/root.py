@@ -183,6 +183,7 @@ class Daemon:
         doubt = Doubt(provider)
         recovery = Recovery(
             queue,
+            self._storage.status,
             claimer,
             window,
             limits=limits,

@@ -35,7 +35,7 @@ class Doubt:
         self, provider: Provider, *, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     ) -> None:
         self._provider = provider if isinstance(provider, Askable) else None
-        self._later = self._provider is not None and self._provider.can_be_asked_later
+        self.tells_successors = self._provider is not None and self._provider.can_be_asked_later
         self._sleep = sleep
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._limits: set[asyncio.Timeout] = set()
@@ -71,7 +71,7 @@ class Doubt:
         return found or outcome
 
     def _left(self, message: Message, outcome: InDoubt) -> InDoubt:
-        if not self._later:
+        if not self.tells_successors:
             return outcome
         log.info("left in doubt", extra={"id": message.id})
         raise Unanswered

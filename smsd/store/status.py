@@ -5,9 +5,11 @@ then its id leads to its entry, which was named after it.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
+
+from redis.asyncio import Redis
 
 from smsd.core.message import same_instant
 from smsd.store.queue import LARGEST_ENTRY
@@ -17,6 +19,7 @@ from smsd.store.server import Server, text
 _ENTRY = re.compile(r"[hn][0-9]{1,19}-[0-9]{1,19}")  # more digits Redis answers with an error
 _ENTRY_ID = re.compile(r"h?([0-9]{1,19})-[0-9]{1,19}")
 LARGEST_LETTER = LARGEST_ENTRY + 4096  # octets: an entry that is read, and why it died
+PAGE = 500  # events that are looked through at a time
 _BROUGHT = ("to", "from", "campaign", "ref", "expires_at", "attempts")  # what an entry may tell
 _NUMBERS = ("attempts", "segments", "due")
 _NUMBER = re.compile(r"[0-9]{1,19}")  # an entry that nobody has judged yet may hold any words
@@ -128,6 +131,32 @@ class Status:
             (text(letter), _texts(dict(zip(fields[::2], fields[1::2], strict=True))))
             for letter, fields in page
         ]
+
+    async def taken_as(self, provider_id: str, since_ms: int, until_ms: int) -> str | None:
+        """Id of the text that was sent in that time and is known to the provider by this name."""
+        keys, after = self._server.keys, str(since_ms)
+        while page := await self._events(after, str(until_ms)):
+            after = f"({text(page[-1][0])}"
+            sent = [text(event.get(b"id")) for _, event in page if event.get(b"state") == b"sent"]
+            names = await self._facts_named("provider_id", list(map(keys.message, sent)))
+            for message_id, name in zip(sent, names, strict=True):
+                if name is not None and text(name) == provider_id:
+                    return message_id
+        return None
+
+    async def _events(self, start: str, stop: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        events = self._server.keys.events
+        found = await self._server.read(lambda client: client.xrange(events, start, stop, PAGE))
+        return cast("list[tuple[bytes, dict[bytes, bytes]]]", found)
+
+    async def _facts_named(self, name: str, keys: Sequence[str]) -> list[bytes | None]:
+        async def ask(client: Redis) -> list[bytes | None]:
+            pipeline = client.pipeline(transaction=False)
+            for key in keys:
+                pipeline.hget(key, name)
+            return cast("list[bytes | None]", await pipeline.execute())
+
+        return await self._server.read(ask)
 
     async def letter_of(self, message_id: str) -> str:
         """Id of the dead letter that a text became, as far as its status knows, or ""."""

@@ -94,7 +94,7 @@ class Witness:
         if not self._settled:
             return
         last = self._settled[-1]
-        await connection.send_command("HGET", *last.keys, "history")
+        await connection.send_command("HGET", last.keys[0], "history")
         known = await connection.read_response()
         line = str(last.request["line"]).encode(errors="replace")  # as `scripts` packs it
         if line not in cast("bytes", known or b""):

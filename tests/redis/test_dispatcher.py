@@ -21,6 +21,7 @@ from smsd.dispatch import dispatcher as dispatcher_module
 from smsd.dispatch import hold as hold_module
 from smsd.dispatch.hold import Hold
 from smsd.dispatch.recovery import Recovery
+from smsd.metrics import Metrics
 from smsd.provider.base import Slot
 from smsd.store.queue import Attempt, Begun, Entry
 from tests.redis.dispatch import at_work, dispatcher, nanoseconds
@@ -205,12 +206,14 @@ def _next_tenure(store: Store, open_store: OpenStore) -> Recovery:
     """Recovery as the same process begins its next tenure: over the same queue, knowing nothing."""
     return Recovery(
         store.queue,
+        store.status,
         store.claimer,
         open_store().window,
         limits=LIMITS,
         policy=RetryPolicy(in_doubt="resend"),
         now_ms=store.wall,
         chance=lambda: 0.5,
+        metrics=Metrics(),
     )
 
 

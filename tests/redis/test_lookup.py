@@ -1,6 +1,7 @@
 """In doubt, on a real server. Rule: what is asked about keeps its mark, and is settled once."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -73,6 +74,7 @@ def recovery(
 ) -> Recovery:
     return Recovery(
         store.queue,
+        store.status,
         store.claimer,
         store.window,
         limits=LIMITS,
@@ -162,6 +164,39 @@ async def test_under_an_unreadable_mark_nobody_is_asked_and_the_policy_decides(
     history = told["history"]
     assert isinstance(history, list)
     assert [change["state"] for change in history] == ["queued", state]  # not sending, in 1970
+
+
+@pytest.mark.parametrize(
+    ("told", "state"), [(Accepted("other"), "dead"), (TAKEN, "sent"), (Accepted(""), "sent")]
+)
+async def test_what_was_taken_for_a_like_text_is_not_taken_for_this_one(
+    store: Store, told: Outcome, state: str
+) -> None:
+    """The provider lists two like texts by their words alone, and only one of them was sent."""
+    like, lost = await store.sending(), await store.sending()
+    assert await store.queue.ack(*like, "other")
+    carrier = Carrier(told)
+    carrier.can_be_asked_later = False  # only who sent both could tell
+    recovering = recovery(store, carrier)
+    await recovering.recover()
+    async with at_work(recovering):
+        await settled(store)
+    assert await store.state(lost[2].id) == state
+
+
+async def test_what_was_taken_under_a_name_is_found_among_many(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smsd.store.status.PAGE", 2)
+    lives = [await store.sending() for _ in range(3)]
+    for number, life in enumerate(lives):
+        assert await store.queue.ack(*life, f"p{number}")
+    await store.client.xadd(store.keys.events, {"other": "hands"})
+    now = int(time.time() * 1000)
+    status = store.status
+    assert await status.taken_as("p1", now - 60_000, now + 60_000) == lives[1][2].id
+    assert await status.taken_as("p9", now - 60_000, now + 60_000) is None
+    assert await status.taken_as("p1", now - 120_000, now - 60_000) is None
 
 
 async def test_an_unreadable_mark_leaves_what_was_spent_spent(store: Store) -> None:
