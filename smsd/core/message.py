@@ -80,9 +80,9 @@ class Message(NamedTuple):
 
 def parse(fields: Mapping[str, object], limits: Limits, now_ms: int) -> Content:
     """Read everything but `to`. Raises `FieldError`; an unknown field is one too."""
-    for name in fields:
-        if name not in FIELDS:
-            raise FieldError(name, f"is no known field; known are {', '.join(sorted(FIELDS))}")
+    if not fields.keys() <= FIELDS:
+        name = next(name for name in fields if name not in FIELDS)
+        raise FieldError(name, f"is no known field; known are {', '.join(sorted(FIELDS))}")
     text, segments = _text(fields.get("message"), limits.max_segments)
     send_at = _instant("send_at", fields.get("send_at"))
     expires_at = _instant("expires_at", fields.get("expires_at"))

@@ -123,7 +123,7 @@ class Dispatcher:
                     await asyncio.wait(under_way)
         unfinished = self._under_way()
         for task in unfinished:
-            task.cancel()  # its mark, if it has one, stays: it is in doubt, and recovery finds it
+            task.cancel()  # a mark that it has no answer to settle with stays, and recovery finds it
         return not unfinished
 
     def _under_way(self) -> list["asyncio.Task[None]"]:

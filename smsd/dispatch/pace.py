@@ -7,7 +7,7 @@ else, and looks at the clock once a turn. (Above 20,000 a second a turn would ta
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 
 from smsd.core.pacer import SECOND, Pacer
@@ -136,8 +136,6 @@ class Pace:
         self.unexpect(slot)
 
     async def _until_due(self, slot: "PacedSlot") -> None:
-        gap = self.pacer.gap()
-        close = min(CLOSE, gap // 8)
         due = None
         while True:
             if not slot.wanted():
@@ -147,6 +145,8 @@ class Pace:
             if ahead <= 0:
                 break
             due = now + ahead
+            gap = self.pacer.gap()
+            close = min(CLOSE, gap // 8)
             if max(gap, ahead) <= TURN:
                 continue  # so near at hand that a turn would take longer
             if ahead <= close:
@@ -191,8 +191,8 @@ class PacedSlot:
         self.expected = False
         self.at_door = False
 
-    async def __aenter__(self) -> None:
-        await self._pace.wait(self)
+    def __aenter__(self) -> Coroutine[None, None, None]:
+        return self._pace.wait(self)
 
     async def __aexit__(
         self,

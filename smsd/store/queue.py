@@ -11,8 +11,8 @@ import itertools
 import logging
 import re
 import secrets
-from collections.abc import Coroutine, Sequence
-from typing import Literal, NamedTuple, cast
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Literal, NamedTuple, cast, get_args
 
 from redis.asyncio import Redis
 
@@ -26,6 +26,7 @@ from smsd.store.server import Server, text
 log = logging.getLogger("smsd.queue")
 Lane = Literal["h", "n"]  # the stream an entry is in: high priority or normal
 Begun = Literal["begun", "fenced", "marked", "gone", "suppressed"]
+_BEGUN: Mapping[object, Begun] = {word.encode(): word for word in get_args(Begun)}
 _ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 _MARK = re.compile(rb"([1-9][0-9]{0,9}) ([0-9]{1,13}) ([ -~]+)")  # as in lua/fsck_marks.lua
 Settlement = Coroutine[None, None, bool]  # to be awaited: False if it had been settled before
@@ -251,10 +252,7 @@ class Queue:
             for entry, attempt, recipient in sends
         ]
         replies = await self._server.insist_all(calls) if calls else []
-        return [
-            reply if isinstance(reply, Exception) else cast("Begun", text(reply))
-            for reply in replies
-        ]
+        return [reply if isinstance(reply, Exception) else _BEGUN[reply] for reply in replies]
 
     async def release(self, name: str, attempt: Attempt) -> None:
         """Undo a mark: nothing was sent, or there is no such entry."""

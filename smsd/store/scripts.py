@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple, cast
 
 import orjson
@@ -40,7 +41,7 @@ async def run(client: Redis, common: Common, calls: Sequence[Call]) -> list[obje
     Raises what the connection raises; then any of the calls may have run.
     """
     replies: list[object] = []
-    for script, group in groupby(calls, key=lambda call: call.script):
+    for script, group in groupby(calls, key=attrgetter("script")):
         together = list(group)
         try:
             replies += await _evaluate(client, common, script, together)

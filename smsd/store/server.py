@@ -127,8 +127,7 @@ class Server:
             replies = await self._replicated(calls, again=again)
         else:
             replies = await self._evaluate(calls)
-        _raise_if_away(replies)
-        if any(isinstance(reply, Exception) and is_out_of_memory(reply) for reply in replies):
+        if any(map(is_out_of_memory, _errors(replies))):
             self._availability.saw_room(full=True)
         if self._witness is not None:
             self._witness.told(calls, replies)
@@ -146,7 +145,7 @@ class Server:
                 # are too few replicas, nothing is written that they would have to have.
                 await self._confirm(connection)
             replies = await self._evaluate(calls, connection)
-            _raise_if_away(replies)  # a replica refuses to WAIT, in words that do not tell
+            _errors(replies)  # a replica refuses to WAIT, in words that do not tell
             try:
                 await self._wait(connection, ACK_MS)
             except TooFewReplicas:
@@ -206,13 +205,16 @@ class Server:
 
 
 def _writes(calls: Sequence[Call]) -> bool:
-    return any(call.script in WRITING for call in calls)
+    return calls[0].script in WRITING  # those come by themselves
 
 
-def _raise_if_away(replies: Sequence[object]) -> None:
-    for reply in replies:
-        if isinstance(reply, Exception) and is_away(reply):
-            raise reply  # READONLY and its like: true of the server, not of the call
+def _errors(replies: Sequence[object]) -> list[Exception]:
+    """Those of single calls. Raises one that is true of the server: READONLY and its like."""
+    errors = [reply for reply in replies if isinstance(reply, Exception)]
+    for error in errors:
+        if is_away(error):
+            raise error
+    return errors
 
 
 def _raised(reply: object) -> object:

@@ -12,7 +12,7 @@ local function keys_between(first, last)
 end
 
 local replies, key_at = {}, 11
-for i, call in ipairs(cjson.decode(ARGV[5])) do
+for i, call in ipairs(CALLS) do
   local many, request = unpack(call)
   local done, reply = pcall(run, request, keys_between(key_at + 1, key_at + many))
   if not done then reply = failure(reply) end

@@ -10,6 +10,7 @@
 local QUEUE, HIGH, DEFERRED, MESSAGES, INFLIGHT, DEAD, EVENTS, COUNTERS, OPTOUTS, LEASE, INTAKE = unpack(KEYS, 1, 11)
 local OWNER, NOW, KEEP_STATUS, MOST_EVENTS = unpack(ARGV, 1, 4)
 local GROUP, CONSUMER = 'smsd', 'smsd'
+local CALLS = cjson.decode(ARGV[5]) -- of each how many keys are its own, and its request
 
 -- Lua can pass about 8,000 values to one call; a hostile entry may have more fields than that.
 local MOST_VALUES = 1000
@@ -129,10 +130,19 @@ local function is_fenced()
   return holder and holder ~= OWNER
 end
 
+-- What is in flight of the entries that this group is about: one command instead of one each.
+local function marks_of_group()
+  local names, marks = {}, {}
+  for i, call in ipairs(CALLS) do names[i] = call[2].name end
+  for i, mark in ipairs(redis.call('HMGET', INFLIGHT, unpack(names))) do marks[names[i]] = mark end
+  return marks
+end
+
 -- Whether another daemon's attempt to send this entry is under way.
+local marks_found
 local function is_foreign(name, mark)
-  local found = redis.call('HGET', INFLIGHT, name)
-  return found and found ~= mark
+  marks_found = marks_found or marks_of_group()
+  return marks_found[name] and marks_found[name] ~= mark
 end
 
 -- What the requests of a group write together, when all have run: one command instead of one each.
