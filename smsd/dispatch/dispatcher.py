@@ -123,7 +123,7 @@ class Dispatcher:
                     await asyncio.wait(under_way)
         unfinished = self._under_way()
         for task in unfinished:
-            task.cancel()  # a mark that it has no answer to settle with stays, and recovery finds it
+            task.cancel()  # what it has no answer for keeps its mark, and recovery finds it
         return not unfinished
 
     def _under_way(self) -> list["asyncio.Task[None]"]:
