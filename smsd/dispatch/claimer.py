@@ -8,7 +8,8 @@ from smsd.core.message import FIELDS, FieldError, Limits, Message, from_fields
 from smsd.dispatch.window import Held, Window
 from smsd.store.arrivals import Arrivals
 from smsd.store.connection import is_away
-from smsd.store.queue import LARGEST_ENTRY, MOST_FIELDS, Entry, Fenced, Queue
+from smsd.store.entry import LARGEST_ENTRY, MOST_FIELDS, Entry
+from smsd.store.queue import Fenced, Queue
 
 log = logging.getLogger("smsd.claim")
 ENTRY_FIELDS = FIELDS | {"id", "attempts", "entry"}

@@ -32,7 +32,8 @@ from smsd.dispatch.throttle import Throttle
 from smsd.dispatch.window import Held, Window
 from smsd.metrics import Metrics
 from smsd.provider.base import NotNow, Provider
-from smsd.store.queue import Attempt, Entry, Queue
+from smsd.store.entry import Attempt, Entry
+from smsd.store.queue import Queue
 
 log = logging.getLogger("smsd.dispatch")
 THROTTLE_PAUSE_S = 1.0  # when the provider does not say for how long

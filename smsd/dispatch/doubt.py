@@ -14,7 +14,7 @@ from contextlib import suppress
 from smsd.core.message import Message
 from smsd.core.outcome import Accepted, InDoubt, Outcome, Rejected, Unavailable
 from smsd.provider.base import Askable, Provider
-from smsd.store.queue import Entry
+from smsd.store.entry import Entry
 
 log = logging.getLogger("smsd.doubt")
 

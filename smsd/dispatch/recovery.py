@@ -18,7 +18,8 @@ from smsd.dispatch.settle import settle, tell
 from smsd.dispatch.window import Window
 from smsd.metrics import Metrics
 from smsd.store.connection import is_away
-from smsd.store.queue import Attempt, Entry, Fenced, Queue
+from smsd.store.entry import Attempt, Entry
+from smsd.store.queue import Fenced, Queue
 from smsd.store.status import Status
 
 log = logging.getLogger("smsd.recovery")

@@ -8,7 +8,8 @@ import logging
 from smsd.core.message import Message
 from smsd.core.outcome import Ack, Bury, Defer, Hold, Outcome, Verdict
 from smsd.metrics import Metrics
-from smsd.store.queue import Attempt, Entry, Queue, Settlement
+from smsd.store.entry import Attempt, Entry
+from smsd.store.queue import Queue, Settlement
 
 log = logging.getLogger("smsd.dispatch")
 

@@ -9,7 +9,7 @@ from collections import deque
 from typing import NamedTuple
 
 from smsd.core.message import Message
-from smsd.store.queue import Entry
+from smsd.store.entry import Entry
 
 LOOK_AHEAD_S = 2.0
 SMALLEST, LARGEST = 32, 4096  # texts a lane, at the slowest rates and at the fastest

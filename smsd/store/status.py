@@ -12,7 +12,7 @@ from typing import cast
 from redis.asyncio import Redis
 
 from smsd.core.message import same_instant
-from smsd.store.queue import LARGEST_ENTRY
+from smsd.store.entry import LARGEST_ENTRY
 from smsd.store.scripts import Call
 from smsd.store.server import Server, text
 

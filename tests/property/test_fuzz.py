@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smsd.core.message import FIELDS, FieldError, Limits, from_fields, parse, parse_recipient
-from smsd.store.queue import Entry
+from smsd.store.entry import Entry
 from smsd.web.body import read_object
 from smsd.web.errors import ApiError
 from smsd.web.guard import Guard

@@ -29,7 +29,8 @@ from smsd.core.message import Message
 from smsd.core.outcome import RetryPolicy
 from smsd.dispatch.recovery import Recovery
 from smsd.metrics import Metrics
-from smsd.store.queue import Append, Attempt, Entry, Fenced
+from smsd.store.entry import Attempt, Entry
+from smsd.store.queue import Append, Fenced
 from tests.redis.store import (
     LIMITS,
     Store,

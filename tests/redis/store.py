@@ -14,9 +14,10 @@ from smsd.dispatch.window import Window
 from smsd.store import scripts
 from smsd.store.arrivals import Arrivals
 from smsd.store.connection import Availability, connect
+from smsd.store.entry import Attempt, Entry
 from smsd.store.keys import GROUP, Keys
 from smsd.store.lease import Lease
-from smsd.store.queue import Append, Attempt, Begun, Entry, Queue
+from smsd.store.queue import Append, Begun, Queue
 from smsd.store.scripts import Call
 from smsd.store.server import CONNECTIONS, Server, text
 from smsd.store.status import Status

@@ -23,7 +23,8 @@ from smsd.dispatch.hold import Hold
 from smsd.dispatch.recovery import Recovery
 from smsd.metrics import Metrics
 from smsd.provider.base import Slot
-from smsd.store.queue import Attempt, Begun, Entry
+from smsd.store.entry import Attempt, Entry
+from smsd.store.queue import Begun
 from tests.redis.dispatch import at_work, dispatcher, nanoseconds
 from tests.redis.store import ALICE, BOB, LIMITS, OpenStore, Store, sha, soon, until
 from tests.support.proxy import Proxy

@@ -28,7 +28,8 @@ from smsd.store.connection import (
     is_group_missing,
     is_out_of_memory,
 )
-from smsd.store.queue import APPEND_PATIENCE_S, Append, Attempt, Entry
+from smsd.store.entry import Attempt, Entry
+from smsd.store.queue import APPEND_PATIENCE_S, Append
 from smsd.store.scripts import Call
 from smsd.store.server import PLACES
 from tests.redis.store import (

@@ -12,17 +12,9 @@ from smsd.core.message import Limits
 from smsd.dispatch.claimer import Claimer, parse_entry
 from smsd.dispatch.promoter import Promoter
 from smsd.store.connection import is_away
+from smsd.store.entry import LARGEST_ENTRY, Attempt
 from smsd.store.fsck import Fsck
-from smsd.store.queue import (
-    LARGEST_ENTRY,
-    PAGE,
-    Append,
-    Appended,
-    Attempt,
-    Fenced,
-    KeyConflict,
-    QueueFull,
-)
+from smsd.store.queue import PAGE, Append, Appended, Fenced, KeyConflict, QueueFull
 from smsd.store.scripts import Call
 from tests.redis.dispatch import at_work
 from tests.redis.store import (

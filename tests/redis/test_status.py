@@ -5,8 +5,8 @@ import random
 
 import pytest
 
+from smsd.store.entry import LARGEST_ENTRY
 from smsd.store.letters import Choice, Letters, Order
-from smsd.store.queue import LARGEST_ENTRY
 from smsd.store.scripts import Call
 from smsd.store.status import Census
 from tests.redis.store import ALICE, BOB, OpenStore, Store, Wall, dump, soon

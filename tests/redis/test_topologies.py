@@ -19,8 +19,9 @@ from smsd.store import pool as pool_module
 from smsd.store import server as server_module
 from smsd.store.commit import Full
 from smsd.store.connection import TooFewReplicas, connect, is_away, persevere, persistence
+from smsd.store.entry import Attempt, Entry
 from smsd.store.pool import Sentinels as Sentinels_
-from smsd.store.queue import Append, Attempt, Entry
+from smsd.store.queue import Append
 from smsd.store.witness import Loss, Witness
 from tests.redis.store import (
     ALICE,

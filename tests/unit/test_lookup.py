@@ -32,7 +32,7 @@ from smsd.provider.sandbox import Sandbox, SandboxSettings
 from smsd.provider.transport import Answer, Request
 from smsd.provider.twilio import Twilio
 from smsd.provider.twilio_list import EARLY_S, LATE_S, Sought, find
-from smsd.store.queue import Entry
+from smsd.store.entry import Entry
 
 Look = Callable[[Message], Awaitable[Outcome | None]]
 

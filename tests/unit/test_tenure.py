@@ -14,7 +14,7 @@ from smsd.dispatch.pace import Pace
 from smsd.dispatch.tenure import Tenure
 from smsd.dispatch.window import Held, Window
 from smsd.metrics import Metrics
-from smsd.store.queue import Entry
+from smsd.store.entry import Entry
 
 HOUR = 3600 * SECOND
 NONE: Any = None  # for what is never asked here

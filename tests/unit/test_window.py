@@ -8,7 +8,7 @@ import pytest
 from smsd.core.message import Content, Message
 from smsd.core.segment import Segments
 from smsd.dispatch.window import SMALLEST, Held, Window
-from smsd.store.queue import Entry
+from smsd.store.entry import Entry
 
 
 def held(name: str) -> Held:

@@ -1,0 +1,67 @@
+"""A record of a stream, and the mark of a submission. Rule: an entry's id is not its message's."""
+
+import re
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+Lane = Literal["h", "n"]  # the stream an entry is in: high priority or normal
+LARGEST_ENTRY = 65_536  # octets of an entry that is read at all
+MOST_FIELDS = 500  # the same; each is two of the values that lua/_prelude.lua counts
+_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
+_MARK = re.compile(rb"([1-9][0-9]{0,9}) ([0-9]{1,13}) ([ -~]+)")  # as in lua/fsck_marks.lua
+
+
+class Entry(NamedTuple):
+    """A stream record that was claimed. Its id is not the message's."""
+
+    name: str  # lane and entry id: unique over both streams
+    fields: Sequence[bytes] | None  # None: too large or too many to read
+    octets: int
+
+    @property
+    def lane(self) -> Lane:
+        """The stream it is in."""
+        return "h" if self.name[0] == "h" else "n"
+
+    @property
+    def first_message_id(self) -> str:
+        """The id of its message, if no earlier entry held it."""
+        return self.name if self.name[0] == "h" else self.name[1:]
+
+    @property
+    def given_id(self) -> str:
+        """The id that it says its message has; "" if it says none."""
+        if self.fields is None or b"id" not in self.fields:
+            return ""
+        given = dict(zip(self.fields[::2], self.fields[1::2], strict=True)).get(b"id", b"")
+        return given.decode() if _ID.fullmatch(given) else ""
+
+    @property
+    def message_id(self) -> str:
+        """The id of its message, be the rest of it readable or not."""
+        return self.given_id or self.first_message_id
+
+    def without_id(self) -> "Entry":
+        """The same, for a message that is named after it."""
+        fields = self.fields or ()
+        pairs = zip(fields[::2], fields[1::2], strict=True)
+        return self._replace(fields=[word for pair in pairs if pair[0] != b"id" for word in pair])
+
+
+class Attempt(NamedTuple):
+    """One submission under way: what `begin` marks, and what settles it must name."""
+
+    number: int  # from 1
+    started_ms: int  # 0: nobody knows
+    owner: str
+
+    @property
+    def mark(self) -> str:
+        """The journal's words for it."""
+        return f"{self.number} {self.started_ms} {self.owner}"
+
+    @classmethod
+    def read(cls, mark: bytes) -> "Attempt | None":
+        """The attempt that a journal entry speaks of; None if it does not say it as we do."""
+        words = _MARK.fullmatch(mark)
+        return cls(int(words[1]), int(words[2]), words[3].decode()) if words else None
