@@ -13,11 +13,8 @@ import secrets
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Literal, NamedTuple, cast, get_args
 
-from redis.asyncio import Redis
-
 from smsd.core.message import Content, FieldError, Message, rfc3339, to_fields
 from smsd.store.commit import GroupCommit
-from smsd.store.connection import is_away
 from smsd.store.entry import LARGEST_ENTRY, Attempt, Entry
 from smsd.store.keys import GROUP
 from smsd.store.scripts import Call
@@ -173,7 +170,7 @@ class Queue:
         given = {place: id_ for place, entry in enumerate(entries) if (id_ := entry.given_id)}
         if given:
             statuses = [self._server.keys.message(id_) for id_ in given.values()]
-            homes = await self._server.read(lambda client: _homes(client, statuses))
+            homes = await self._server.fact_of_each("entry", statuses)
             for place, home in zip(given, homes, strict=True):
                 if home != entries[place].name.encode():
                     entries[place] = entries[place].without_id()
@@ -435,18 +432,6 @@ def _entries(reply: object) -> list[Entry]:
 
 def _is_text(raw: bytes) -> bool:
     return text(raw).encode() == raw
-
-
-async def _homes(client: Redis, statuses: Sequence[str]) -> list[object]:
-    """In which entry each of these texts is now; what is no entry's name is none."""
-    pipeline = client.pipeline(transaction=False)
-    for status in statuses:
-        pipeline.hget(status, "entry")
-    homes = cast("list[object]", await pipeline.execute(raise_on_error=False))
-    for home in homes:
-        if isinstance(home, Exception) and is_away(home):
-            raise home
-    return homes
 
 
 def _about(message: Message) -> list[str]:

@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
@@ -181,6 +181,19 @@ class Server:
             return await observed(
                 lambda: operation(self.client), self.client, self._availability, wrote=wrote
             )
+
+    async def fact_of_each(self, name: str, statuses: Sequence[str]) -> list[object]:
+        """One fact of several texts, in one round trip; None, or an error, where there is none."""
+
+        async def ask(client: Redis) -> list[object]:
+            pipeline = client.pipeline(transaction=False)
+            for status in statuses:
+                pipeline.hget(status, name)
+            facts = cast("list[object]", await pipeline.execute(raise_on_error=False))
+            _errors(facts)
+            return facts
+
+        return await self.read(ask)
 
     async def try_to_write(self) -> None:
         """Write what nobody reads, and note whether Redis takes it. Raises its error.

@@ -5,11 +5,9 @@ then its id leads to its entry, which was named after it.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
-
-from redis.asyncio import Redis
 
 from smsd.core.message import same_instant
 from smsd.store.entry import LARGEST_ENTRY
@@ -138,9 +136,9 @@ class Status:
         while page := await self._events(after, str(until_ms)):
             after = f"({text(page[-1][0])}"
             sent = [text(event.get(b"id")) for _, event in page if event.get(b"state") == b"sent"]
-            names = await self._facts_named("provider_id", list(map(keys.message, sent)))
+            names = await self._server.fact_of_each("provider_id", list(map(keys.message, sent)))
             for message_id, name in zip(sent, names, strict=True):
-                if name is not None and text(name) == provider_id:
+                if isinstance(name, bytes) and text(name) == provider_id:
                     return message_id
         return None
 
@@ -148,15 +146,6 @@ class Status:
         events = self._server.keys.events
         found = await self._server.read(lambda client: client.xrange(events, start, stop, PAGE))
         return cast("list[tuple[bytes, dict[bytes, bytes]]]", found)
-
-    async def _facts_named(self, name: str, keys: Sequence[str]) -> list[bytes | None]:
-        async def ask(client: Redis) -> list[bytes | None]:
-            pipeline = client.pipeline(transaction=False)
-            for key in keys:
-                pipeline.hget(key, name)
-            return cast("list[bytes | None]", await pipeline.execute())
-
-        return await self._server.read(ask)
 
     async def letter_of(self, message_id: str) -> str:
         """Id of the dead letter that a text became, as far as its status knows, or ""."""

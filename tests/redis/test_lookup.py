@@ -192,6 +192,8 @@ async def test_what_was_taken_under_a_name_is_found_among_many(
     for number, life in enumerate(lives):
         assert await store.queue.ack(*life, f"p{number}")
     await store.client.xadd(store.keys.events, {"other": "hands"})
+    await store.client.xadd(store.keys.events, {"id": "another", "state": "sent"})
+    await store.client.set(store.keys.message("another"), "is no hash")
     now = int(time.time() * 1000)
     status = store.status
     assert await status.taken_as("p1", now - 60_000, now + 60_000) == lives[1][2].id

@@ -130,19 +130,22 @@ local function is_fenced()
   return holder and holder ~= OWNER
 end
 
--- What is in flight of the entries that this group is about: one command instead of one each.
-local function marks_of_group()
-  local names, marks = {}, {}
-  for i, call in ipairs(CALLS) do names[i] = call[2].name end
-  for i, mark in ipairs(redis.call('HMGET', INFLIGHT, unpack(names))) do marks[names[i]] = mark end
-  return marks
+-- The mark of an entry that this group is about: one command for all of them, instead of one each.
+local marks
+local function mark_of(name)
+  if not marks then
+    local names = {}
+    for i, call in ipairs(CALLS) do names[i] = call[2].name end
+    marks = {}
+    for i, mark in ipairs(redis.call('HMGET', INFLIGHT, unpack(names))) do marks[names[i]] = mark end
+  end
+  return marks[name]
 end
 
 -- Whether another daemon's attempt to send this entry is under way.
-local marks_found
 local function is_foreign(name, mark)
-  marks_found = marks_found or marks_of_group()
-  return marks_found[name] and marks_found[name] ~= mark
+  local found = mark_of(name)
+  return found and found ~= mark
 end
 
 -- What the requests of a group write together, when all have run: one command instead of one each.

@@ -3,11 +3,10 @@
 local held = redis.call('GET', LEASE) == OWNER
 local anybody_opted_out = redis.call('EXISTS', OPTOUTS) == 1
 open_the_door()
-local marks = marks_of_group()
 
 local function run(request)
   local name, mark = request.name, request.mark
-  local found = marks[name]
+  local found = mark_of(name)
   if found == mark then return 'begun' end -- our own reply was lost
   if not held then return 'fenced' end
   if found or marked[name] then return 'marked' end
