@@ -8,7 +8,7 @@ import asyncio
 import threading
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Coroutine
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +68,13 @@ class Wire:
 
     async def _stop(self) -> None:
         assert self._listener is not None
+        self._broken = True  # who is being accepted is turned away
+        # Closed under one who is being accepted, it would leave that connection open.
+        self._loop.remove_reader(self._listener.sockets[0].fileno())
+        self._abort()
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.gather(*others, return_exceptions=True)
         self._listener.close()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _hold(self, replies_only: bool) -> None:
         self._replies.clear()
@@ -115,17 +117,17 @@ class Wire:
 
     async def _connect(self, reader: StreamReader, writer: StreamWriter) -> None:
         from_server, to_server = await asyncio.open_unix_connection(self._server)
-        pumps = [
-            asyncio.create_task(_pump(reader, to_server, self._requests)),
-            asyncio.create_task(_pump(from_server, writer, self._replies)),
-        ]
-        try:
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for pump in pumps:
-                pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
-            to_server.close()
+        with closing(to_server):  # though it is cancelled while it waits for the pumps
+            pumps = [
+                asyncio.create_task(_pump(reader, to_server, self._requests)),
+                asyncio.create_task(_pump(from_server, writer, self._replies)),
+            ]
+            try:
+                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for pump in pumps:
+                    pump.cancel()
+                await asyncio.gather(*pumps, return_exceptions=True)
 
 
 async def _pump(source: StreamReader, sink: StreamWriter, passes: asyncio.Event) -> None:

@@ -7,7 +7,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -281,15 +281,18 @@ class TlsFront:
         task = asyncio.current_task()
         assert task is not None
         self._wires.add(task)
-        inner_reader, inner_writer = await asyncio.open_unix_connection(self._server.socket)
         try:
-            await asyncio.gather(_pass(reader, inner_writer), _pass(inner_reader, writer))
+            with closing(writer):
+                await self._connect(reader, writer)
         except (OSError, asyncio.CancelledError):
             pass  # the server's own task: nobody waits for it but `stop`
         finally:
-            for end in (writer, inner_writer):
-                end.close()
             self._wires.discard(task)
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_unix_connection(self._server.socket)
+        with closing(inner_writer):
+            await asyncio.gather(_pass(reader, inner_writer), _pass(inner_reader, writer))
 
 
 async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
