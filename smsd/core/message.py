@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from smsd.core import number, segment
@@ -61,12 +62,12 @@ class Content(NamedTuple):
 
     text: str
     segments: Segments
-    sender: str
-    priority: Priority | None  # None: that of the stream it came through
-    send_at: int | None  # Unix ms
-    expires_at: int | None  # Unix ms
-    campaign: str
-    ref: str
+    sender: str = ""
+    priority: Priority | None = None  # None: that of the stream it came through
+    send_at: int | None = None  # Unix ms
+    expires_at: int | None = None  # Unix ms
+    campaign: str = ""
+    ref: str = ""
 
 
 class Message(NamedTuple):
@@ -83,7 +84,10 @@ def parse(fields: Mapping[str, object], limits: Limits, now_ms: int) -> Content:
     if not fields.keys() <= FIELDS:
         name = next(name for name in fields if name not in FIELDS)
         raise FieldError(name, f"is no known field; known are {', '.join(sorted(FIELDS))}")
-    text, segments = _text(fields.get("message"), limits.max_segments)
+    text = _text(fields.get("message"))
+    segments = _segments(text, limits.max_segments)
+    if len(fields) == 1:  # as most are
+        return Content(text, segments, limits.default_from)
     send_at = _instant("send_at", fields.get("send_at"))
     expires_at = _instant("expires_at", fields.get("expires_at"))
     if send_at is not None and send_at > now_ms + FURTHEST_MS:
@@ -114,24 +118,29 @@ def parse_recipient(raw: object, field: str = "to") -> str:
         raise FieldError(field, str(error)) from None
 
 
-def _text(raw: object, max_segments: int) -> tuple[str, Segments]:
+def _text(raw: object) -> str:
     if raw is None:
         raise FieldError("message", "is missing")
     if not isinstance(raw, str):
         raise FieldError("message", "must be a string")
-    if not raw.strip():
+    return raw
+
+
+@lru_cache(maxsize=64)  # the texts of a campaign come one after another, and say the same
+def _segments(text: str, most: int) -> Segments:
+    if not text.strip():
         raise FieldError("message", "is empty")
-    if "\0" in raw or "\x1b" in raw:
+    if "\0" in text or "\x1b" in text:
         raise FieldError("message", "must not hold NUL or ESC characters")
     try:
-        segments = segment.count(raw)
+        segments = segment.count(text)
     except segment.TooLong:
-        raise _too_long(f"more than {segment.MOST_SEGMENTS}", max_segments) from None
+        raise _too_long(f"more than {segment.MOST_SEGMENTS}", most) from None
     except ValueError as error:  # half a surrogate pair
         raise FieldError("message", str(error)) from None
-    if segments.segments > max_segments:
-        raise _too_long(f"{segments.segments}", max_segments)
-    return raw, segments
+    if segments.segments > most:
+        raise _too_long(f"{segments.segments}", most)
+    return segments
 
 
 def _too_long(segments: str, most: int) -> FieldError:
@@ -214,28 +223,31 @@ def to_fields(content: Content, *, with_priority: bool = False) -> list[str]:
 def from_fields(raw: Sequence[bytes], default_id: str, limits: Limits, now_ms: int) -> Message:
     """A stream entry's flat fields as a message. Raises `FieldError`."""
     fields = _decoded(raw)
-    message_id = fields.pop("id", default_id)
-    if not _ID.fullmatch(message_id):
-        raise FieldError("id", "must be 1 to 64 letters, digits, - or _")
-    attempts = fields.pop("attempts", "0")
-    if not _ATTEMPTS.fullmatch(attempts):
-        raise FieldError("attempts", "must be a whole number")
+    message_id, attempts = default_id, 0
+    if "id" in fields:
+        message_id = fields.pop("id")
+        if not _ID.fullmatch(message_id):
+            raise FieldError("id", "must be 1 to 64 letters, digits, - or _")
+    if "attempts" in fields:
+        raw_attempts = fields.pop("attempts")
+        if not _ATTEMPTS.fullmatch(raw_attempts):
+            raise FieldError("attempts", "must be a whole number")
+        attempts = int(raw_attempts)
     recipient = parse_recipient(fields.pop("to", None))
-    return Message(message_id, recipient, parse(fields, limits, now_ms), int(attempts))
+    return Message(message_id, recipient, parse(fields, limits, now_ms), attempts)
 
 
 def _decoded(raw: Sequence[bytes]) -> dict[str, str]:
-    words: list[str] = []
+    words = map(bytes.decode, raw)
     try:
-        words.extend(map(bytes.decode, raw))
-    except UnicodeDecodeError:
-        name = raw[len(words) // 2 * 2]  # of the field whose name or value was next
+        fields = dict(zip(words, words, strict=True))
+    except UnicodeDecodeError as error:
+        name = raw[raw.index(error.object) // 2 * 2]
         raise FieldError(name.decode("utf-8", "backslashreplace"), "is not valid UTF-8") from None
-    names = words[::2]
-    fields = dict(zip(names, words[1::2], strict=True))
-    if len(fields) < len(names):
+    if 2 * len(fields) < len(raw):
+        names = raw[::2]
         twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise FieldError(twice, "is given twice")
+        raise FieldError(twice.decode(), "is given twice")
     return fields
 
 

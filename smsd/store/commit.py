@@ -49,16 +49,17 @@ class GroupCommit(Generic[Request, Reply]):
         self._waiting: deque[tuple[Request, asyncio.Future[Reply], float]] = deque()
         self._working: asyncio.Task[None] | None = None
 
-    async def __call__(self, request: Request) -> Reply:
-        """The reply to `request`. Raises `Full`, the request's own error, or that of its group."""
-        if len(self._waiting) >= self._most_waiting:
-            raise Full
+    def __call__(self, request: Request) -> asyncio.Future[Reply]:
+        """The reply to `request`, to be awaited: `Full`, its own error, or that of its group."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Reply] = loop.create_future()
+        if len(self._waiting) >= self._most_waiting:
+            answer.set_exception(Full())
+            return answer
         self._waiting.append((request, answer, loop.time()))
         if self._working is None:
-            self._working = asyncio.create_task(self._work())
-        return await answer
+            self._working = loop.create_task(self._work())
+        return answer
 
     async def _work(self) -> None:
         try:

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import logging
 import secrets
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, cast, get_args
 
 from smsd.core.message import Content, FieldError, Message, rfc3339, to_fields
@@ -23,7 +23,7 @@ from smsd.store.server import Server, text
 log = logging.getLogger("smsd.queue")
 Begun = Literal["begun", "fenced", "marked", "gone", "suppressed"]
 _BEGUN: Mapping[object, Begun] = {word.encode(): word for word in get_args(Begun)}
-Settlement = Coroutine[None, None, bool]  # to be awaited: False if it had been settled before
+Settlement = asyncio.Future[bool]  # False: it had been settled before
 # What an append may take: in line, when its group leaves, and then with its group; and for how long
 # of that an absent Redis is asked again. Nobody waits for longer than 8 s.
 APPEND_LINE_S, APPEND_S, APPEND_PATIENCE_S = 2.0, 6.0, 3.0
@@ -85,7 +85,7 @@ class Queue:
         )
         # Facts, whoever has gone meanwhile: unsettled, what was sent would be sent again.
         self._settlements = GroupCommit(
-            server.insist_all, most_together=128, most_waiting=100_000, outlives_caller=True
+            self._settle_group, most_together=128, most_waiting=100_000, outlives_caller=True
         )
 
     # -- intake ---------------------------------------------------------------------------------
@@ -279,21 +279,27 @@ class Queue:
         message_id = message.id if message else entry.message_id
         return self._settle("bury", entry, attempt, message_id, request)
 
-    async def _settle(
+    def _settle(
         self,
         script: str,
         entry: Entry,
         attempt: Attempt | None,
         message_id: str,
         request: dict[str, object],
-    ) -> bool:
+    ) -> Settlement:
         request["name"] = entry.name
         request["mark"] = attempt.mark if attempt else ""
         request["id"] = message_id
         statuses = [self._server.keys.message(message_id)]
         if script == "defer":
             statuses.append(self._server.keys.message(entry.first_message_id))
-        return await self._settlements(Call(script, request, statuses)) == b"settled"
+        return self._settlements(Call(script, request, statuses))
+
+    async def _settle_group(self, calls: Sequence[Call]) -> list[bool | Exception]:
+        replies = await self._server.insist_all(calls)
+        return [
+            reply if isinstance(reply, Exception) else reply == b"settled" for reply in replies
+        ]
 
     def _line(self, attempt: Attempt | None, state: str, *details: str) -> str:
         """A line of history; the start of the attempt, if there was one, is told before it."""

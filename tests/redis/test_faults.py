@@ -369,7 +369,7 @@ async def test_a_replica_is_away_and_insisting_comes_back_with_it(
             with pytest.raises(ReadOnlyError) as caught:
                 await operation
             assert is_away(caught.value)
-        ack = asyncio.create_task(store.queue.ack(*life, "p"))
+        ack = store.queue.ack(*life, "p")
         begin = asyncio.create_task(store.begin(entry, store.attempt(), ALICE))
         await until(lambda: not store.availability.up, "it is noticed")
         assert "ReadOnlyError" in store.availability.reason

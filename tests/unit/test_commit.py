@@ -61,10 +61,10 @@ async def test_the_first_leaves_at_once_and_those_behind_it_leave_together() -> 
     execute = Executor()
     execute.door.clear()
     commit = commit_over(execute)
-    first = asyncio.create_task(commit(0))
+    first = commit(0)
     await turn()
     assert execute.groups == [[0]]
-    rest = [asyncio.create_task(commit(n)) for n in range(1, 6)]
+    rest = [commit(n) for n in range(1, 6)]
     await turn()
     assert execute.groups == [[0]]
     execute.door.set()
@@ -91,9 +91,9 @@ async def test_no_more_wait_than_may_and_who_is_refused_disturbs_nobody() -> Non
     execute = Executor()
     execute.door.clear()
     commit = commit_over(execute, most_waiting=4)
-    first = asyncio.create_task(commit(0))
+    first = commit(0)
     await turn()
-    waiting = [asyncio.create_task(commit(n)) for n in range(1, 5)]
+    waiting = [commit(n) for n in range(1, 5)]
     await turn()
     with pytest.raises(Full):
         await commit(5)
@@ -106,11 +106,11 @@ async def test_who_has_waited_too_long_in_line_is_refused_and_not_carried_out() 
     execute = Executor()
     execute.door.clear()
     commit = commit_over(execute, longest_wait_s=0.05)
-    first = asyncio.create_task(commit(0))
+    first = commit(0)
     await turn()
-    late = [asyncio.create_task(commit(n)) for n in (1, 2)]
+    late = [commit(n) for n in (1, 2)]
     await asyncio.sleep(0.1)
-    fresh = asyncio.create_task(commit(3))
+    fresh = commit(3)
     await turn()
     execute.door.set()
     answers = await soon(first, *late, fresh)
@@ -160,7 +160,7 @@ async def test_a_caller_that_gives_up_while_waiting_does_not_disturb_the_rest() 
     execute = Executor()
     execute.door.clear()
     commit = commit_over(execute)
-    tasks = [asyncio.create_task(commit(n)) for n in range(6)]
+    tasks = [commit(n) for n in range(6)]
     await turn()
     tasks[3].cancel()
     await turn()
@@ -174,11 +174,11 @@ async def test_a_caller_that_gives_up_while_under_way_does_not_disturb_the_rest(
     execute = Executor()
     execute.door.clear()
     commit = commit_over(execute)
-    first = asyncio.create_task(commit(1))
+    first = commit(1)
     await turn()
     assert execute.groups == [[1]]
     first.cancel()
-    second = asyncio.create_task(commit(2))
+    second = commit(2)
     await turn()
     execute.door.set()
     assert await soon(second) == [4]
@@ -189,9 +189,9 @@ async def test_what_a_caller_asked_for_before_he_went_is_carried_out_where_it_is
     execute = Executor()
     execute.door.clear()
     commit = GroupCommit(execute, most_together=10, most_waiting=100, outlives_caller=True)
-    tasks = [asyncio.create_task(commit(n)) for n in range(3)]
+    tasks = [commit(n) for n in range(3)]
     await turn()
-    late = asyncio.create_task(commit(3))
+    late = commit(3)
     await turn()
     for task in (*tasks, late):
         task.cancel()
@@ -203,11 +203,11 @@ async def test_what_a_caller_asked_for_before_he_went_is_carried_out_where_it_is
 
 
 def test_a_line_that_stands_still_does_not_keep_the_process_from_ending() -> None:
-    async def leave() -> asyncio.Task[int]:
+    async def leave() -> asyncio.Task[list[int | BaseException]]:
         execute = Executor()
         execute.door.clear()
         commit = GroupCommit(execute, most_together=1, most_waiting=100, outlives_caller=True)
-        tasks = [asyncio.create_task(commit(n)) for n in range(3)]
+        tasks = [asyncio.create_task(soon(commit(n))) for n in range(3)]
         await turn()
         tasks[2].cancel()
         return tasks[1]  # as the rest is, it is cancelled by the loop's end
@@ -223,7 +223,7 @@ async def test_the_error_of_a_caller_that_has_gone_is_nobodys() -> None:
         return [ValueError() for _ in requests]
 
     commit = commit_over(execute)
-    task = asyncio.create_task(commit(1))
+    task = commit(1)
     await turn()
     task.cancel()
     await turn()
@@ -257,7 +257,7 @@ async def test_two_of_them_do_not_wait_for_each_other() -> None:
     stuck, free = Executor(), Executor()
     stuck.door.clear()
     one, other = commit_over(stuck), commit_over(free)
-    hanging = asyncio.create_task(one(1))
+    hanging = one(1)
     assert await soon(other(2)) == [4]
     stuck.door.set()
     assert await soon(hanging) == [2]
