@@ -59,15 +59,18 @@ class Pacer:
             start = max(start, instants[-1])  # instants are kept in order
         # The k-th new instant must lie a second after the one `capacity` places before it.
         spare = self.capacity - len(instants)
-        for k in range(max(0, spare), min(segments, self.capacity)):
-            start = max(start, instants[k - spare] + SECOND - self._offset(k))
+        if spare < segments:
+            for k in range(max(0, spare), min(segments, self.capacity)):
+                start = max(start, instants[k - spare] + SECOND - self._offset(k))
         return start
 
     def depart(self, segments: int, at: int) -> None:
         """Record that a message of `segments` started at `at`."""
         slot = max(self._next, at * self._per_second - self._step)
         self._next = slot + segments * self._step
-        self._instants.extend([at + self._offset(k) for k in range(segments)])
+        self._instants.append(at)
+        if segments > 1:
+            self._instants.extend([at + self._offset(k) for k in range(1, segments)])
 
     def pause(self, until: int) -> None:
         """Let nothing start before `until`: the provider asked for it."""

@@ -143,15 +143,16 @@ class Dispatcher:
         segments = await self._pace.near()
         await self._room.wait()
         await self._window.arrival()
+        most = min(most, len(self._window), self._max_in_flight - self._in_flight)
         due: list[Delivery] = []
-        while segments > 0 and len(due) < most and len(self._window) and self._room.is_set():
+        while segments > 0 and len(due) < most:
             due.append(self._next(probe=probe))
             segments -= due[-1].slot.segments
+        self._count(self._in_flight + len(due))
         return due
 
     def _next(self, *, probe: bool) -> Delivery:
         entry, message = self._window.take()
-        self._count(self._in_flight + 1)
         attempt = Attempt(message.attempts + 1, self._now_ms(), self._owner)
         segments = message.content.segments.segments
         slot = self._pace.slot(segments, wanted=lambda: self._wanted(message, probe))
@@ -207,29 +208,22 @@ class Dispatcher:
             self._end(one)
 
     async def _send(self, one: Delivery) -> None:
+        asked_at = self._clock()
         try:
-            outcome = await self._submit(one.message, one.slot)
+            outcome = await self._provider.submit(one.message, one.slot)
         except NotNow:
             return await self._not_sent(one)
+        except Exception as error:  # a bug in a provider must not lose the text or stop the rest
+            log.exception("provider broke", extra={"id": one.message.id})
+            outcome = InDoubt(f"the provider's code failed: {type(error).__name__}")
         finally:
             one.slot.close()
+        self._metrics.submit_seconds.observe((self._clock() - asked_at) / SECOND)
         try:
             await self._settle(one, outcome)
         except Unanswered:  # its mark stays, and recovery asks again
             self._window.forget(one.entry.name)
         return None
-
-    async def _submit(self, message: Message, slot: PacedSlot) -> Outcome:
-        asked_at = self._clock()
-        try:
-            return await self._provider.submit(message, slot)
-        except NotNow:
-            raise
-        except Exception as error:  # a bug in a provider must not lose the text or stop the rest
-            log.exception("provider broke", extra={"id": message.id})
-            return InDoubt(f"the provider's code failed: {type(error).__name__}")
-        finally:
-            self._metrics.submit_seconds.observe((self._clock() - asked_at) / SECOND)
 
     async def _settle(self, one: Delivery, outcome: Outcome) -> None:
         message = one.message
@@ -311,10 +305,10 @@ class Dispatcher:
     def _count(self, in_flight: int) -> None:
         self._metrics.in_flight = self._in_flight = in_flight
         self.moved_at = self._clock()  # a message was taken, or its journey ended
-        if in_flight < self._max_in_flight:
-            self._room.set()
-        else:
+        if in_flight >= self._max_in_flight:
             self._room.clear()
+        elif not self._room.is_set():
+            self._room.set()
 
     # -- judging ----------------------------------------------------------------------------------
 

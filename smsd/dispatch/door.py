@@ -19,10 +19,16 @@ class Door:
         self._called = 0  # on their way from the line
         self._inside = False
 
+    def enters_at_once(self) -> bool:
+        """Enter if nobody is inside or before us; then `leave` must follow."""
+        if self._inside or self._called or self._line:
+            return False
+        self._inside = True
+        return True
+
     async def enter(self, together: int) -> None:
         """Wait for one's turn; `leave` must follow. `together`: how many to call at once."""
-        if not self._inside and not self._called and not self._line:
-            self._inside = True
+        if self.enters_at_once():
             return
         ticket = next(self._tickets)
         await self._in_line(ticket, together)

@@ -48,8 +48,8 @@ class Pace:
         """A slot for a message of `segments`; it is refused from when it is no longer `wanted`."""
         slot = PacedSlot(self, segments, wanted, self._clock())
         self._slots += 1
+        self._expected += segments
         self._approaching.append(slot)
-        self.expect(slot)
         return slot
 
     def expect(self, slot: "PacedSlot") -> None:
@@ -92,11 +92,11 @@ class Pace:
         """Wait at the door for a turn and its departure; `left` must follow. Raises `NotNow`."""
         slot.at_door = True
         self.expect(slot)
-        now = self._clock()
-        self._learn(min(now - slot.since, LONGEST_WAY))
+        self._learn(min(self._clock() - slot.since, LONGEST_WAY))
         self.at_door += 1
         try:
-            await self._door.enter(self._together)
+            if not self._door.enters_at_once():
+                await self._door.enter(self._together)
             try:
                 await self._until_due(slot)
             except BaseException:
@@ -163,9 +163,8 @@ class Pace:
             second.extend([now + self.pacer.gap(k) for k in range(1, segments)])
         while second[0] <= second[-1] - SECOND:
             second.popleft()
-        metrics = self._metrics
-        metrics.segments_started += segments
-        metrics.window_worst = max(metrics.window_worst, len(second))
+        self._metrics.segments_started += segments
+        self._metrics.window_worst = max(self._metrics.window_worst, len(second))
 
     def _in_last_second(self) -> int:
         now = self._clock()
@@ -188,7 +187,7 @@ class PacedSlot:
         self.segments = segments
         self.wanted = wanted
         self.since = since  # when it was handed out
-        self.expected = False
+        self.expected = True
         self.at_door = False
 
     def __aenter__(self) -> Coroutine[None, None, None]:

@@ -101,11 +101,11 @@ def test_while_it_recovers_nothing_has_to_move(life: Life) -> None:
     assert life.tenure.well_at(life.now) == life.now
 
 
-def test_taking_one_and_ending_one_are_signs_of_life(life: Life) -> None:
+async def test_taking_one_and_ending_one_are_signs_of_life(life: Life) -> None:
     for name in ("n1-1", "n1-2", "n1-3"):
         life.wait(name)
     life.now += HOUR
-    one = life.dispatcher._next(probe=False)
+    [one] = await life.dispatcher._due(most=1, probe=False)
     assert life.unwell_for(1 * SECOND) == 1 * SECOND
     life.dispatcher._end(one)
     assert life.unwell_for(2 * SECOND) == 2 * SECOND
