@@ -107,10 +107,11 @@ class Hold:
         self._probing = False
 
     def _taken(self, *, probe: bool) -> None:
-        self._unknown_refusals = 0
+        self._unknown_refusals = self._no_answers = 0
         self._blamed = False
-        self._openings += self.engaged and probe
-        self._answered(of_account=probe)
+        if self.engaged:
+            self._openings += probe
+            self._answered(of_account=probe)
 
     def _answered(self, *, of_account: bool = False) -> None:
         """The provider is up; `of_account`: and our account is in order."""

@@ -297,9 +297,7 @@ class Queue:
 
     async def _settle_group(self, calls: Sequence[Call]) -> list[bool | Exception]:
         replies = await self._server.insist_all(calls)
-        return [
-            reply if isinstance(reply, Exception) else reply == b"settled" for reply in replies
-        ]
+        return [reply if isinstance(reply, Exception) else reply == b"settled" for reply in replies]
 
     def _line(self, attempt: Attempt | None, state: str, *details: str) -> str:
         """A line of history; the start of the attempt, if there was one, is told before it."""

@@ -31,9 +31,9 @@ RESEND_NORMAL = RetryPolicy(in_doubt="resend", in_doubt_high="dead-letter")
 OPTED_OUT = Rejected("21610", "opted out", scope="recipient", opted_out=True)
 
 VERDICTS: list[tuple[str, Outcome, dict[str, Any], Verdict]] = [
-    ("taken", Accepted("SM1", 2), {}, Ack("SM1", 2)),
-    ("taken at last", Accepted("SM1"), {"attempt": LAST}, Ack("SM1", None)),
-    ("taken while down", Accepted(), {"provider_down": True}, Ack("", None)),
+    ("taken", Accepted("SM1", 2), {}, Ack("SM1")),
+    ("taken at last", Accepted("SM1"), {"attempt": LAST}, Ack("SM1")),
+    ("taken while down", Accepted(), {"provider_down": True}, Ack("")),
     ("refused", Rejected("1", "no"), {}, Bury("rejected", "1", "no")),
     (
         "refused while down",
@@ -140,7 +140,7 @@ VERDICTS: list[tuple[str, Outcome, dict[str, Any], Verdict]] = [
         {"policy": RESEND, "high": True},
         Defer(NOW + 500, "timeout", spent=True),
     ),
-    ("high and taken", Accepted("SM1"), {"policy": RESEND_HIGH, "high": True}, Ack("SM1", None)),
+    ("high and taken", Accepted("SM1"), {"policy": RESEND_HIGH, "high": True}, Ack("SM1")),
     (
         "high and in doubt at last, to be sent again",
         InDoubt("timeout"),

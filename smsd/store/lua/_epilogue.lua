@@ -11,7 +11,7 @@ local function keys_between(first, last)
   return keys
 end
 
-local replies, key_at = {}, 11
+local replies, key_at = {}, COMMON
 for i, call in ipairs(CALLS) do
   local many, request = unpack(call)
   local done, reply = pcall(run, request, keys_between(key_at + 1, key_at + many))

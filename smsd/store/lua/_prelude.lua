@@ -7,7 +7,8 @@
 --
 -- A script's own file defines `run(request, keys)`, which is called for each request of a group
 -- with the keys that this request brought.
-local QUEUE, HIGH, DEFERRED, MESSAGES, INFLIGHT, DEAD, EVENTS, COUNTERS, OPTOUTS, LEASE, INTAKE = unpack(KEYS, 1, 11)
+local COMMON = 11 -- keys that every script is given
+local QUEUE, HIGH, DEFERRED, MESSAGES, INFLIGHT, DEAD, EVENTS, COUNTERS, OPTOUTS, LEASE, INTAKE = unpack(KEYS, 1, COMMON)
 local OWNER, NOW, KEEP_STATUS, MOST_EVENTS = unpack(ARGV, 1, 4)
 local GROUP, CONSUMER = 'smsd', 'smsd'
 local CALLS = cjson.decode(ARGV[5]) -- of each how many keys are its own, and its request
@@ -73,17 +74,36 @@ local function facts_of(fields)
   return facts
 end
 
+-- What is told already of a text. Of a whole group it is nothing, nearly always: one command finds that out.
+local nothing_told, told = nil, {}
+local function history_of(status)
+  if nothing_told == nil then
+    local own = #KEYS - COMMON
+    nothing_told = own > 0 and own <= MOST_VALUES and redis.call('EXISTS', unpack(KEYS, COMMON + 1)) == 0
+  end
+  if nothing_told and not told[status] then return false end
+  return redis.call('HGET', status, 'history')
+end
+
+-- Let listeners know. (The stream of events is trimmed when the group has been told.)
+local announced = false
+local function announce(id, state, detail)
+  redis.call('XADD', EVENTS, '*', 'id', id, 'state', state, 'detail', detail)
+  announced = true
+end
+
 -- Record a change of state, for look-ups (`history` holds one line a change) and for listeners.
 -- What was true of the former place (where it was, when it was due, why it was dead) is true no longer.
 local function tell(status, id, state, line, detail, facts)
-  local past = redis.call('HGET', status, 'history')
+  local past = history_of(status)
+  told[status] = true
   if past then
     redis.call('HDEL', status, 'entry', 'due', 'letter', 'reason', 'code', 'detail')
     redis.call('PERSIST', status)
     line = bounded(past) .. '\n' .. line
   end
   redis.call('HSET', status, 'state', state, 'history', line, unpack(facts or {}))
-  redis.call('XADD', EVENTS, 'MAXLEN', '~', MOST_EVENTS, '*', 'id', id, 'state', state, 'detail', detail or '')
+  announce(id, state, detail or '')
 end
 
 -- A first write that Redis allows while it is full; after it, it allows the rest of a script.
@@ -160,6 +180,7 @@ local function write_together()
   end
   if #unmarked > 0 then redis.call('HDEL', INFLIGHT, unpack(unmarked)) end
   for what, times in pairs(counted) do redis.call('HINCRBY', COUNTERS, what, times) end
+  if announced then redis.call('XTRIM', EVENTS, 'MAXLEN', '~', MOST_EVENTS) end
 end
 
 -- Take an entry out of its stream. Returns 'settled', or why not:

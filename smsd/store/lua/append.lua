@@ -6,7 +6,7 @@ local function queue_now(request)
   for i, recipient in ipairs(request.recipients) do
     local entry = redis.call('XADD', high and HIGH or QUEUE, '*', 'to', recipient, unpack(request.fields))
     ids[i] = high and 'h' .. entry or entry
-    redis.call('XADD', EVENTS, 'MAXLEN', '~', MOST_EVENTS, '*', 'id', ids[i], 'state', 'queued', 'detail', '')
+    announce(ids[i], 'queued', '')
   end
   return ids
 end
