@@ -374,6 +374,41 @@ async def test_every_change_is_an_event(store: Store, wall: Wall) -> None:
     ]
 
 
+async def test_settled_with_fresh_texts_one_keeps_its_history(store: Store, wall: Wall) -> None:
+    await store.schedule(1)
+    wall.advance(1)
+    await store.queue.promote()
+    lives = [await store.sending(), await store.begin_next(), await store.sending()]
+    assert await asyncio.gather(*(store.queue.ack(*life, "p") for life in lives)) == [True] * 3
+    fresh = ["sending", "sent"]
+    told = [await changes(store, message.id) for _, _, message in lives]
+    assert sorted(told) == [["deferred", "queued", *fresh], fresh, fresh]
+
+
+async def test_two_texts_of_one_id_that_are_settled_together_are_both_told(store: Store) -> None:
+    entry, attempt, message = await store.sending()
+    other, its_attempt, _ = await store.sending()
+    lives = [(entry, attempt, message), (other, its_attempt, message)]
+    assert await asyncio.gather(*(store.queue.ack(*life, "p") for life in lives)) == [True] * 2
+    assert await changes(store, message.id) == ["sending", "sent"] * 2
+
+
+async def changes(store: Store, message_id: str) -> list[object]:
+    history = await store.client.hget(store.keys.message(message_id), "history")
+    return [line.split()[1] for line in history.decode().splitlines()]
+
+
+async def test_of_too_many_events_the_oldest_go(store: Store) -> None:
+    pipeline = store.client.pipeline(transaction=False)
+    for _ in range(100_200):
+        pipeline.xadd(store.keys.events, {"id": "old", "state": "sent", "detail": ""})
+    await pipeline.execute()
+    [id_] = await store.append()
+    assert 100_000 <= await store.client.xlen(store.keys.events) < 100_200
+    [(_, last)] = await store.client.xrevrange(store.keys.events, count=1)
+    assert last[b"id"].decode() == id_
+
+
 # -- dead letters -------------------------------------------------------------------------------
 
 
