@@ -173,7 +173,7 @@ class Dispatcher:
                 self._broke(one, word)
                 self._end(one)
             else:
-                self._deliveries[one.entry.name] = start(self._deliver(one, word))
+                self._deliveries[one.entry.name] = start(self._deliver(one, word), name="delivery")
         if any(isinstance(word, Exception) for word in begun):
             await asyncio.sleep(BROKEN_PAUSE_S)
 

@@ -132,12 +132,16 @@ def test_any_octets_are_an_object_or_refused(body: bytes) -> None:
 # -- by HTTP ------------------------------------------------------------------------------------
 
 
+_prefixes = itertools.count(1)
+
+
 class Intake:
     """The daemon's listener and handler, on a loop in a thread of its own."""
 
-    def __init__(self, server: RedisServer) -> None:
+    def __init__(self, server: RedisServer, patience_s: float) -> None:
+        """`patience_s`: how long a caller may take to say the rest."""
         self._server = server
-        self._prefixes = itertools.count(1)
+        self._patience_s = patience_s
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self.address: tuple[str, int]
@@ -160,7 +164,7 @@ class Intake:
         self._loop.close()
 
     def store(self) -> Store:
-        prefix = f"f{next(self._prefixes)}:"
+        prefix = f"f{next(_prefixes)}:"
         return Store(self._server.url, prefix, owner="a", wall=Wall(), ticks=Ticks())
 
     async def _open(self) -> None:
@@ -168,7 +172,7 @@ class Intake:
         send = Send(
             self._store.queue,
             self._store.availability,
-            limits=SendLimits(LIMITS, MAX_BODY, 1000, 0.2),
+            limits=SendLimits(LIMITS, MAX_BODY, 1000, self._patience_s),
             default_audience=["+12025560101"],
             now_ms=self._store.wall,
         )
@@ -181,7 +185,7 @@ class Intake:
         self._listener = Listener(
             server,
             max_connections=100,
-            header_timeout_s=0.2,
+            header_timeout_s=self._patience_s,
             answer_timeout_s=1.0,
         )
         await self._listener.listen("127.0.0.1", 0)
@@ -204,7 +208,16 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture(scope="module")
 def intake(redis_server: RedisServer) -> Iterator[Intake]:
-    intake = Intake(redis_server).start()
+    """For those that say all they have to say: this process may stand still in between."""
+    intake = Intake(redis_server, patience_s=20.0).start()
+    yield intake
+    intake.stop()
+
+
+@pytest.fixture(scope="module")
+def hasty(redis_server: RedisServer) -> Iterator[Intake]:
+    """For those that may never say the rest."""
+    intake = Intake(redis_server, patience_s=0.2).start()
     yield intake
     intake.stop()
 
@@ -221,7 +234,8 @@ def said(intake: Intake, octets: bytes) -> bytes:
     caller = socket.create_connection(intake.address, timeout=20)
     with closing(caller), suppress(ConnectionError):
         caller.sendall(octets)
-        caller.shutdown(socket.SHUT_WR)
+        with suppress(OSError):  # it may have been let go already
+            caller.shutdown(socket.SHUT_WR)
         while chunk := caller.recv(65_536):
             heard += chunk
     return heard
@@ -274,9 +288,9 @@ header_values = st.sampled_from(
 @FUZZED
 @given(st.lists(st.tuples(header_names, header_values), max_size=5))
 def test_any_headers_are_served_or_refused(
-    intake: Intake, headers: list[tuple[bytes, bytes]]
+    hasty: Intake, headers: list[tuple[bytes, bytes]]
 ) -> None:
-    answer = said(intake, posted(b'{"message": "Hi"}', headers))
+    answer = said(hasty, posted(b'{"message": "Hi"}', headers))
     if answer and not answer.startswith(b"HTTP/1.1 100"):
         judged(answer)
 
@@ -293,9 +307,9 @@ starts = st.builds(
 @settings(FUZZED, max_examples=40)
 @given(st.binary(max_size=200) | starts)
 def test_any_octets_on_a_connection_are_answered_in_order_or_not_at_all(
-    intake: Intake, octets: bytes
+    hasty: Intake, octets: bytes
 ) -> None:
-    answer = said(intake, octets)
+    answer = said(hasty, octets)
     if answer and not octets.startswith(b"HEAD"):
         judged(answer)
 
