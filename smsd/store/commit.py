@@ -34,11 +34,14 @@ class GroupCommit(Generic[Request, Reply]):
         weigh: Callable[[Request], int] = lambda _: 1,
         outlives_caller: bool = False,
     ) -> None:
-        """`most_together` bounds the weight of a group: nothing else runs in Redis meanwhile.
+        """To be built in the loop that it works in.
+
+        `most_together` bounds the weight of a group: nothing else runs in Redis meanwhile.
 
         `longest_wait_s`: who has been in line for longer when a group leaves is refused.
         `outlives_caller`: a request in line is made though who made it has gone.
         """
+        self._loop = asyncio.get_running_loop()  # once: before Python 3.12 it is a system call
         self._execute = execute
         self._weigh = weigh
         self._most_together = most_together
@@ -51,14 +54,13 @@ class GroupCommit(Generic[Request, Reply]):
 
     def __call__(self, request: Request) -> asyncio.Future[Reply]:
         """The reply to `request`, to be awaited: `Full`, its own error, or that of its group."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Reply] = loop.create_future()
+        answer: asyncio.Future[Reply] = self._loop.create_future()
         if len(self._waiting) >= self._most_waiting:
             answer.set_exception(Full())
             return answer
-        self._waiting.append((request, answer, loop.time()))
+        self._waiting.append((request, answer, self._loop.time()))
         if self._working is None:
-            self._working = loop.create_task(self._work())
+            self._working = self._loop.create_task(self._work())
         return answer
 
     async def _work(self) -> None:
@@ -73,7 +75,7 @@ class GroupCommit(Generic[Request, Reply]):
     def _next_group(self) -> list[tuple[Request, asyncio.Future[Reply]]]:
         group: list[tuple[Request, asyncio.Future[Reply]]] = []
         weight = 0
-        too_long_ago = asyncio.get_running_loop().time() - self._longest_wait_s
+        too_long_ago = self._loop.time() - self._longest_wait_s
         while self._waiting:
             request, answer, since = self._waiting[0]
             if since < too_long_ago and not answer.done():
