@@ -67,7 +67,7 @@ class Witness:
         if calls[0].script == "append":  # they come by themselves
             self._appended(calls, replies)
             return
-        if replies.count(b"settled") == len(replies):  # as always, nearly
+        if replies.count(b"settled") == len(replies):  # nearly always
             self._settled.extend(calls)
             return
         self._settled.extend(
