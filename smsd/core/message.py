@@ -86,7 +86,7 @@ def parse(fields: Mapping[str, object], limits: Limits, now_ms: int) -> Content:
         raise FieldError(name, f"is no known field; known are {', '.join(sorted(FIELDS))}")
     text = _text(fields.get("message"))
     segments = _segments(text, limits.max_segments)
-    if len(fields) == 1:  # as most are
+    if len(fields) == 1:  # nothing but the text, as most are
         return Content(text, segments, limits.default_from)
     send_at = _instant("send_at", fields.get("send_at"))
     expires_at = _instant("expires_at", fields.get("expires_at"))

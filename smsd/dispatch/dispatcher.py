@@ -304,7 +304,7 @@ class Dispatcher:
 
     def _count(self, in_flight: int) -> None:
         self._metrics.in_flight = self._in_flight = in_flight
-        self.moved_at = self._clock()  # a message was taken, or its journey ended
+        self.moved_at = self._clock()  # messages were taken, or a journey ended
         if in_flight >= self._max_in_flight:
             self._room.clear()
         elif not self._room.is_set():

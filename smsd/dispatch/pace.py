@@ -187,7 +187,7 @@ class PacedSlot:
         self.segments = segments
         self.wanted = wanted
         self.since = since  # when it was handed out
-        self.expected = True
+        self.expected = True  # as `Pace.slot` counts it
         self.at_door = False
 
     def __aenter__(self) -> Coroutine[None, None, None]:

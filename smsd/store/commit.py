@@ -53,7 +53,10 @@ class GroupCommit(Generic[Request, Reply]):
         self._working: asyncio.Task[None] | None = None
 
     def __call__(self, request: Request) -> asyncio.Future[Reply]:
-        """The reply to `request`, to be awaited: `Full`, its own error, or that of its group."""
+        """The reply to `request`, which is in line from now on, awaited or not.
+
+        It raises `Full`, the request's own error, or that of its group.
+        """
         answer: asyncio.Future[Reply] = self._loop.create_future()
         if len(self._waiting) >= self._most_waiting:
             answer.set_exception(Full())
