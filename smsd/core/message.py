@@ -85,7 +85,7 @@ def parse(fields: Mapping[str, object], limits: Limits, now_ms: int) -> Content:
         name = next(name for name in fields if name not in FIELDS)
         raise FieldError(name, f"is no known field; known are {', '.join(sorted(FIELDS))}")
     text = _text(fields.get("message"))
-    segments = _segments(text, limits.max_segments)
+    segments = _counted(text, limits.max_segments)
     if len(fields) == 1:  # nothing but the text, as most are
         return Content(text, segments, limits.default_from)
     send_at = _instant("send_at", fields.get("send_at"))
@@ -127,7 +127,7 @@ def _text(raw: object) -> str:
 
 
 @lru_cache(maxsize=64)  # the texts of a campaign come one after another, and say the same
-def _segments(text: str, most: int) -> Segments:
+def _counted(text: str, most: int) -> Segments:
     if not text.strip():
         raise FieldError("message", "is empty")
     if "\0" in text or "\x1b" in text:

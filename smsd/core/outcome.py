@@ -153,8 +153,8 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - one case per outcome: it reads as 
     `throttled`: how often in a row this message has been, this time included.
     """
     match outcome:
-        case Accepted():
-            return Ack(outcome.provider_id)
+        case Accepted(provider_id):
+            return Ack(provider_id)
         case Rejected(code, reason, opted_out=opted_out):
             return Bury("rejected", code, reason, suppress=opted_out)
         case Throttled(retry_after, reason):

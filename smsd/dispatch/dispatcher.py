@@ -167,7 +167,7 @@ class Dispatcher:
             await asyncio.sleep(DECIDED_PAUSE_S)
             return
         begun = await self._begin(due)
-        start = asyncio.get_running_loop().create_task
+        start = asyncio.get_running_loop().create_task  # (named: asyncio need not make up a name)
         for one, word in zip(due, begun, strict=True):
             if isinstance(word, Exception):
                 self._broke(one, word)

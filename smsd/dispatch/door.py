@@ -19,8 +19,8 @@ class Door:
         self._called = 0  # on their way from the line
         self._inside = False
 
-    def enters_at_once(self) -> bool:
-        """Enter if nobody is inside or before us; then `leave` must follow."""
+    def try_to_enter(self) -> bool:
+        """Enter if nobody is inside or before us, and `leave` must follow. False: not entered."""
         if self._inside or self._called or self._line:
             return False
         self._inside = True
@@ -28,7 +28,7 @@ class Door:
 
     async def enter(self, together: int) -> None:
         """Wait for one's turn; `leave` must follow. `together`: how many to call at once."""
-        if self.enters_at_once():
+        if self.try_to_enter():
             return
         ticket = next(self._tickets)
         await self._in_line(ticket, together)

@@ -95,7 +95,7 @@ class Pace:
         self._learn(min(self._clock() - slot.since, LONGEST_WAY))
         self.at_door += 1
         try:
-            if not self._door.enters_at_once():
+            if not self._door.try_to_enter():
                 await self._door.enter(self._together)
             try:
                 await self._until_due(slot)
