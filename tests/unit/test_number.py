@@ -26,6 +26,25 @@ def test_an_international_number_is_read_as_e164(raw: str, expected: str) -> Non
     assert number.parse(expected) == expected
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "\u202d+1\u00a0(202)\u00a0555-0123\u202c",  # as an address book copies it
+        "\u202a+12025550123\u202c",
+        "\u2066+12025550123\u2069",
+        "+1202\u200b5550123",
+        "\ufeff+12025550123",
+        "+1\u2011202\u2011555\u20110123",
+        "+1\u202f202\u2007555\u20090123",
+        " +12025550123",
+        "+12025550123 ",
+        "\u00a0+12025550123\u00a0",
+    ],
+)
+def test_marks_that_nobody_sees_and_blanks_around_it_change_no_number(raw: str) -> None:
+    assert number.parse(raw) == "+12025550123"
+
+
 NO_PLUS = r"must start with \+ and the country code"
 CHARACTERS = "may hold only digits"
 
@@ -37,8 +56,7 @@ CHARACTERS = "may hold only digits"
         ("2025550123", NO_PLUS),
         ("0012025550123", NO_PLUS),
         ("12345", NO_PLUS),  # a short code
-        (" +12025550123", NO_PLUS),
-        ("\ufeff+12025550123", NO_PLUS),
+        ("\t+12025550123", NO_PLUS),
         ("tel:+12025550123", NO_PLUS),
         ("<script>+447911123456", NO_PLUS),
         ("\uff0b12025550123", NO_PLUS),  # a full-width plus
@@ -48,8 +66,9 @@ CHARACTERS = "may hold only digits"
         ("+12025550123 ext. 5", CHARACTERS),
         ("+12025550123;ext=5", CHARACTERS),
         ("+12025550123/4", CHARACTERS),
-        ("+1202\u200b5550123", CHARACTERS),
-        ("+12025550123\n", CHARACTERS),
+        ("+1202\u202e5550123", CHARACTERS + r".*, not U\+202E RIGHT-TO-LEFT OVERRIDE$"),
+        ("+1202\u20125550123", CHARACTERS + r".*, not U\+2012 FIGURE DASH$"),
+        ("+12025550123\n", CHARACTERS + r".*, not U\+000A$"),
         ("+1202\n5550123", CHARACTERS),
         ("+1202\0005550123", CHARACTERS),
         ("+\uff11\uff12025550123", CHARACTERS),  # full-width digits
@@ -83,7 +102,7 @@ def test_a_refusal_repeats_nothing_of_what_was_given() -> None:
 
 
 def test_memory_for_numbers_already_read_is_bounded() -> None:
-    assert number.parse.cache_info().maxsize == 4096
+    assert number._read.cache_info().maxsize == 4096
 
 
 @pytest.mark.parametrize(
