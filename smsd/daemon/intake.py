@@ -7,7 +7,6 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from aiohttp import web
@@ -17,10 +16,12 @@ from smsd.config import Settings, is_loopback
 from smsd.core.message import Limits
 from smsd.daemon.clocks import now_ms
 from smsd.daemon.errors import StartError
+from smsd.daemon.readiness import Readiness
 from smsd.daemon.storage import Storage
 from smsd.metrics import Metrics
 from smsd.store.letters import Letters
 from smsd.web import app
+from smsd.web.auth import Callers
 from smsd.web.dead_letters import DeadLetters
 from smsd.web.guard import Guard
 from smsd.web.listener import Listener, room_for
@@ -42,7 +43,7 @@ class Intake:
         limits: Limits,
         storage: Storage,
         metrics: Metrics,
-        readiness: Callable[[], Mapping[str, object]],
+        readiness: Readiness,
     ) -> None:
         self._settings = settings
         self._runner = web.AppRunner(
@@ -105,7 +106,7 @@ class Intake:
         limits: Limits,
         storage: Storage,
         metrics: Metrics,
-        readiness: Callable[[], Mapping[str, object]],
+        readiness: Readiness,
     ) -> web.Application:
         settings, http = self._settings, self._settings.http
         send = Send(
@@ -120,12 +121,18 @@ class Intake:
             max_body=http.max_body,
             body_timeout_s=http.body_timeout,
         )
+        callers = Callers([token.get_secret_value() for token in http.tokens])
         return app.build(
             send,
             Messages(storage.queue, storage.status),
             dead_letters,
-            Operations(metrics, readiness),
-            tokens=[token.get_secret_value() for token in http.tokens],
+            Operations(
+                metrics,
+                intake=readiness.intake,
+                dispatch=readiness.dispatch,
+                is_known=callers.know,
+            ),
+            callers=callers,
             max_body=http.max_body,
         )
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from smsd.daemon import collector
 from smsd.daemon.build import build_provider
 from smsd.daemon.clocks import clock, now_ms
 from smsd.daemon.intake import Intake
+from smsd.daemon.readiness import Readiness
 from smsd.daemon.storage import Storage
 from smsd.dispatch.claimer import Claimer
 from smsd.dispatch.dispatcher import Dispatcher
@@ -43,7 +44,6 @@ log = logging.getLogger("smsd.daemon")
 CENSUS_S = 5.0  # between counts of all texts
 DRAIN_GRACE_S = 5.0  # beyond the provider's timeout, for settling what it answered last
 STOP_S = 25.0  # to stop all else after that, the embedded server too
-FULL = "out of memory: it takes no more texts"
 STUCK_S = 20.0  # without a step, beyond what a submission may take: no longer alive
 
 
@@ -69,9 +69,8 @@ class Daemon:
             await self._storage.open(stack)
             await provider.start()
             stack.push_async_callback(provider.close)
-            intake = Intake(
-                self._settings, self._limits, self._storage, self._metrics, self._readiness
-            )
+            readiness = Readiness(self._storage, self._hold, self._stopping, self._owner)
+            intake = Intake(self._settings, self._limits, self._storage, self._metrics, readiness)
             await intake.open()
             stack.push_async_callback(intake.close)
             collector.tune()
@@ -109,21 +108,6 @@ class Daemon:
         with suppress(Exception):  # it runs out by itself
             async with asyncio.timeout(2):
                 await self._storage.lease.give_up()
-
-    def _readiness(self) -> Mapping[str, object]:
-        redis, lease, stopping = self._storage.availability, self._storage.lease, self._stopping
-        held = self._hold.reason if lease.held else ""  # a standby takes texts in all the same
-        return {
-            "ready": redis.up and not redis.full and not held and not stopping.is_set(),
-            "redis": {"up": redis.up, "reason": redis.reason or (FULL if redis.full else "")},
-            "dispatch": {
-                "role": "active" if lease.held else "standby",
-                "lease_holder": lease.holder,  # as last seen
-                "this_daemon": self._owner,
-                "held": held,
-            },
-            "stopping": stopping.is_set(),
-        }
 
     # -- dispatch -------------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ class Lease:
         self._life_s = life_s
         self._clock = clock
         self._valid_until = 0
+        self._another_until = 0  # as long as another's lease may last from when it was seen
         self.holder = ""
         self.taken = asyncio.Event()  # set while the last answer said that it is ours
         self._doubted = asyncio.Event()
@@ -48,6 +49,11 @@ class Lease:
     def held(self) -> bool:
         """Whether we may send at this instant."""
         return self._clock() < self._valid_until
+
+    @property
+    def has_holder(self) -> bool:
+        """Whether a daemon, this one or another, may dispatch, as far as we know."""
+        return self.held or self._clock() < self._another_until
 
     async def run(self) -> None:
         """Take the lease when it is free and keep it; ends only when cancelled."""
@@ -99,6 +105,7 @@ class Lease:
         if holder != self.holder:
             log.info("lease", extra={"holder": holder, "ours": ours})
         self.holder = holder
+        self._another_until = 0 if ours else asked_at + round(self._life_s * 1e9)
         if not ours or self._doubted.is_set():  # or it was ours, before another was seen to hold it
             self._lose()
         else:

@@ -1,10 +1,8 @@
 """The HTTP application. Rule: which call goes where stands here, and nothing else does."""
 
-from collections.abc import Sequence
-
 from aiohttp import web
 
-from smsd.web.auth import require_token
+from smsd.web.auth import Callers, require_token
 from smsd.web.dead_letters import DeadLetters
 from smsd.web.messages import Messages
 from smsd.web.operations import Operations
@@ -17,13 +15,11 @@ def build(
     dead_letters: DeadLetters,
     operations: Operations,
     *,
-    tokens: Sequence[str],
+    callers: Callers,
     max_body: int,
 ) -> web.Application:
     """Everything that smsd answers by HTTP."""
-    app = web.Application(
-        middlewares=[require_token(tokens)] if tokens else [], client_max_size=max_body
-    )
+    app = web.Application(middlewares=[require_token(callers)], client_max_size=max_body)
     app.router.add_post("/send", send.handle)
     app.router.add_get("/messages/{id}", messages.show)
     app.router.add_delete("/messages/{id}", messages.cancel)
@@ -32,6 +28,7 @@ def build(
     app.router.add_delete("/dead-letters", dead_letters.drop)
     app.router.add_get("/healthz", operations.healthz)
     app.router.add_get("/readyz", operations.readyz)
+    app.router.add_get("/readyz/dispatch", operations.readyz_dispatch)
     app.router.add_get("/metrics", operations.metrics)
     app.router.add_get("/openapi.json", operations.openapi)
     return app

@@ -162,7 +162,7 @@ def smsd(own_server: RedisServer, tmp_path: Path) -> Iterator[Daemon]:
         rate = 1000000
     """
     daemon = Daemon(tmp_path / "smsd", settings).start()
-    eventually(lambda: daemon.call("GET", "/readyz")[1]["dispatch"]["role"] == "active")
+    eventually(lambda: daemon.call("GET", "/readyz/dispatch")[1]["role"] == "active")
     yield daemon
     daemon.stop()
 

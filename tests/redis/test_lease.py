@@ -80,6 +80,8 @@ async def test_a_standby_waits_while_the_lease_is_held_and_takes_it_when_given_u
     keep(standby)
     await until(lambda: standby.lease.holder == "a", "the standby has looked")
     assert not _held(standby)
+    assert active.lease.has_holder
+    assert standby.lease.has_holder
     assert not standby.lease.taken.is_set()
     keeping.cancel()
     await active.lease.give_up()
@@ -195,6 +197,20 @@ async def test_the_lease_counts_from_before_the_request_however_late_the_reply(
     own_server.send_signal(signal.SIGCONT)
     await _taken(store.lease)
     assert not _held(store)
+
+
+async def test_a_holder_counts_for_as_long_as_its_lease_may_last(
+    open_store: OpenStore, keep: Keep, ticks: Ticks
+) -> None:
+    standby = open_store("b")
+    await standby.client.set(standby.keys.lease, "a", px=10_000)
+    keeping = keep(standby)
+    await until(lambda: standby.lease.holder == "a", "the standby has looked")
+    keeping.cancel()
+    ticks.advance(9.9)
+    assert standby.lease.has_holder
+    ticks.advance(0.2)
+    assert not standby.lease.has_holder
 
 
 async def test_a_lease_given_up_is_not_taken_from_whoever_has_it_now(

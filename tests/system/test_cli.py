@@ -192,15 +192,15 @@ def _in_an_hour() -> str:
 
 
 def test_readiness_and_status_name_the_same_holder(still: Daemon) -> None:
-    eventually(lambda: still.call("GET", "/readyz")[1]["dispatch"]["role"] == "active")
-    dispatch = still.call("GET", "/readyz")[1]["dispatch"]
+    eventually(lambda: still.call("GET", "/readyz/dispatch")[1]["role"] == "active")
+    dispatch = still.call("GET", "/readyz/dispatch")[1]
     assert dispatch["lease_holder"] == dispatch["this_daemon"] == status()["lease"]["holder"]
 
 
 def test_status_tells_of_a_dead_holder_and_of_none(here: Path, tmp_path: Path) -> None:
     server = RedisServer(tmp_path / "redis").start()
     daemon = Daemon(here, f'{STILL}[redis]\nurl = "{server.url}"\n').start()
-    eventually(lambda: daemon.call("GET", "/readyz")[1]["dispatch"]["role"] == "active")
+    eventually(lambda: daemon.call("GET", "/readyz/dispatch")[1]["role"] == "active")
     daemon.kill()
     assert status()["lease"]["died"]
     assert "has died" in good("status")
@@ -222,7 +222,7 @@ def test_status_tells_why_dispatch_is_held_for_as_long_as_it_is(here: Path, tmp_
     [id_] = good("send", "--to", NO_FUNDS, "--message", TEXT).split()
     reason = "halted: no_funds the balance is used up"
     eventually(lambda: (status()["held"] or {}).get("reason") == reason)
-    assert daemon.call("GET", "/readyz")[1]["dispatch"]["held"] == reason
+    assert daemon.call("GET", "/readyz/dispatch")[1]["held"] == reason
     told = status()
     assert 0 <= told["held"]["seconds"] < 60
     assert told["texts"]["queued"] == 1

@@ -19,6 +19,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from smsd.web import app
+from smsd.web.auth import Callers
 from smsd.web.dead_letters import DeadLetters
 from smsd.web.messages import Messages
 from smsd.web.operations import Operations
@@ -161,7 +162,7 @@ def test_the_contract_has_every_call_and_no_other() -> None:
         Messages.__new__(Messages),
         DeadLetters.__new__(DeadLetters),
         Operations.__new__(Operations),
-        tokens=[],
+        callers=Callers([]),
         max_body=1,
     )
     routes = {

@@ -808,7 +808,8 @@ def test_no_token_text_or_secret_is_told_to_anybody(tmp_path: Path, echo: Echo) 
     """
     with running(tmp_path / "smsd", settings, calm=False) as daemon:
         answers = [daemon.call("POST", "/send", body, headers) for body, headers in _faults()]
-        answers.append(daemon.call("GET", "/readyz"))
+        for path in ("/readyz", "/readyz/dispatch"):
+            answers += [daemon.call("GET", path), daemon.call("GET", path, None, BEARER)]
         connection = http.client.HTTPConnection(daemon.url.removeprefix("http://"), timeout=20)
         with embedded(daemon) as client:
             for name in ("message", "to", "from", "priority", "ref", "id", "send_at"):
@@ -889,8 +890,8 @@ def test_a_gateway_that_repeats_a_request_it_refuses_is_not_quoted(tmp_path: Pat
         with running(tmp_path, settings, calm=False) as daemon:
             told += [_refused(daemon, {"message": text, "to": number}) for _ in ECHOES]
             daemon.call("POST", "/send", {"message": text, "to": number}, BEARER)
-            eventually(lambda: daemon.call("GET", "/readyz")[0] == 503, what="a hold")
-            told.append(daemon.call("GET", "/readyz")[1])
+            eventually(lambda: daemon.call("GET", "/readyz/dispatch")[0] == 503, what="a hold")
+            told.append(daemon.call("GET", "/readyz/dispatch", None, BEARER)[1])
             letters = daemon.call("GET", "/dead-letters", None, BEARER)[1]["dead_letters"]
         gateway.shutdown()
         serving.join(10)

@@ -967,18 +967,19 @@ def test_a_text_in_doubt_is_dead_and_says_so(smsd: Daemon) -> None:
     assert (text["reason"], text["detail"]) == ("in_doubt", "the answer was lost")
 
 
-def test_without_funds_everything_waits_and_readiness_says_why(tmp_path: Path) -> None:
+def test_without_funds_everything_waits_and_readiness_to_send_says_why(tmp_path: Path) -> None:
     def ready(daemon: Daemon) -> bool:
-        return call(daemon, "GET", "/readyz").status == 200
+        return call(daemon, "GET", "/readyz/dispatch").status == 200
 
     for daemon in running(tmp_path, FAST):
         assert ready(daemon)
         halted = post(daemon, message=TEXT, to="+12025550195").content["id"]
         eventually(lambda daemon=daemon: not ready(daemon), what="not ready")
 
-        told = call(daemon, "GET", "/readyz").content
+        told = call(daemon, "GET", "/readyz/dispatch").content
         assert told["ready"] is False
-        assert told["dispatch"]["held"] == "halted: no_funds the balance is used up"
+        assert told["held"] == told["reason"] == "halted: no_funds the balance is used up"
+        assert call(daemon, "GET", "/readyz").status == 200  # it takes all in meanwhile
         assert call(daemon, "GET", "/healthz").status == 200
 
         waiting = post(daemon, message=TEXT, to=ANYBODY).content["id"]
@@ -1002,9 +1003,32 @@ def test_readiness_says_what_it_rests_on(smsd: Daemon) -> None:
     answer = call(smsd, "GET", "/readyz")
 
     assert answer.status == 200
-    assert answer.content["redis"] == {"up": True, "reason": ""}
-    assert answer.content["dispatch"]["role"] == "active"
-    assert answer.content["stopping"] is False
+    assert answer.content == {
+        "ready": True,
+        "reason": "",
+        "redis": {"up": True, "reason": ""},
+        "stopping": False,
+    }
+    dispatch = call(smsd, "GET", "/readyz/dispatch")
+    holder = dispatch.content["this_daemon"]
+    assert dispatch.status == 200
+    assert dispatch.content == {
+        "ready": True,
+        "reason": "",
+        "role": "active",
+        "lease_holder": holder,
+        "this_daemon": holder,
+        "held": "",
+        "stopping": False,
+    }
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/readyz/dispatch"])
+def test_readiness_is_one_word_to_strangers(strict: Daemon, path: str) -> None:
+    eventually(lambda: call(strict, "GET", path).status == 200, what="ready")
+    for headers in ({}, bearer({}, "wrong-token-01234567")):
+        assert call(strict, "GET", path, headers=headers).content == {"ready": True}
+    assert "reason" in call(strict, "GET", path, headers=bearer({})).content
 
 
 def test_metrics_are_what_prometheus_reads(smsd: Daemon) -> None:

@@ -87,15 +87,17 @@ def test_a_standby_is_ready_whatever_held_it_up_before(
     own_server: RedisServer, tmp_path: Path
 ) -> None:
     daemon = Daemon(tmp_path, f'[redis]\nurl = "{own_server.url}"\nlease = 2.0\n').start()
+    dispatch = "/readyz/dispatch"
     try:
         eventually(lambda: "ours=true" in daemon.log, what="the lease")
         daemon.send(to=NO_FUNDS, message="Hi")
-        eventually(lambda: daemon.call("GET", "/readyz")[0] == 503, what="dispatch is held")
+        eventually(lambda: daemon.call("GET", dispatch)[0] == 503, what="dispatch is held")
         assert "smsd_dispatch_held 1.0" in _metrics(daemon)
+        assert daemon.call("GET", "/readyz")[0] == 200
         with own_server.client() as client:
             client.set("smsd:lease", "another", px=600_000)
-        eventually(lambda: daemon.call("GET", "/readyz")[0] == 200, what="it is a standby")
-        assert daemon.call("GET", "/readyz")[1]["dispatch"]["held"] == ""
+        eventually(lambda: daemon.call("GET", dispatch)[0] == 200, what="it is a standby")
+        assert daemon.call("GET", dispatch)[1]["held"] == ""
         eventually(lambda: "smsd_dispatch_held 0.0" in _metrics(daemon), what="and counts as one")
     finally:
         daemon.kill()

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from smsd.web.auth import require_token
+from smsd.web.auth import Callers, require_token
 from tests.support.answers import errors_as_json
 
 TOKENS = ["first-token-0123456789", "second-token-0123456789", "third-token-0123456789"]
@@ -23,8 +23,8 @@ async def serving(tokens: list[str]) -> AsyncIterator[Client]:
     async def handle(_: web.Request) -> web.Response:
         return web.Response(text="in")
 
-    app = web.Application(middlewares=[errors_as_json, require_token(tokens)])
-    for path in ("/send", "/healthz", "/readyz", "/metrics"):
+    app = web.Application(middlewares=[errors_as_json, require_token(Callers(tokens))])
+    for path in ("/send", "/healthz", "/readyz", "/readyz/dispatch", "/metrics"):
         app.router.add_get(path, handle)
     async with TestClient(TestServer(app)) as client:
         yield client
@@ -120,7 +120,7 @@ async def test_a_refusal_is_always_the_same_and_repeats_nothing(client: Client) 
     assert not any(token in text for token in TOKENS)
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/readyz/dispatch"])
 async def test_load_balancers_need_no_token(client: Client, path: str) -> None:
     assert await call(client, path) == 200
     assert await call(client, path, "Bearer wrong") == 200

@@ -1,0 +1,56 @@
+"""Readiness as the daemon knows it. Rule: taking messages in is one thing, sending is another.
+
+A load balancer asks whether this daemon takes messages in: whatever holds dispatch, and whoever
+holds the lease, is no reason to turn callers away.
+"""
+
+import asyncio
+
+from smsd.daemon.storage import Storage
+from smsd.dispatch.hold import Hold
+
+FULL = "out of memory: it takes no more texts"
+
+
+class Readiness:
+    """Both answers, with what they rest on; `reason` is empty where `ready`."""
+
+    def __init__(self, storage: Storage, hold: Hold, stopping: asyncio.Event, owner: str) -> None:
+        self._storage = storage
+        self._hold = hold
+        self._stopping = stopping
+        self._owner = owner
+
+    def intake(self) -> dict[str, object]:
+        """Whether this daemon takes messages in."""
+        redis = self._storage.availability
+        down = self._down()
+        return _told(
+            down or (f"redis: {FULL}" if redis.full else ""),
+            redis={"up": redis.up, "reason": redis.reason or (FULL if redis.full else "")},
+            stopping=self._stopping.is_set(),
+        )
+
+    def dispatch(self) -> dict[str, object]:
+        """Whether this daemon sends, or another does while this one is its standby."""
+        lease = self._storage.lease
+        held = self._hold.reason if lease.held else ""
+        return _told(
+            self._down() or held or ("" if lease.has_holder else "nobody holds the lease"),
+            role="active" if lease.held else "standby",
+            lease_holder=lease.holder,  # as last seen
+            this_daemon=self._owner,
+            held=held,
+            stopping=self._stopping.is_set(),
+        )
+
+    def _down(self) -> str:
+        """What keeps this daemon from doing either."""
+        if self._stopping.is_set():
+            return "stopping"
+        redis = self._storage.availability
+        return "" if redis.up else f"redis: {redis.reason}"
+
+
+def _told(reason: str, **rests_on: object) -> dict[str, object]:
+    return {"ready": not reason, "reason": reason, **rests_on}

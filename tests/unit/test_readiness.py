@@ -1,0 +1,65 @@
+"""Readiness. Rule: what only keeps messages from being sent keeps nobody from handing them in."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from smsd.daemon.readiness import FULL, Readiness
+
+UP = {"up": True, "reason": "", "full": False}
+AWAY = {"up": False, "reason": "ConnectionError: refused", "full": False}
+ACTIVE = {"held": True, "has_holder": True, "holder": "me"}
+STANDBY = {"held": False, "has_holder": True, "holder": "other"}
+ALONE = {"held": False, "has_holder": False, "holder": "other"}
+
+
+def readiness(
+    redis: dict[str, object],
+    lease: dict[str, object],
+    *,
+    held: str = "",
+    stopping: bool = False,
+) -> tuple[dict[str, object], dict[str, object]]:
+    stop = asyncio.Event()
+    if stopping:
+        stop.set()
+    storage = SimpleNamespace(availability=SimpleNamespace(**redis), lease=SimpleNamespace(**lease))
+    hold = SimpleNamespace(reason=held)
+    both = Readiness(cast("Any", storage), cast("Any", hold), stop, "me")
+    return both.intake(), both.dispatch()
+
+
+@pytest.mark.parametrize(
+    ("redis", "lease", "held", "intake", "dispatch"),
+    [
+        (UP, ACTIVE, "", "", ""),
+        (UP, ACTIVE, "provider down", "", "provider down"),
+        (UP, STANDBY, "", "", ""),
+        (UP, STANDBY, "provider down", "", ""),  # of a term that is over
+        (UP, ALONE, "", "", "nobody holds the lease"),
+        (UP | {"full": True}, ACTIVE, "", f"redis: {FULL}", ""),
+        (AWAY, ACTIVE, "", *["redis: ConnectionError: refused"] * 2),
+        (AWAY, STANDBY, "", *["redis: ConnectionError: refused"] * 2),
+    ],
+)
+def test_each_is_ready_or_says_why_not(
+    redis: dict[str, object], lease: dict[str, object], held: str, intake: str, dispatch: str
+) -> None:
+    for answer, reason in zip(readiness(redis, lease, held=held), (intake, dispatch), strict=True):
+        assert (answer["ready"], answer["reason"]) == (not reason, reason)
+
+
+def test_a_daemon_that_stops_is_ready_for_nothing() -> None:
+    for answer in readiness(UP, ACTIVE, stopping=True):
+        assert (answer["ready"], answer["reason"]) == (False, "stopping")
+
+
+def test_a_standby_is_no_holder_and_not_held() -> None:
+    _, dispatch = readiness(UP, STANDBY, held="provider down")
+
+    assert dispatch["role"] == "standby"
+    assert dispatch["lease_holder"] == "other"
+    assert dispatch["this_daemon"] == "me"
+    assert dispatch["held"] == ""
