@@ -7,6 +7,7 @@ import click
 from smsd import daemon
 from smsd.cli.dead_letters import dead_letters
 from smsd.cli.fsck import fsck
+from smsd.cli.hold import hold, release
 from smsd.cli.send import send
 from smsd.cli.status import status
 from smsd.cli.store import EX_CONFIG, config_option, fail
@@ -43,5 +44,5 @@ def check_config(config_path: Path) -> None:
     click.echo(f"{config_path}: fine")
 
 
-for command in (status, send, dead_letters, watch, fsck):
+for command in (status, send, dead_letters, hold, release, watch, fsck):
     main.add_command(command)

@@ -2,6 +2,7 @@
 
 import socket
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ import orjson
 from smsd.cli.store import Store, config_option, say, with_store
 from smsd.store import owner
 from smsd.store.connection import Persistence, persistence
+from smsd.store.operator_hold import HeldBy, OperatorHold
 from smsd.store.status import Census, Held
 
 
@@ -41,6 +43,7 @@ class Report:
 
     holder: Holder | None
     held: Held | None
+    operator: HeldBy | None
     census: Census
     redis: Persistence
     rate: float
@@ -49,6 +52,11 @@ class Report:
     def seconds(self) -> float:
         """How long the queue takes at the least: if every text is one segment."""
         return self.census.queued / self.rate
+
+    @property
+    def drains(self) -> bool:
+        """Whether nothing keeps the queue from being sent."""
+        return not (self.held or self.operator)
 
 
 @click.command()
@@ -70,6 +78,7 @@ async def _look(store: Store) -> Report:
     return Report(
         holder,
         await store.status.hold(holder.name) if holder and not holder.died else None,
+        await OperatorHold(store.server).look(),
         await store.status.census(),
         await store.server.read(persistence),
         store.settings.rate.segments_per_second,
@@ -89,6 +98,7 @@ def _places(census: Census) -> dict[str, int]:
 
 def _as_json(report: Report) -> dict[str, object]:
     holder, held, census = report.holder, report.held, report.census
+    operator = report.operator
     return {
         "lease": holder
         and {
@@ -99,17 +109,21 @@ def _as_json(report: Report) -> dict[str, object]:
             "died": holder.died,
         },
         "held": held and {"reason": held.reason, "seconds": held.seconds},
+        "held_by": operator
+        and {"reason": operator.reason, "by": operator.by, "since": operator.since_ms},
         "redis": {"version": report.redis.version, "warnings": report.redis.warnings},
         "accepted": census.accepted,
         "texts": _places(census),
         "difference": census.difference,
-        "drains_in_at_least_seconds": None if held else round(report.seconds, 1),
+        "drains_in_at_least_seconds": round(report.seconds, 1) if report.drains else None,
     }
 
 
 def _lines(report: Report) -> list[tuple[str, str]]:
     census = report.census
     lines = [("dispatch", _who(report.holder))]
+    if operator := report.operator:
+        lines.append(("held", _held_by(operator)))
     if held := report.held:
         lines.append(("held", f"for {_duration(held.seconds)}: {held.reason}"))
     lines.append(("redis", report.redis.version))
@@ -121,7 +135,7 @@ def _lines(report: Report) -> list[tuple[str, str]]:
     lines.append(("difference", f"{census.difference:,}"))
     if census.difference:
         lines.append(("", "texts are unaccounted for: smsd fsck looks for them"))
-    if census.queued and not held:
+    if census.queued and report.drains:
         at_least = f"at least {_duration(report.seconds)} at {report.rate:g} segments/s"
         lines.append(("drains in", at_least))
     return lines
@@ -133,6 +147,12 @@ def _who(holder: Holder | None) -> str:
     where = "this host" if holder.is_here else f"host {holder.host}"
     who = f"by process {holder.process} on {where}, which holds the lease"
     return f"{who} and has died: any other daemon may take over" if holder.died else who
+
+
+def _held_by(operator: HeldBy) -> str:
+    since = datetime.fromtimestamp(operator.since_ms / 1000, UTC)
+    when = f" since {since.isoformat(timespec='seconds')}" if operator.since_ms else ""
+    return f"by {operator.by}{when}: {operator.reason}; smsd release ends it"
 
 
 def _duration(seconds: float) -> str:

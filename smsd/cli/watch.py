@@ -56,5 +56,6 @@ async def _wait(client: Redis, *, events: str, after: str) -> list[Event]:
 def _line(entry: str, event: dict[str, str]) -> str:
     unix_ms = int(entry.partition("-")[0])
     at = datetime.fromtimestamp(unix_ms / 1000, UTC)
-    words = (event.get("id", ""), event.get("state", ""), event.get("detail", ""))
+    by = f"by {event['by']}" if event.get("by") else ""
+    words = (event.get("id", ""), event.get("state", ""), event.get("detail", ""), by)
     return " ".join((at.isoformat(timespec="milliseconds"), *filter(None, words)))

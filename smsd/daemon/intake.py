@@ -24,6 +24,7 @@ from smsd.web import app
 from smsd.web.auth import Callers
 from smsd.web.dead_letters import DeadLetters
 from smsd.web.guard import Guard
+from smsd.web.hold import HoldCalls
 from smsd.web.listener import Listener, room_for
 from smsd.web.messages import Messages
 from smsd.web.operations import Operations
@@ -126,6 +127,9 @@ class Intake:
             send,
             Messages(storage.queue, storage.status),
             dead_letters,
+            HoldCalls(
+                storage.operator_hold, max_body=http.max_body, body_timeout_s=http.body_timeout
+            ),
             Operations(
                 metrics,
                 intake=readiness.intake,

@@ -56,8 +56,10 @@ class Daemon:
         self._owner = owner.name()
         self._limits = Limits(settings.message.max_segments, settings.message.default_from)
         self._metrics = Metrics()
-        self._storage = Storage(settings, config_path, self._owner, self._metrics)
         self._hold = Hold(clock=clock, changed=self._hold_changed)
+        self._storage = Storage(
+            settings, config_path, self._owner, self._metrics, operator=self._hold.operator
+        )
         self._tenure: Tenure | None = None
         self._stopping = asyncio.Event()
 
@@ -198,9 +200,9 @@ class Daemon:
         promoter = Promoter(queue, now_ms=now_ms)
         return Tenure(window, pace, claimer, recovery, dispatcher, promoter, self._hold)
 
-    def _hold_changed(self, reason: str) -> None:
-        self._metrics.held = bool(reason)
-        self._storage.lease.tell_hold(reason)
+    def _hold_changed(self, provider_reason: str) -> None:
+        self._metrics.held = self._hold.engaged
+        self._storage.lease.tell_hold(provider_reason)
 
     # -- what goes on beside --------------------------------------------------------------------
 

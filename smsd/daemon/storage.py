@@ -6,6 +6,7 @@ the lease.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from smsd.store.connection import (
 from smsd.store.embedded import START_S, Embedded
 from smsd.store.keys import Keys
 from smsd.store.lease import Lease
+from smsd.store.operator_hold import Operator, OperatorHold
 from smsd.store.scripts import load_all
 from smsd.store.server import CONNECTIONS, Server
 from smsd.store.status import Status
@@ -41,7 +43,17 @@ PROBE_S = 1.0  # between writes that find out whether it takes any again
 class Storage:
     """The queue, look-ups, the lease, and the server they are on."""
 
-    def __init__(self, settings: Settings, config_path: Path, owner: str, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        config_path: Path,
+        owner: str,
+        metrics: Metrics,
+        *,
+        operator: Callable[[Operator], None],
+    ) -> None:
+        """`operator`: see `Lease`."""
+        self._operator = operator
         self._settings = settings
         self._config_path = config_path
         self._owner = owner
@@ -122,8 +134,12 @@ class Storage:
             stack.push_async_callback(client.aclose)
         self.server = self._server_over(writer, self.availability, witness)
         self.lease = Lease(
-            self._server_over(renewer, Availability()), life_s=settings.redis.lease, clock=clock
+            self._server_over(renewer, Availability()),
+            life_s=settings.redis.lease,
+            clock=clock,
+            operator=self._operator,
         )
+        self.operator_hold = OperatorHold(self.server)
         self.arrivals = Arrivals(self.server, reader)
         self.status = Status(self.server)
         self.queue = build_queue(settings, self.server)

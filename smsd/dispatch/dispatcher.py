@@ -239,7 +239,7 @@ class Dispatcher:
             attempt=one.attempt.number,
             now_ms=self._now_ms(),
             policy=self._policy,
-            provider_down=self._hold.engaged,
+            provider_down=bool(self._hold.provider_reason),
             chance=self._chance(),
             throttled=self._throttle.times(message.id),
         )
@@ -313,7 +313,7 @@ class Dispatcher:
     # -- judging ----------------------------------------------------------------------------------
 
     def _may_begin(self, *, probe: bool) -> bool:
-        return self._may_send() and not self._draining and (probe or not self._hold.engaged)
+        return self._may_send() and not self._draining and self._hold.permits(probe=probe)
 
     def _wanted(self, message: Message, probe: bool) -> bool:  # noqa: FBT001 - asked each turn
         return self._may_begin(probe=probe) and not self._expired(message)

@@ -68,6 +68,16 @@ class Keys:
         return f"{self.prefix}hold"
 
     @property
+    def held(self) -> str:
+        """Hash: who holds dispatch, why and since when, until somebody releases it."""
+        return f"{self.prefix}held"
+
+    @property
+    def released(self) -> str:
+        """String: a number that grows with each release."""
+        return f"{self.prefix}released"
+
+    @property
     def ack(self) -> str:
         """String, short-lived: a write for the replicas to acknowledge."""
         return f"{self.prefix}ack"

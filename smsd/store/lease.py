@@ -1,7 +1,7 @@
 """Who may dispatch. Rule: stop before the lease can have run out, by our own clock.
 
-The lease is renewed at a third of its life, and every second at least. It counts from before the
-request that renewed it, and less a margin, so however late the reply is or however long this
+The lease is renewed at a third of its life, and every half second at least. It counts from before
+the request that renewed it, and less a margin, so however late the reply is or however long this
 process was stopped, `held` turns false before another daemon can take over.
 
 Should the key get lost while we live (deleted, a failover, a clock that jumped), another may take
@@ -10,33 +10,48 @@ renewal, while the other is still silent: see `Tenure`.
 
 Each renewal also tells why dispatch is held, or that it is not, in a key that lives as long as the
 lease: so it is true again with the first renewal after Redis was away, and ends with its daemon.
+It also reads what an operator holds or has released, before the lease counts as held.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from typing import cast
 
 from smsd.core.pacer import SECOND
 from smsd.store import owner
 from smsd.store.connection import is_away
+from smsd.store.keys import Keys
+from smsd.store.operator_hold import Operator
 from smsd.store.scripts import Call
 from smsd.store.server import Server, text
 
 log = logging.getLogger("smsd.lease")
 MARGIN = 0.2  # part of the lease's life that is never used
-RENEW_S = 1.0  # between renewals at most: a new holder is silent for longer
+RENEW_S = 0.5  # between renewals at most: a new holder is silent for longer, a hold acts by then
 STANDBY_S = 0.5  # how often a standby looks whether the lease is free
 
 
 class Lease:
     """This daemon's claim to be the one that dispatches."""
 
-    def __init__(self, server: Server, *, life_s: float, clock: Callable[[], int]) -> None:
-        """`clock`: nanoseconds, monotonic, counting on while the machine is suspended."""
+    def __init__(
+        self,
+        server: Server,
+        *,
+        life_s: float,
+        clock: Callable[[], int],
+        operator: Callable[[Operator], None],
+    ) -> None:
+        """`clock`: nanoseconds, monotonic, counting on while the machine is suspended.
+
+        `operator` is called with what each renewal, and each look of a standby, finds.
+        """
         self._server = server
         self._life_s = life_s
         self._clock = clock
+        self._operator = operator
         self._valid_until = 0
         self._another_until = 0  # as long as another's lease may last from when it was seen
         self.holder = ""
@@ -94,13 +109,15 @@ class Lease:
         if self._hold:
             held_s = (asked_at - self._hold_since) // SECOND
             request |= {"hold": self._hold, "held_s": held_s}
-        call = Call("acquire", request, [self._server.keys.hold])
+        call = Call("acquire", request, lease_keys(self._server.keys))
         try:
-            holder = text(await self._server.ask(call))
+            reply = cast("list[bytes]", await self._server.ask(call))
         except Exception as error:
             if not is_away(error):
                 raise
             return ""
+        holder = text(reply[0])
+        self._operator(Operator.read(reply[1:]))
         ours = holder == self._server.owner
         if holder != self.holder:
             log.info("lease", extra={"holder": holder, "ours": ours})
@@ -117,3 +134,8 @@ class Lease:
         """Hand over at once; nothing may be sent any more."""
         self._valid_until = 0
         await self._server.ask(Call("yield", keys=[self._server.keys.hold]))
+
+
+def lease_keys(keys: Keys) -> list[str]:
+    """What the script `acquire` touches beside the lease."""
+    return [keys.hold, keys.held, keys.released]

@@ -4,6 +4,7 @@ from aiohttp import web
 
 from smsd.web.auth import Callers, require_token
 from smsd.web.dead_letters import DeadLetters
+from smsd.web.hold import HoldCalls
 from smsd.web.messages import Messages
 from smsd.web.operations import Operations
 from smsd.web.send import Send
@@ -13,6 +14,7 @@ def build(
     send: Send,
     messages: Messages,
     dead_letters: DeadLetters,
+    hold: HoldCalls,
     operations: Operations,
     *,
     callers: Callers,
@@ -26,6 +28,8 @@ def build(
     app.router.add_get("/dead-letters", dead_letters.show)
     app.router.add_post("/dead-letters/replay", dead_letters.replay)
     app.router.add_delete("/dead-letters", dead_letters.drop)
+    app.router.add_post("/hold", hold.hold)
+    app.router.add_post("/release", hold.release)
     app.router.add_get("/healthz", operations.healthz)
     app.router.add_get("/readyz", operations.readyz)
     app.router.add_get("/readyz/dispatch", operations.readyz_dispatch)

@@ -16,7 +16,8 @@ from smsd.store.arrivals import Arrivals
 from smsd.store.connection import Availability, connect
 from smsd.store.entry import Attempt, Entry
 from smsd.store.keys import GROUP, Keys
-from smsd.store.lease import Lease
+from smsd.store.lease import Lease, lease_keys
+from smsd.store.operator_hold import Operator, OperatorHold
 from smsd.store.queue import Append, Begun, Queue
 from smsd.store.scripts import Call
 from smsd.store.server import CONNECTIONS, Server, text
@@ -78,7 +79,14 @@ class Store:
         self._reader = connect(url, connections=1, timeout_s=5.0)
         self._renewer = connect(url, connections=1, timeout_s=1.0)
         self.server = self._over(self.client, self.availability)
-        self.lease = Lease(self._over(self._renewer, Availability()), life_s=lease_s, clock=ticks)
+        self.found: list[Operator] = []
+        self.lease = Lease(
+            self._over(self._renewer, Availability()),
+            life_s=lease_s,
+            clock=ticks,
+            operator=self.found.append,
+        )
+        self.operator_hold = OperatorHold(self.server)
         self.arrivals = Arrivals(self.server, self._reader)
         self.status = Status(self.server)
         self.queue = Queue(self.server, max_length=max_length, keep_idempotency_ms=86_400_000)
@@ -114,7 +122,7 @@ class Store:
         holder = await self.client.get(self.keys.lease)
         dead = text(holder) if holder else ""
         request = {"life_ms": 3_600_000, "dead": dead}
-        await self.server.ask(Call("acquire", request, [self.keys.hold]))
+        await self.server.ask(Call("acquire", request, lease_keys(self.keys)))
         return self
 
     # -- steps of a life, as short as they can be said ------------------------------------------

@@ -29,6 +29,7 @@ from smsd.store.connection import (
     is_out_of_memory,
 )
 from smsd.store.entry import Attempt, Entry
+from smsd.store.lease import lease_keys
 from smsd.store.queue import APPEND_PATIENCE_S, Append
 from smsd.store.scripts import Call
 from smsd.store.server import PLACES
@@ -336,14 +337,14 @@ async def test_everything_but_intake_works_while_redis_is_full(
     assert await store.difference() == 0
     await store.client.delete(store.keys.lease)
     acquire = Call(
-        "acquire", {"life_ms": 60_000, "dead": "", "hold": "x", "held_s": 1}, [store.keys.hold]
+        "acquire", {"life_ms": 60_000, "dead": "", "hold": "x", "held_s": 1}, lease_keys(store.keys)
     )
     for _ in range(2):
         acquired = await store.server.ask(acquire)
-        assert acquired == b"a"
+        assert acquired == [b"a", b""]
     await store.server.ask(Call("yield", keys=[store.keys.hold]))
     taken = await open_store("b").server.ask(acquire)
-    assert taken == b"b"
+    assert taken == [b"b", b""]
 
 
 # -- Redis is a replica -------------------------------------------------------------------------

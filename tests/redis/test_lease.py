@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from smsd.store import owner
-from smsd.store.lease import MARGIN, RENEW_S, Lease
+from smsd.store.lease import MARGIN, RENEW_S, Lease, lease_keys
 from smsd.store.scripts import Call
 from smsd.store.status import Held
 from tests.redis.store import OpenStore, Store, Ticks, soon, until
@@ -430,7 +430,7 @@ async def test_a_holder_that_cannot_be_known_to_be_dead_keeps_the_lease(
 ) -> None:
     elsewhere = "host:0123.456:1:2:abcd"
     other = open_store(elsewhere)
-    await other.server.ask(Call("acquire", {"life_ms": 60_000, "dead": ""}, [other.keys.hold]))
+    await other.server.ask(Call("acquire", {"life_ms": 60_000, "dead": ""}, lease_keys(other.keys)))
     standby = open_store("b")
     keep(standby)
     await until(lambda: standby.lease.holder == elsewhere, "the standby has looked")

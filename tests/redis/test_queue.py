@@ -14,6 +14,8 @@ from smsd.dispatch.promoter import Promoter
 from smsd.store.connection import is_away
 from smsd.store.entry import LARGEST_ENTRY, Attempt
 from smsd.store.fsck import Fsck
+from smsd.store.lease import lease_keys
+from smsd.store.operator_hold import OperatorHold
 from smsd.store.queue import PAGE, Append, Appended, Fenced, KeyConflict, QueueFull
 from smsd.store.scripts import Call
 from tests.redis.dispatch import at_work
@@ -1118,9 +1120,20 @@ async def _acquire(store: Store) -> Operation:
     await store.client.delete(store.keys.lease)
     return lambda: store.server.ask(
         Call(
-            "acquire", {"life_ms": 60_000, "dead": "", "hold": "x", "held_s": 1}, [store.keys.hold]
+            "acquire",
+            {"life_ms": 60_000, "dead": "", "hold": "x", "held_s": 1},
+            lease_keys(store.keys),
         )
     )
+
+
+async def _operator_hold(store: Store) -> Operation:
+    return lambda: OperatorHold(store.server).hold("maintenance", "me")
+
+
+async def _operator_release(store: Store) -> Operation:
+    await OperatorHold(store.server).hold("maintenance", "me")
+    return lambda: OperatorHold(store.server).release("me")
 
 
 async def _yield(store: Store) -> Operation:
@@ -1156,6 +1169,8 @@ CASES: list[tuple[str, Prepared]] = [
     ("touch", _touch),
     ("acquire", _acquire),
     ("yield", _yield),
+    ("operator_hold", _operator_hold),
+    ("operator_release", _operator_release),
 ]
 SETTLEMENTS = {"finish", "defer", "bury"}
 

@@ -32,6 +32,8 @@ COMMANDS = [
     ["dead-letters", "list"],
     ["dead-letters", "replay", "--all"],
     ["dead-letters", "drop", "--all"],
+    ["hold", "--reason", "lunch"],
+    ["release"],
     ["watch"],
     ["fsck"],
     ["fsck", "--repair"],
@@ -537,3 +539,37 @@ def test_an_entry_that_nobody_would_send_is_sent_after_a_repair(here: Path, tmp_
     eventually(lambda: state(daemon, id_) == "sent")
     daemon.kill()
     server.stop()
+
+
+def test_a_hold_stops_what_is_sent_through_a_restart_until_it_is_released(here: Path) -> None:
+    gateway = Recorder(here).start()
+    daemon = Daemon(here, gateway.settings()).start()
+    try:
+        daemon.send(to=ANYBODY, message=TEXT)
+        eventually(lambda: len(gateway.arrivals()) == 1, 30)
+        good("hold", "--reason", "wrong numbers")
+        held_at = time.monotonic()
+        eventually(lambda: daemon.call("GET", "/readyz/dispatch")[0] == 503, 1)
+        assert time.monotonic() - held_at < 1
+        daemon.send(to=ANYBODY, message=TEXT)
+        assert daemon.stop() == 0
+
+        daemon.start()
+        told = json.loads(good("status", "--json"))
+        assert (told["held_by"]["reason"], told["held"]) == ("wrong numbers", None)
+        assert re.search(r"held +by \S+ since \S+: wrong numbers", good("status"))
+        assert told["drains_in_at_least_seconds"] is None
+        status, answer = daemon.call("POST", "/hold", {"reason": "lunch", "until": "noon"})
+        assert (status, answer["error"]["field"]) == (400, "until")
+        assert daemon.call("POST", "/hold", {"reason": "lunch"}) == (200, {"status": "held"})
+        time.sleep(2.5)  # in which it would have been sent
+        assert len(gateway.arrivals()) == 1
+        assert daemon.call("POST", "/release", {}) == (200, {"status": "released"})
+        eventually(lambda: len(gateway.arrivals()) == 2, 1)
+        assert daemon.call("GET", "/readyz/dispatch")[0] == 200
+        assert json.loads(good("status", "--json"))["held_by"] is None
+        assert 'dispatch held by an operator" reason="wrong numbers; lunch" by=' in daemon.log
+        assert daemon.log.count("dispatch released by an operator") == 1
+    finally:
+        daemon.kill()
+        gateway.stop()

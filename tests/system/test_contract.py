@@ -21,6 +21,7 @@ from schemathesis.specs.openapi.checks import (
 from smsd.web import app
 from smsd.web.auth import Callers
 from smsd.web.dead_letters import DeadLetters
+from smsd.web.hold import HoldCalls
 from smsd.web.messages import Messages
 from smsd.web.operations import Operations
 from smsd.web.send import Send
@@ -161,6 +162,7 @@ def test_the_contract_has_every_call_and_no_other() -> None:
         Send.__new__(Send),
         Messages.__new__(Messages),
         DeadLetters.__new__(DeadLetters),
+        HoldCalls.__new__(HoldCalls),
         Operations.__new__(Operations),
         callers=Callers([]),
         max_body=1,

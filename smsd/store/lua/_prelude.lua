@@ -92,6 +92,12 @@ local function announce(id, state, detail)
   announced = true
 end
 
+-- Let listeners know who held or released dispatch, and why. It is done by then, whatever stands where events should be.
+local function announce_hold(state, reason, by)
+  local added = redis.pcall('XADD', EVENTS, '*', 'id', '', 'state', state, 'detail', reason, 'by', by)
+  announced = announced or type(added) == 'string'
+end
+
 -- Record a change of state, for look-ups (`history` holds one line a change) and for listeners.
 -- What was true of the former place (where it was, when it was due, why it was dead) is true no longer.
 local function tell(status, id, state, line, detail, facts)

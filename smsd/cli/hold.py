@@ -1,0 +1,31 @@
+"""`smsd hold` and `smsd release`. Rule: what is sent stops and goes on by a person, on record."""
+
+import getpass
+import socket
+from pathlib import Path
+
+import click
+
+from smsd.cli.store import config_option, say, with_store
+from smsd.store.operator_hold import OperatorHold
+
+
+@click.command()
+@config_option
+@click.option("--reason", required=True, help="Why; shown by status and kept in the log.")
+def hold(config_path: Path, reason: str) -> None:
+    """Send nothing, from within a second until `smsd release`; also through restarts."""
+    with_store(config_path, lambda store: OperatorHold(store.server).hold(reason, _operator()))
+    say("dispatch is held; smsd release ends it")
+
+
+@click.command()
+@config_option
+def release(config_path: Path) -> None:
+    """End every hold, also one for the provider's sake, once its cause is mended."""
+    with_store(config_path, lambda store: OperatorHold(store.server).release(_operator()))
+    say("released")
+
+
+def _operator() -> str:
+    return f"{getpass.getuser()}@{socket.gethostname()}"
