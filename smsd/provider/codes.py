@@ -22,7 +22,7 @@ from smsd.core.outcome import (
     Throttled,
     Unavailable,
 )
-from smsd.provider import echo
+from smsd.provider import echo, forwarded
 from smsd.provider.transport import Answer
 
 Kind = Literal["accepted", "rejected", "throttled", "unavailable", "in_doubt", "halted"]
@@ -108,13 +108,21 @@ def by_status(answer: Answer, code: str, reason: str) -> Outcome:
         return Halted(code, f"{reason}: a redirect, and none is followed; mend the URL")
     if status in _ACCOUNT_FAULTS:
         return Halted(code, reason)
-    if status == _TOO_MANY or (status == _DOWN and "Retry-After" in answer.headers):
+    if status == _TOO_MANY:
         return Throttled(retry_after(answer.headers), reason)
     if status == _DOWN:
-        return Unavailable(reason)
+        return _down(answer, reason)
     if status in _CLIENT_FAULTS and status != _REQUEST_TIMEOUT:
         return Rejected(code, reason, known=False)
     return InDoubt(reason)
+
+
+def _down(answer: Answer, reason: str) -> Outcome:
+    if how := forwarded.broke_off(answer):
+        return InDoubt(f"{reason}: forwarded, then {how}")
+    if "Retry-After" in answer.headers:
+        return Throttled(retry_after(answer.headers), reason)
+    return Unavailable(reason)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -4,7 +4,7 @@
     account_sid = "AC…"
     auth_token  = "…"                      # or api_key and api_secret; best as a credential
     from        = "+12025550100"           # or messaging_service_sid = "MG…"
-    codes       = {"30034" = "rejected:sender"}
+    codes       = {"30034" = "rejected:sender"}   # "503": a status, where no code is answered
 
 One submission is one `POST …/Messages.json`. Twilio has no idempotency key for it, and warns that
 after an error of its own (20500, a 5xx but 503) the text may have been sent all the same: then its
@@ -36,10 +36,11 @@ _API = "2010-04-01"
 _CODE = re.compile(r"[0-9]{1,6}")
 _LISTED_AS = {"From": "from", "MessagingServiceSid": "messaging_service_sid"}
 
-# What Twilio may answer a submission. Not here: codes of delivery receipts, like 30003 to 30008,
-# and 20500, an internal error, which goes by its status. Nor 21606 and 21659, with which From
-# cannot send to this destination (a short code abroad) or to none at all: unknown refusals, so one
-# text stops nothing, and a wrong From does not empty the queue, for many in a row hold dispatch.
+# What Twilio may answer a submission. Not here: codes of delivery receipts, like 30003 to 30008;
+# 20500 (internal error) and 20503 (unavailable, to be tried again), which go by their status. Nor
+# 21606 and 21659, with which From cannot send to this destination (a short code abroad) or to none
+# at all: unknown refusals, so one text stops nothing, and a wrong From does not empty the queue:
+# many in a row hold dispatch.
 CODES: Mapping[str, str] = {
     # The account: nothing will be taken.
     "10001": "halted:account",  # account not active
@@ -228,7 +229,7 @@ class Twilio(Gateway):
         reason = codes.reason(
             answer.status, code, codes.words(str(said.get("message") or ""), hidden)
         )
-        if (found := self._codes.get(code)) is not None:
+        if (found := self._codes.get(code or str(answer.status))) is not None:
             return codes.apply(found, answer, code, reason)
         return codes.by_status(answer, code or str(answer.status), reason)
 

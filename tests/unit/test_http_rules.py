@@ -307,6 +307,13 @@ def test_without_a_rule_the_status_decides(
     assert judge(status, b"whatever", headers) == expected
 
 
+def test_rules_say_otherwise_of_a_503_that_was_forwarded() -> None:
+    body = b"upstream connect error or disconnect/reset before headers. reset reason: remote reset"
+    rule = {"status": 503, "body": "re:remote reset", "outcome": "unavailable"}
+    assert judge(503, body) == InDoubt("HTTP 503: forwarded, then remote reset")
+    assert judge(503, body, rules=[rule]) == Unavailable("HTTP 503")
+
+
 @pytest.mark.parametrize(
     ("settings", "body", "expected"),
     [

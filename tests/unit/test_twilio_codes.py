@@ -40,6 +40,12 @@ def message(sender: str = "") -> Message:
     return Message("m1", "+12025550123", content)
 
 
+FORWARDED = (
+    b"upstream connect error or disconnect/reset before headers. reset reason:"
+    b" connection termination"
+)
+
+
 def judge(
     status: int, body: object, headers: dict[str, str] | None = None, **changes: Any
 ) -> Outcome:
@@ -86,6 +92,8 @@ def test_every_code_in_the_table_has_a_ruling_that_is_not_success() -> None:
         (500, {"code": 20500}, InDoubt("HTTP 500: 20500")),
         (502, b"bad gateway", InDoubt("HTTP 502")),
         (503, b"", Unavailable("HTTP 503")),
+        (503, {"code": 20503}, Unavailable("HTTP 503: 20503")),
+        (503, FORWARDED, InDoubt("HTTP 503: forwarded, then connection termination")),
         (504, b"", InDoubt("HTTP 504")),
         (307, b"", Halted("307", f"HTTP 307{REDIRECT}")),
         (308, {"code": 20001}, Halted("20001", f"HTTP 308: 20001{REDIRECT}")),
@@ -95,6 +103,11 @@ def test_every_code_in_the_table_has_a_ruling_that_is_not_success() -> None:
 )
 def test_an_answer_has_one_outcome(status: int, body: object, expected: Outcome) -> None:
     assert judge(status, body) == expected
+
+
+def test_configuration_says_otherwise_of_a_status_without_a_code() -> None:
+    assert judge(503, FORWARDED, codes={"503": "unavailable"}) == Unavailable("HTTP 503")
+    assert isinstance(judge(503, b"", codes={"503": "in_doubt"}), InDoubt)
 
 
 def test_a_throttled_answer_carries_the_time_twilio_asks_for() -> None:
