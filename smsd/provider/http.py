@@ -253,9 +253,8 @@ class Http(Gateway):
 
     def _reason(self, answer: Answer, code: str, message: Message) -> str:
         hidden = (message.content.text, message.recipient, *self._hidden)
-        return codes.reason(
-            answer.status, code, codes.words(picked(self._settings.reason, answer), hidden)
-        )
+        words = codes.words(picked(self._settings.reason, answer), hidden)
+        return codes.reason(answer.status, code, words or answer.unread)
 
 
 class AskableHttp(Http):

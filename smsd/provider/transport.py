@@ -20,13 +20,15 @@ from aiohttp.http import StreamWriter
 from yarl import URL
 
 from smsd.core.outcome import InDoubt, Unavailable
+from smsd.provider import coding
 from smsd.provider.base import Slot
 
 MOST_BYTES = 65_536  # of an answer; a provider's is a few hundred
 KEEP_ALIVE_S = 20.0  # below what gateways and load balancers allow an idle connection
+_TOO_LARGE = "the answer is too large"
 DNS_S = 30  # how long an address is believed
 
-# No answer is unpacked, so none can unfold into gigabytes; and none should come packed.
+# Some gateways compress all the same: see `coding.py`, which bounds what that unfolds to.
 _HEADERS = {"User-Agent": "smsd", "Accept-Encoding": "identity"}
 
 
@@ -47,6 +49,7 @@ class Answer:
     status: int
     headers: Mapping[str, str]  # case-insensitive
     body: bytes
+    unread: str = ""  # why an error's body is missing
 
     @property
     def good(self) -> bool:
@@ -213,10 +216,7 @@ class Link:
             if response is not None:
                 response.close()  # a connection whose answer was read to its end is kept
             await gate.settled()
-        answer = Answer(response.status, response.headers, bytes(heard))
-        if trouble and answer.good:
-            return InDoubt(f"HTTP {answer.status}, but {trouble}")
-        return answer
+        return _answered(response, bytes(heard), trouble)
 
     def _why(self, error: Exception, deadline: asyncio.Timeout) -> str:
         """What went wrong, without the address: its query may hold the text, or a secret."""
@@ -230,11 +230,29 @@ class Link:
         return f"{type(error).__name__}: {cause}" if cause else type(error).__name__
 
 
+def _answered(response: aiohttp.ClientResponse, heard: bytes, trouble: str) -> Answer | InDoubt:
+    """The answer, decoded; a success has to be there as a whole."""
+    codings = ",".join(response.headers.getall("Content-Encoding", ()))
+    body, whole, unread = heard, True, ""
+    try:
+        body, whole = coding.decode(heard, codings, MOST_BYTES + 1)
+    except coding.Undecodable as error:
+        body, unread = b"", str(error)
+    if len(body) > MOST_BYTES:
+        body, trouble = body[:MOST_BYTES], trouble or _TOO_LARGE
+    elif not whole:
+        trouble = trouble or "the answer is cut short within its coding"
+    answer = Answer(response.status, response.headers, body, unread)
+    if answer.good and (trouble := trouble or unread):
+        return InDoubt(f"HTTP {answer.status}, but {trouble}")
+    return answer
+
+
 async def _read(response: aiohttp.ClientResponse, heard: bytearray) -> str:
     """Read the body into `heard`; what is wrong with it, or nothing."""
     async for chunk in response.content.iter_any():
         heard += chunk
         if len(heard) > MOST_BYTES:
             del heard[MOST_BYTES:]
-            return "the answer is too large"
+            return _TOO_LARGE
     return ""

@@ -226,9 +226,8 @@ class Twilio(Gateway):
         if not _CODE.fullmatch(code):
             code = ""  # whatever it is, it is not Twilio's, and nothing to tell on
         hidden = (message.content.text, message.recipient, *self._hidden)
-        reason = codes.reason(
-            answer.status, code, codes.words(str(said.get("message") or ""), hidden)
-        )
+        words = codes.words(str(said.get("message") or ""), hidden)
+        reason = codes.reason(answer.status, code, words or answer.unread)
         if (found := self._codes.get(code or str(answer.status))) is not None:
             return codes.apply(found, answer, code, reason)
         return codes.by_status(answer, code or str(answer.status), reason)

@@ -12,6 +12,7 @@ import socket
 import ssl
 import subprocess
 import time
+import zlib
 from asyncio import StreamReader as Reader
 from asyncio import StreamWriter as Writer
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -49,6 +50,7 @@ TEXT = "Hi & bye = 50% + é\n"
 OLDER_AIOHTTP = aiohttp.__version__ < "3.14"
 
 GOOD = b'{"sid": "SM1", "num_segments": "2"}'
+GZIP = ("Content-Encoding: gzip",)
 
 
 def message(text: str = TEXT) -> Message:
@@ -565,6 +567,57 @@ async def test_the_providers_own_time_and_code_come_through(maker: Maker) -> Non
     assert unknown == Rejected("404", "HTTP 404", known=False)
 
 
+def raw_deflate(body: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(body) + packer.flush()
+
+
+@every_provider
+@pytest.mark.parametrize(
+    ("coding", "pack"),
+    [
+        ("gzip", gzip.compress),
+        ("X-GZip", gzip.compress),
+        ("deflate", zlib.compress),
+        ("deflate", raw_deflate),
+        ("identity", bytes),
+        ("gzip, gzip", lambda body: gzip.compress(gzip.compress(body))),
+        ("gzip", lambda body: gzip.compress(body[:9]) + gzip.compress(body[9:])),
+        ("gzip", lambda body: gzip.compress(body) + b"\0" * 8),
+    ],
+)
+async def test_a_compressed_answer_is_read(
+    maker: Maker, coding: str, pack: Callable[[bytes], bytes]
+) -> None:
+    header = f"Content-Encoding: {coding}"
+    taken = await asked(maker, Gateway(says(response(201, pack(GOOD), header))))
+    assert taken == Accepted("SM1", 2)
+    refused = response(400, pack(b'{"code": 21610}'), header)
+    assert await asked(maker, Gateway(says(refused))) == Rejected(
+        "21610", "HTTP 400: 21610", "recipient", opted_out=True
+    )
+
+
+@every_provider
+async def test_what_cannot_be_decoded_is_named(maker: Maker) -> None:
+    async def outcome(status: int, body: bytes, coding: str) -> Outcome:
+        raw = response(status, body, f"Content-Encoding: {coding}")
+        return await asked(maker, Gateway(says(raw)))
+
+    unread = "the answer is coded as br, which is not read"
+    assert await outcome(201, GOOD, "br") == InDoubt(f"HTTP 201, but {unread}")
+    assert await outcome(400, b"?", "br") == Rejected("400", f"HTTP 400: {unread}", known=False)
+    assert await outcome(201, GOOD, "gzip") == InDoubt(
+        "HTTP 201, but the answer is no gzip, though it says so"
+    )
+    assert await outcome(201, gzip.compress(GOOD)[:-9], "gzip") == InDoubt(
+        "HTTP 201, but the answer is cut short within its coding"
+    )
+    bomb = gzip.compress(b"0" * 10_000_000)
+    assert await outcome(201, bomb, "gzip") == InDoubt("HTTP 201, but the answer is too large")
+    assert await outcome(429, bomb, "gzip") == Throttled(None, "HTTP 429")
+
+
 @every_provider
 async def test_where_texts_are_to_go_elsewhere_nobody_follows_and_all_are_held(
     maker: Maker,
@@ -656,8 +709,10 @@ async def test_a_reset_before_the_slot_is_unavailable(maker: Maker) -> None:
         says(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"),
         says(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nabc"),
         says(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"),
-        says(response(200, gzip.compress(GOOD), "Content-Encoding: gzip")),
+        says(response(200, gzip.compress(GOOD)[:-9], "Content-Encoding: gzip")),
+        says(response(200, GOOD, "Content-Encoding: gzip")),
         says(response(200, gzip.compress(b"0" * 10_000_000), "Content-Encoding: gzip")),
+        says(response(200, GOOD, "Content-Encoding: br")),
     ],
 )
 async def test_no_clear_answer_is_in_doubt_after_one_request(maker: Maker, script: Script) -> None:
@@ -881,10 +936,11 @@ async def looked_up(provider: Provider, *, of: Message | None = None) -> Outcome
 
 
 @every_askable
+@pytest.mark.parametrize(("headers", "pack"), [((), bytes), (GZIP, gzip.compress)])
 async def test_a_text_that_was_taken_is_found_by_one_request_that_sends_nothing(
-    maker: Maker,
+    maker: Maker, headers: tuple[str, ...], pack: Callable[[bytes], bytes]
 ) -> None:
-    gateway = Gateway(says(response(200, json.dumps(FOUND).encode())))
+    gateway = Gateway(says(response(200, pack(json.dumps(FOUND).encode()), *headers)))
     async with listening(gateway), started(maker(gateway.url)) as provider:
         found = await looked_up(provider)
     assert isinstance(found, Accepted)
@@ -907,7 +963,7 @@ async def test_a_text_that_was_taken_is_found_by_one_request_that_sends_nothing(
         says(response(200, b"<html>")),
         says(response(200, b"[]")),
         says(response(200, b"{}")),
-        says(response(200, gzip.compress(GOOD), "Content-Encoding: gzip")),
+        says(response(200, GOOD, "Content-Encoding: gzip")),
         says(response(200, json.dumps(FOUND).encode() + b" " * 100_000)),
         hangs_up(),
         hangs_up(reset=True),
