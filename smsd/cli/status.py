@@ -10,7 +10,7 @@ import orjson
 
 from smsd.cli.store import Store, config_option, say, with_store
 from smsd.store import owner
-from smsd.store.connection import Persistence, persistence
+from smsd.store.connection import Persistence, is_away, is_out_of_memory, persistence
 from smsd.store.operator_hold import HeldBy, OperatorHold
 from smsd.store.status import Census, Held
 
@@ -41,12 +41,24 @@ class Holder:
 class Report:
     """All that is told."""
 
+    intake_fault: str  # why Redis takes no messages in, or empty
     holder: Holder | None
     held: Held | None
     operator: HeldBy | None
     census: Census
     redis: Persistence
     rate: float
+
+    @property
+    def dispatch_fault(self) -> str:
+        """Why nothing is sent, or empty."""
+        if self.holder is None:
+            return "nobody holds the lease"
+        if self.holder.died:
+            return "the daemon that holds the lease has died"
+        if self.operator is not None:
+            return f"held by {self.operator.by}: {self.operator.reason}"
+        return self.held.reason if self.held else ""
 
     @property
     def seconds(self) -> float:
@@ -76,6 +88,7 @@ async def _look(store: Store) -> Report:
     name = await store.status.holder()
     holder = Holder.read(name) if name else None
     return Report(
+        await _intake_fault(store),
         holder,
         await store.status.hold(holder.name) if holder and not holder.died else None,
         await OperatorHold(store.server).look(),
@@ -83,6 +96,18 @@ async def _look(store: Store) -> Report:
         await store.server.read(persistence),
         store.settings.rate.segments_per_second,
     )
+
+
+async def _intake_fault(store: Store) -> str:
+    try:
+        await store.server.try_to_write()
+    except Exception as error:
+        if is_out_of_memory(error):
+            return "Redis is out of memory"
+        if not is_away(error):
+            raise
+        return f"Redis: {error}"
+    return ""
 
 
 def _places(census: Census) -> dict[str, int]:
@@ -100,6 +125,8 @@ def _as_json(report: Report) -> dict[str, object]:
     holder, held, census = report.holder, report.held, report.census
     operator = report.operator
     return {
+        "intake": {"ready": not report.intake_fault, "reason": report.intake_fault},
+        "dispatch": {"ready": not report.dispatch_fault, "reason": report.dispatch_fault},
         "lease": holder
         and {
             "holder": holder.name,
@@ -121,7 +148,11 @@ def _as_json(report: Report) -> dict[str, object]:
 
 def _lines(report: Report) -> list[tuple[str, str]]:
     census = report.census
-    lines = [("dispatch", _who(report.holder))]
+    lines = [
+        ("intake", _ready(report.intake_fault)),
+        ("sending", _ready(report.dispatch_fault)),
+        ("dispatch", _who(report.holder)),
+    ]
     if operator := report.operator:
         lines.append(("held", _held_by(operator)))
     if held := report.held:
@@ -139,6 +170,10 @@ def _lines(report: Report) -> list[tuple[str, str]]:
         at_least = f"at least {_duration(report.seconds)} at {report.rate:g} segments/s"
         lines.append(("drains in", at_least))
     return lines
+
+
+def _ready(fault: str) -> str:
+    return f"not ready: {fault}" if fault else "ready"
 
 
 def _who(holder: Holder | None) -> str:

@@ -185,6 +185,8 @@ def test_status_tells_who_dispatches_and_where_every_text_is(still: Daemon) -> N
     assert told["drains_in_at_least_seconds"] == 3000.0
     lines = dict(line.split("  ", 1) for line in good("status").splitlines())
     assert lines["dispatch"].strip().startswith(f"by process {still.pid} on this host")
+    assert lines["intake"].strip() == lines["sending"].strip() == "ready"
+    assert told["intake"] == told["dispatch"] == {"ready": True, "reason": ""}
     assert lines["accepted"].strip() == "5"
     assert lines["drains in"].strip() == "at least 0:50:00 at 0.001 segments/s"
 
@@ -212,8 +214,17 @@ def test_status_tells_of_a_dead_holder_and_of_none(here: Path, tmp_path: Path) -
         client.set("smsd:lease", "nonsense")
         assert "on host nonsense" in good("status")
         client.delete("smsd:lease")
-    assert status()["lease"] is None
+    told = status()
+    assert told["lease"] is None
+    assert told["dispatch"] == {"ready": False, "reason": "nobody holds the lease"}
     assert "by nobody" in good("status")
+    with server.client() as client:
+        client.config_set("maxmemory", 1)
+    assert status()["intake"] == {"ready": False, "reason": "Redis is out of memory"}
+    with server.client() as client:
+        client.replicaof("127.0.0.1", "1")
+        client.config_set("maxmemory", 0)
+    assert "ou can't write against a read only replica" in status()["intake"]["reason"]
     server.stop()
 
 
@@ -226,6 +237,8 @@ def test_status_tells_why_dispatch_is_held_for_as_long_as_it_is(here: Path, tmp_
     eventually(lambda: (status()["held"] or {}).get("reason") == reason)
     assert daemon.call("GET", "/readyz/dispatch")[1]["held"] == reason
     told = status()
+    assert told["dispatch"] == {"ready": False, "reason": reason}
+    assert told["intake"]["ready"]
     assert 0 <= told["held"]["seconds"] < 60
     assert told["texts"]["queued"] == 1
     assert told["drains_in_at_least_seconds"] is None
