@@ -21,8 +21,10 @@ CLOSE = 11 * MILLISECOND // 10  # what is crossed with sleep(0): a millisecond, 
 TURN = MILLISECOND // 20  # what a turn of the loop takes at least
 BUSY_TURN = MILLISECOND  # what it takes when there is much to do
 SMALLEST_CROWD = 8  # slots that may be out at once, at the slowest rates
-LEAD = 100 * MILLISECOND  # how long before its slot a message is to be at the door
+LEAD = 5 * MILLISECOND  # how long before its slot a message is to be at the door
 LONGEST_WAY = SECOND  # that preparation is begun earlier for
+FADING = 10 * SECOND  # for how long a long way is remembered
+HUNG = 50 * MILLISECOND  # or twice the usual way: what is longer on its way may never come
 
 
 class Pace:
@@ -38,7 +40,8 @@ class Pace:
         self._slots = 0  # handed out and not used yet
         self._expected = 0  # segments of those that will be at the door in time
         self._approaching: deque[PacedSlot] = deque()  # on their way to it, oldest first
-        self._way = 0  # how long that way takes of late: a new connection, say
+        self._way = 0  # how long that way takes of late: the record in Redis, a new connection
+        self._learned_at = 0
         self.at_door = 0  # slots that wait for their departure
         self._second: deque[int] = deque()  # departures of the last second, for the metrics
         metrics.pace_target = pacer.rate
@@ -78,7 +81,7 @@ class Pace:
         now, gap = self._clock(), self.pacer.gap()
         # Who is on its way for far longer than others were may never come (a connection that
         # hangs). Its slot must not stand empty for that: prepare as if it were not there.
-        too_long = max(LEAD // 2, 2 * self._way)
+        too_long = max(HUNG, 2 * self._way)
         while self._approaching and self._approaching[0].since <= now - too_long:
             late = self._approaching.popleft()
             if not late.at_door:
@@ -92,7 +95,8 @@ class Pace:
         """Wait at the door for a turn and its departure; `left` must follow. Raises `NotNow`."""
         slot.at_door = True
         self.expect(slot)
-        self._learn(min(self._clock() - slot.since, LONGEST_WAY))
+        now = self._clock()
+        self._learn(min(now - slot.since, LONGEST_WAY), now)
         self.at_door += 1
         try:
             if not self._door.try_to_enter():
@@ -105,13 +109,14 @@ class Pace:
         finally:
             self.at_door -= 1
 
-    def _learn(self, way: int) -> None:
+    def _learn(self, way: int, now: int) -> None:
         """How long the way to the door takes: believed at once when longer, slowly when shorter."""
-        self._way = way if way > self._way else self._way + (way - self._way) // 8
+        since, self._learned_at = now - self._learned_at, now
+        self._way = max(way, self._way * max(0, FADING - since) // FADING)
 
     def set_rate(self, segments_per_second: float) -> None:
         """Go on at another rate."""
-        self.pacer.set_rate(segments_per_second)
+        self.pacer.set_rate(segments_per_second, self._clock())
         self._together = _in_a_turn(self.pacer)
         self._metrics.pace_target = segments_per_second
 

@@ -21,8 +21,13 @@ def main() -> None:
     runs: dict[str, Callable[[Path], list[Row]]] = {
         "segments": lambda _: bench_segment.run(),
         "pace": lambda where: measures.pace(where, seconds, None, "alone"),
-        "pace-1000": lambda where: measures.pace(where, seconds, 1000, "1,000 POST/s"),
+        "pace-posts": lambda where: measures.pace(where, seconds, 1000, "1,000 POST/s"),
         "pace-flood": lambda where: measures.pace(where, seconds, 0, "POST flat out"),
+        "pace-400": lambda where: measures.pace(where, seconds, None, "400/s", rate=400),
+        "pace-1000": lambda where: measures.pace(where, seconds, None, "1,000/s", rate=1000),
+        "pace-slow": lambda where: measures.pace(
+            where, seconds, None, "answers after 2 s", latency=2.0
+        ),
         "intake": lambda where: measures.intake(where, "everysec", turns),
         "intake-always": lambda where: measures.intake(where, "always", turns),
         "drain": measures.drain,

@@ -30,45 +30,63 @@ RATE = 45
 UNLIMITED = "[rate]\nsegments_per_second = 100000\n[provider]\nmax_in_flight = 1024\n"
 
 
-def pace(directory: Path, seconds: int, posts: int | None, name: str) -> list[Row]:
-    """Saturated at 45/s against a recording gateway; `posts` a second meanwhile, 0 for flat out."""
-    recorder = Recorder(directory, latency=0.1).start()
-    settings = recorder.settings() + "[queue]\nmax_length = 100000000\n"
+def pace(
+    directory: Path,
+    seconds: int,
+    posts: int | None,
+    name: str,
+    *,
+    rate: int = RATE,
+    latency: float = 0.1,
+) -> list[Row]:
+    """Saturated against a recording gateway; `posts` a second meanwhile, 0 for flat out."""
+    recorder = Recorder(directory, latency=latency).start()
+    settings = (
+        f"[rate]\nsegments_per_second = {rate}\n[queue]\nmax_length = 100000000\n"
+        + recorder.settings()
+    )
     try:
         with daemon(directory / "smsd", settings) as smsd:
-            for text in (TEXT, TEXT, "t" * 200, TEXT, "t" * 400):
-                for _ in range(1 + seconds // 15):
-                    smsd.send(to=[f"+1202555{n:04d}" for n in range(200)], message=text)
-            time.sleep(3)
+            _fill_for(smsd, rate * (seconds + 6))
+            time.sleep(3 + latency)
             spent, began = cpu_s(smsd.pid), time.monotonic()
             meanwhile: list[Row] = []
             if posts is None:
                 time.sleep(seconds)
             else:
                 with posting(int(smsd.url.rpartition(":")[2]), seconds, posts) as load:
-                    rate, p99 = posted(load)
-                meanwhile = [(f"pace, {name}: POSTs", f"{rate:,.0f}/s", f"taken; p99 {p99}")]
+                    posted_rate, p99 = posted(load)
+                meanwhile = [(f"pace, {name}: POSTs", f"{posted_rate:,.0f}/s", f"taken; p99 {p99}")]
             share = (cpu_s(smsd.pid) - spent) / (time.monotonic() - began)
             late = lateness(smsd)
     finally:
         recorder.stop()
     return [
-        *paced(recorder, seconds, name),
+        *paced(recorder, seconds, name, rate),
         *meanwhile,
         (f"pace, {name}: CPU", f"{share:.1%}", "of one core"),
         (f"pace, {name}: start lateness", late, "p50, p99, max; upper bounds"),
     ]
 
 
-def paced(recorder: Recorder, seconds: int, name: str) -> list[Row]:
+def _fill_for(smsd: Daemon, segments: int) -> None:
+    """Queue so many segments, of messages of one to three."""
+    numbers = [f"+1202555{n:04d}" for n in range(200)]
+    while segments > 0:
+        for message in (TEXT, TEXT, "t" * 200, TEXT, "t" * 400):
+            segments -= int(smsd.send(to=numbers, message=message)["segments"])
+
+
+def paced(recorder: Recorder, seconds: int, name: str, rate: int) -> list[Row]:
     arrivals = recorder.arrivals()
     last = arrivals[-1]["at"]
     steady = [one for one in arrivals if one["at"] >= last - seconds * SECOND]
     counted = sum(int(one["segments"]) for one in steady[:-1])
     mean = counted * SECOND / (steady[-1]["at"] - steady[0]["at"])
-    worst = worst_window(instants(arrivals, RATE))
+    worst = worst_window(instants(arrivals, rate))
+    share = f"{mean / rate:.2%} of the rate; {seconds} s, arrivals at the gateway"
     return [
-        (f"pace, {name}: mean", f"{mean:.2f}/s", f"{seconds} s, arrivals at the gateway"),
+        (f"pace, {name}: mean", f"{mean:.2f}/s", share),
         (f"pace, {name}: worst window", f"{worst}", "segments in any second, by kernel time"),
     ]
 

@@ -82,6 +82,30 @@ def test_a_saturated_run_keeps_the_rate_on_the_providers_side(
     assert usual_rate(arrivals, segments=2 * RATE) >= 0.998 * RATE
 
 
+def test_at_the_bought_rate_messages_are_recorded_in_flight_one_by_one_just_before_their_slots(
+    tmp_path: Path,
+) -> None:
+    """What is on record as in flight at any moment is in doubt when the daemon is killed then."""
+    recorder = Recorder(tmp_path, latency=0).start()
+    daemon = Daemon(tmp_path / "smsd", recorder.settings()).start()
+    try:
+        fill(daemon, 200)
+        eventually(lambda: len(recorder.arrivals()) > 45)
+        with embedded(daemon) as client:
+            in_flight = []
+            for _ in range(150):
+                in_flight.append(client.hlen("smsd:inflight"))
+                time.sleep(0.011)
+        daemon.kill()
+    finally:
+        daemon.kill()
+        recorder.stop()
+
+    # A busy machine delays Redis now and then, and then they are recorded earlier.
+    assert sorted(in_flight)[len(in_flight) * 3 // 4] <= 2, in_flight
+    assert len(instants(recorder.arrivals(), RATE)) > 100
+
+
 def test_the_rate_holds_over_a_restart(daemon: Daemon, recorder: Recorder) -> None:
     daemon.start()
     fill(daemon, 200)

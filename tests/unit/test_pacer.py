@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from smsd.core.pacer import SECOND, Ceiling, Pacer
+from smsd.core.pacer import CREDIT, SECOND, Ceiling, Pacer
 
 T = 5_000 * SECOND  # some instant of a monotonic clock
 GAP = 22_222_222  # of 45/s, and two ninths
@@ -118,9 +118,55 @@ def test_a_message_longer_than_a_second_may_hold_leaves_and_takes_its_time() -> 
 def test_nothing_starts_among_the_segments_of_the_message_before() -> None:
     slow = pacer(2)
     slow.depart(5, T)  # the last of them at 2 s
-    slow.set_rate(1_000)
 
     assert slow.due(1, T) == T + 2_500 * MS
+
+
+@pytest.mark.parametrize("segments", [1, 3])
+def test_a_slow_rate_holds_nothing_up_after_it_has_ended(segments: int) -> None:
+    changed = pacer()
+    run(changed, [1])
+    changed.set_rate(0.01, T)
+    run(changed, [segments])  # the next at this rate: 100 s after its last segment
+    left = T + 100 * SECOND
+    changed.set_rate(45, left + SECOND)
+
+    # Of three segments two were still to come: they follow at the new rate, from the first on.
+    assert changed.due(1, left + SECOND) == left + SECOND
+
+
+def test_segments_that_were_to_follow_slowly_follow_at_the_new_rate() -> None:
+    changed = pacer(2)
+    changed.depart(5, T)  # at 0, 0.5, 1, 1.5 and 2 s
+    changed.set_rate(10, T + 700 * MS)  # 0.5 s was the last: then 0.6, 0.7 and 0.8 s
+
+    assert changed.due(1, T) == T + 900 * MS
+
+
+def test_a_lower_rate_moves_no_segment_that_was_to_follow() -> None:
+    changed = pacer(10)
+    changed.depart(5, T)  # the last of them at 0.4 s
+    changed.set_rate(1, T)
+
+    assert changed.due(1, T) == T + 1_400 * MS
+
+
+def test_at_a_high_rate_an_idle_time_earns_a_credit_of_time() -> None:
+    fast = pacer(1_000)
+    run(fast, [1])
+
+    later = T + SECOND // 2
+    # The credit is 25 slots: so many leave at once, and the one that is due.
+    assert CREDIT == 25 * MS
+    assert run(fast, [1] * 28, now=later) == [*[later] * 26, later + MS, later + 2 * MS]
+
+
+def test_at_a_high_rate_a_hiccup_is_made_up_for() -> None:
+    fast = pacer(1_000)
+
+    assert run(fast, [1] * 10)[-1] == T + 9 * MS
+    assert run(fast, [1], late=20 * MS) == [T + 30 * MS]
+    assert run(fast, [1] * 21, now=T + 30 * MS)[-1] == T + 31 * MS
 
 
 def test_the_message_ceiling_counts_all_segments_at_the_start() -> None:
@@ -178,15 +224,15 @@ def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
 def test_a_higher_rate_holds_from_the_next_departure_on() -> None:
     faster = pacer(10)
     run(faster, [1, 1])
-    faster.set_rate(100)
+    faster.set_rate(100, T + 100 * MS)
 
-    assert run(faster, [1, 1, 1]) == after(T, 200 * MS, 210 * MS, 220 * MS)
+    assert run(faster, [1, 1, 1]) == after(T, 110 * MS, 120 * MS, 130 * MS)
 
 
 def test_at_a_lower_rate_what_left_at_the_higher_still_counts() -> None:
     slower = pacer(10)
     run(slower, [1] * 10)
-    slower.set_rate(2)
+    slower.set_rate(2, T + 900 * MS)
 
     # 0.8 s and 0.9 s are the last two; a second holds two now.
     assert run(slower, [1, 1, 1]) == after(T, 1_800 * MS, 1_900 * MS, 2_800 * MS)
@@ -196,8 +242,8 @@ def test_a_rate_that_was_lowered_for_a_moment_forgets_no_departure() -> None:
     moody = pacer(10)
     for tenth in range(10):
         moody.depart(1, T + tenth * 100 * MS + 99 * MS * (tenth == 1))
-    moody.set_rate(1)
-    moody.set_rate(10)
+    moody.set_rate(1, T + 900 * MS)
+    moody.set_rate(10, T + 900 * MS)
 
     assert run(moody, [1, 1]) == after(T, SECOND, 1_199 * MS)
 
@@ -208,7 +254,7 @@ def test_changing_to_the_same_rate_changes_nothing() -> None:
     mixed = []
     for count in [1, 2, 3] * 50:
         mixed += run(changed, [count])
-        changed.set_rate(45.0)
+        changed.set_rate(45.0, mixed[-1])
 
     assert all(abs(a - b) <= 150 for a, b in zip(mixed, departures, strict=True))  # a ns each
 
@@ -216,7 +262,7 @@ def test_changing_to_the_same_rate_changes_nothing() -> None:
 def test_a_pause_outlasts_a_change_of_rate() -> None:
     paused = pacer(10)
     paused.pause(T + 7 * SECOND)
-    paused.set_rate(1_000)
+    paused.set_rate(1_000, T)
 
     assert paused.due(1, T) == T + 7 * SECOND
 
