@@ -34,6 +34,7 @@ EXTENSION_TABLE = "\f^{}\\[~]|€"
 WHOLE: dict[Encoding, int] = {"gsm7": 160, "ucs2": 70}  # units of a text that fits one segment
 PART: dict[Encoding, int] = {"gsm7": 153, "ucs2": 67}  # units of one segment among several
 MOST_SEGMENTS = 255  # TS 23.040 §9.2.3.24.1 numbers them in one octet
+LONGEST = MOST_SEGMENTS * PART["gsm7"]  # characters: none takes less than a unit
 
 # A set of characters in a compiled pattern is the fastest test CPython has: it runs in C, and
 # needs a third of a microsecond for 160 characters where a loop needs six. `*+` does not go back
@@ -63,6 +64,8 @@ class TooLong(ValueError):  # noqa: N818 - a state, named as users see it
 
 def count(text: str) -> Segments:
     """What `text` costs; an empty one is one segment too. Raises `ValueError`, as `split` does."""
+    if len(text) > LONGEST:  # megabytes would hold up the loop only to be counted
+        raise TooLong(f"is longer than {MOST_SEGMENTS} segments")
     encoding, units = _units(text)
     if len(units) <= WHOLE[encoding]:
         return Segments(encoding, len(units), 1)

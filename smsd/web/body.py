@@ -10,7 +10,8 @@ from smsd.core.message import shortened
 from smsd.web.errors import ApiError
 
 JSON = "application/json"
-MOST_VALUES = 50_000  # counted by commas; the longest text there can be has fewer characters
+MOST_VALUES = 500  # counted by commas, and names by colons; those within strings count too
+LONGEST_NUMBER = 400  # digits; no field takes a number, but its own fault says so
 
 
 async def read_body(request: web.Request, *, most_octets: int, timeout_s: float) -> bytes:
@@ -40,26 +41,36 @@ def _is_json(kind: str) -> bool:
     return kind == JSON or kind.endswith("+json")
 
 
-def read_object(body: bytes, *, most_values: int = MOST_VALUES) -> dict[str, object]:
+def read_object(
+    body: bytes, *, most_values: int = MOST_VALUES, most_names: int = MOST_VALUES
+) -> dict[str, object]:
     """A JSON object without double keys, whose meaning RFC 8259 §4 leaves to chance.
 
     A megabyte of tiny values would hold up the loop for 0.1 s; it is refused unparsed.
     """
-    if body.count(b",") > most_values:
-        raise ApiError(400, "invalid_json", f"the body holds more than {most_values} values")
+    for what, mark, most in (("values", b",", most_values), ("names", b":", most_names)):
+        if body.count(mark) > most:
+            raise ApiError(400, "invalid_json", f"the body holds more than {most} {what}")
     try:
-        value = _DECODER.decode(body.decode())
+        value = _DECODER.decode(body.decode("utf-8-sig"))
     except ApiError:
         raise
     except RecursionError:
         raise ApiError(400, "invalid_json", "the body is nested too deeply") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise _no_json(error) from None
-    except ValueError:  # Python reads no whole number of over 4,300 digits
-        raise ApiError(400, "invalid_json", "the body holds a number that is too long") from None
+    except UnicodeDecodeError as error:
+        raise _no_json(f"octet {error.start + 1} is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise _no_json(_fault(error)) from None
     if not isinstance(value, dict):
         raise ApiError(400, "invalid_json", 'the body must be an object like {"message": "Hi"}')
     return value
+
+
+def _fault(error: json.JSONDecodeError) -> str:
+    if not error.doc.strip():
+        return "it is empty"
+    expected = _FAULTS.get(error.msg, "it cannot be read on from here")
+    return f"line {error.lineno}, character {error.colno}: {expected}"
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -72,6 +83,23 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return fields
 
 
+def _whole(digits: str) -> int:
+    """A whole number. To read one of thousands of digits takes the square of their number."""
+    if len(digits) > LONGEST_NUMBER:
+        raise _too_long_a_number()
+    return int(digits)
+
+
+def _fraction(digits: str) -> float:
+    if len(digits) > LONGEST_NUMBER:
+        raise _too_long_a_number()
+    return float(digits)
+
+
+def _too_long_a_number() -> ApiError:
+    return ApiError(400, "invalid_json", "the body holds a number that is too long")
+
+
 def _no_constant(name: str) -> NoReturn:
     raise _no_json(f"{name} is not a JSON value")
 
@@ -80,7 +108,27 @@ def _no_json(why: object) -> ApiError:
     return ApiError(400, "invalid_json", f"the body is not JSON: {why}")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+# What Python's parser says, for callers who write another language.
+_FAULTS = {
+    "Expecting value": "a value is expected",
+    "Expecting property name enclosed in double quotes": "a name in double quotes is expected",
+    "Expecting ':' delimiter": "a colon is expected",
+    "Expecting ',' delimiter": "a comma, or the end of the list or object, is expected",
+    "Extra data": "nothing more is expected after the object",
+    "Unterminated string starting at": "a string begins that does not end",
+    "Invalid control character at": "a line end, or another control character, in a string"
+    " must be escaped",
+    "Invalid \\escape": "a backslash begins an escape that there is not",
+    "Invalid \\uXXXX escape": "four hexadecimal digits are expected after \\u",
+    "Illegal trailing comma before end of object": "no comma is expected before the end",
+    "Illegal trailing comma before end of array": "no comma is expected before the end",
+}
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique,
+    parse_int=_whole,
+    parse_float=_fraction,
+    parse_constant=_no_constant,
+)
 
 
 def _too_large(most_octets: int) -> ApiError:

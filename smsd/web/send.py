@@ -16,8 +16,11 @@ from smsd.store.connection import Availability, is_away
 from smsd.store.queue import Append, Appended, KeyConflict, Queue, QueueFull
 from smsd.web.body import MOST_VALUES, read_body, read_object
 from smsd.web.errors import ANSWER_S, ApiError, unavailable
+from smsd.web.slices import STEP, Slices
 
 MOST_FAULTS = 20  # bad numbers told in one answer
+LONGEST_LIST = 10_000  # numbers: a longer list than is allowed is refused by its length
+SHORT_BODY = 4096  # octets of a body whose reading is one short step
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -49,6 +52,10 @@ class Send:
         self._limits = limits
         self._default_audience = default_audience
         self._now_ms = now_ms
+        self._long_work = asyncio.Lock()
+        characters = limits.text.max_segments * segment.PART["gsm7"]
+        self._most_names = characters + MOST_VALUES
+        self._most_values = self._most_names + max(limits.max_recipients, LONGEST_LIST)
 
     async def handle(self, request: web.Request) -> web.Response:
         """Queue the texts of one request."""
@@ -61,18 +68,30 @@ class Send:
         if key and (answer := await self._answer_again(key, fingerprint)):
             return answer
 
-        now_ms = self._now_ms()
-        fields = read_object(body, most_values=MOST_VALUES + self._limits.max_recipients)
-        recipients, duplicates = self._recipients(fields.pop("to", None))
-        content = parse(fields, self._limits.text, now_ms)
-        about = _about(content, len(recipients), duplicates)
-        texts = Append.of(content, recipients, now_ms)
+        texts, about = await self._read(body)
         if key:
             texts = texts._replace(
                 idempotency_key=key, fingerprint=fingerprint, answer=orjson.dumps(about)
             )
         appended = await self._append(texts)
         return _answer(appended, about)
+
+    async def _read(self, body: bytes) -> tuple[Append, dict[str, object]]:
+        """What a body asks for. Long ones one after the other, so that their slices do not add up
+        to a long step of the loop.
+        """
+        if len(body) <= SHORT_BODY:
+            return await self._texts(body)
+        async with self._long_work:
+            return await self._texts(body)
+
+    async def _texts(self, body: bytes) -> tuple[Append, dict[str, object]]:
+        now_ms = self._now_ms()
+        fields = read_object(body, most_values=self._most_values, most_names=self._most_names)
+        recipients, duplicates = await self._recipients(fields.pop("to", None))
+        content = parse(fields, self._limits.text, now_ms)
+        about = _about(content, len(recipients), duplicates)
+        return Append.of(content, recipients, now_ms), about
 
     async def _answer_again(self, key: str, fingerprint: str) -> web.Response | None:
         """The first answer to this key, before the body is judged by today's clock and limits."""
@@ -100,7 +119,7 @@ class Send:
                 " A repetition with the same Idempotency-Key queues them once.",
             ) from error
 
-    def _recipients(self, raw: object) -> tuple[Sequence[str], int]:
+    async def _recipients(self, raw: object) -> tuple[Sequence[str], int]:
         """Who gets it, each once; and how many were named twice."""
         if raw is None:
             if not self._default_audience:
@@ -111,16 +130,25 @@ class Send:
         most = self._limits.max_recipients
         if not 0 < len(raw) <= most:
             raise FieldError("to", f"must name 1 to {most} numbers, not {len(raw)}")
-        numbers: dict[str, None] = {}
-        faults: list[FieldError] = []
-        for place, one in enumerate(raw):
-            try:
-                numbers[parse_recipient(one, f"to[{place}]")] = None
-            except FieldError as fault:
-                faults.append(fault)
-        if faults:
-            raise _faults(faults)
-        return list(numbers), len(raw) - len(numbers)
+        numbers = await _numbers(raw)
+        return numbers, len(raw) - len(numbers)
+
+
+async def _numbers(raw: list[object]) -> list[str]:
+    """Each number once. Raises `ApiError` with the first faults."""
+    numbers: dict[str, None] = {}
+    faults: list[dict[str, str]] = []
+    slices = Slices()
+    for place, one in enumerate(raw):
+        if place % STEP == 0:
+            await slices.rest()
+        try:
+            numbers[parse_recipient(one, f"to[{place}]")] = None
+        except FieldError as fault:  # (not kept: 10,000 tracebacks are work for the collector)
+            faults.append({"field": fault.field, "message": str(fault)})
+    if faults:
+        raise _faults(faults)
+    return list(numbers)
 
 
 def _idempotency(key: str | None, body: bytes) -> tuple[str, str]:
@@ -177,13 +205,12 @@ def _conflict() -> ApiError:
     )
 
 
-def _faults(faults: list[FieldError]) -> ApiError:
+def _faults(faults: list[dict[str, str]]) -> ApiError:
     first = faults[0]
-    told = [{"field": fault.field, "message": str(fault)} for fault in faults[:MOST_FAULTS]]
     return ApiError(
         400,
         "invalid_field",
-        f"{first.field} {first}",
-        field=first.field,
-        more={"faults": told, "fault_count": len(faults)},
+        f"{first['field']} {first['message']}",
+        field=first["field"],
+        more={"faults": faults[:MOST_FAULTS], "fault_count": len(faults)},
     )

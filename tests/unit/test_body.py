@@ -117,7 +117,9 @@ def test_keys_that_only_look_alike_are_two() -> None:
 @pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
 @pytest.mark.parametrize("depth", [100_000, 1_000_000])
 def test_deep_nesting_is_refused_and_breaks_nothing(opening: bytes, depth: int) -> None:
-    assert str(refused(opening * depth)) == "the body is nested too deeply"
+    fault = "holds more than 500 names" if b":" in opening else "is nested too deeply"
+
+    assert str(refused(opening * depth)) == f"the body {fault}"
 
 
 def test_moderate_nesting_is_read() -> None:
@@ -125,14 +127,15 @@ def test_moderate_nesting_is_read() -> None:
 
 
 def test_a_huge_whole_number_is_refused() -> None:
-    error = refused(b'{"a": ' + b"9" * 100_000 + b"}")
+    for digits in (b"9" * 401, b"9" * 100_000, b"1." + b"9" * 400, b"-" + b"9" * 400):
+        error = refused(b'{"a": ' + digits + b"}")
 
-    assert error.code == "invalid_json"
-    assert str(error) == "the body holds a number that is too long"
+        assert error.code == "invalid_json"
+        assert str(error) == "the body holds a number that is too long"
 
 
 def test_a_number_of_any_other_size_passes_to_the_field_parser() -> None:
-    assert read_object(b'{"a": ' + b"9" * 4_000 + b"}") == {"a": int("9" * 4_000)}
+    assert read_object(b'{"a": ' + b"9" * 400 + b"}") == {"a": int("9" * 400)}
     assert read_object(b'{"a": 1e999, "b": -0.0, "c": 1e-999}')["a"] == float("inf")
 
 
@@ -157,8 +160,45 @@ def test_invalid_utf_8_is_refused(octets: bytes) -> None:
     assert (error.code, error.field) == ("invalid_json", None)
 
 
-def test_a_byte_order_mark_is_refused() -> None:
-    assert refused(b'\xef\xbb\xbf{"message": "Hi"}').code == "invalid_json"
+def test_a_byte_order_mark_is_passed_over() -> None:
+    assert read_object(b'\xef\xbb\xbf{"message": "Hi"}') == {"message": "Hi"}
+    assert refused(b'\xef\xbb\xbf\xef\xbb\xbf{"message": "Hi"}').code == "invalid_json"
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        (b"", "it is empty"),
+        (b" \n", "it is empty"),
+        (b"{'message': 'Hi'}", "line 1, character 2: a name in double quotes is expected"),
+        (b'{"message": Hi}', "line 1, character 13: a value is expected"),
+        (b'{"message" "Hi"}', "line 1, character 12: a colon is expected"),
+        (
+            b'{"message": "Hi"\n "to": 1}',
+            "line 2, character 2: a comma, or the end of the list or object, is expected",
+        ),
+        (b'{"a": 1} {}', "line 1, character 10: nothing more is expected after the object"),
+        (b'{"a": "Hi', "line 1, character 7: a string begins that does not end"),
+        (
+            b'{"a": "a\nb"}',
+            "line 1, character 9: a line end, or another control character,"
+            " in a string must be escaped",
+        ),
+        (rb'{"a": "\x41"}', "line 1, character 8: a backslash begins an escape that there is not"),
+        (rb'{"a": "\u12"}', r"line 1, character 9: four hexadecimal digits are expected after \u"),
+        (b'{"a": "\xff"}', "octet 8 is not UTF-8"),
+    ],
+)
+def test_what_is_wrong_is_said_for_people_who_do_not_write_python(body: bytes, fault: str) -> None:
+    assert str(refused(body)) == f"the body is not JSON: {fault}"
+
+
+def test_more_names_than_any_request_has_are_refused_unparsed() -> None:
+    pairs = ",".join(f'"{n}":1' for n in range(502))
+
+    assert str(refused(f"{{{pairs}}}".encode())) == "the body holds more than 500 values"
+    nested = '{"a":' * 502 + "1" + "}" * 502
+    assert str(refused(nested.encode())) == "the body holds more than 500 names"
 
 
 def test_a_refusal_does_not_repeat_the_body() -> None:
