@@ -14,8 +14,11 @@ from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
+    InfoMetricFamily,
     Metric,
 )
+
+from smsd import __version__
 
 _LATE_S = (5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1)
 _SUBMIT_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -70,6 +73,7 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """Each of them with its name and a few words, as the registry asks for them."""
+        yield InfoMetricFamily("smsd_build", "What runs here", {"version": __version__})
         yield _counts("smsd_outcomes", "What providers answered", "outcome", self.outcomes)
         yield _counts("smsd_messages_settled", "What became of attempts", "verdict", self.settled)
         yield CounterMetricFamily(

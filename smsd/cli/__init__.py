@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from smsd import daemon
+from smsd import __version__, daemon
 from smsd.cli.dead_letters import dead_letters
 from smsd.cli.fsck import fsck
 from smsd.cli.hold import hold, release
@@ -16,7 +16,7 @@ from smsd.config import ConfigError, load
 
 
 @click.group()
-@click.version_option(package_name="smsd")
+@click.version_option(__version__, prog_name="smsd")
 def main() -> None:
     """Text messages in over HTTP or Redis Streams, out at exactly the bought rate."""
 
