@@ -3,8 +3,9 @@
     log.info("sent", extra={"id": message.id, "to": message.recipient, "attempt": 1})
     2026-11-24T08:11:36.123Z info sent id=… to=+1202*****23 attempt=1
 
-Every phone number is masked, in fields, reasons and tracebacks alike. A traceback is one field; the
-values of variables are never in it.
+Every phone number is masked, in fields, reasons and tracebacks alike, and so is an id that is one.
+A traceback is one field; the values of variables are never in it. A reader that takes nothing, and
+a stderr that is closed, cost log lines and nothing else.
 """
 
 import json
@@ -12,11 +13,14 @@ import logging
 import os
 import queue
 import re
+import select
 import sys
+import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
-from logging.handlers import QueueHandler, QueueListener
+from logging.handlers import QueueHandler
 from typing import Any, Literal
 
 import orjson
@@ -25,12 +29,20 @@ from smsd.core import number
 
 LONGEST_QUEUE = 10_000  # lines waiting for stderr; further ones are dropped and counted
 LONGEST_FIELD = 8192  # characters; of a traceback the end is kept, where the error is
+FLUSH_S = 2.0  # at a stop, for a reader of stderr to take what is left
 
+LAST_STANDARD_FD = 2
+
+_Lines = queue.Queue[bytes | None]  # None: the last one has been written
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "text", "json"]
 
 _NUMBER = re.compile(r"(?:\+|%2[Bb])([0-9]{6,15})")  # plain, or in the query of a URL
 _BARE_NUMBER = re.compile(r"[0-9]{7,15}")  # only where a number is expected, in `to` and `from`
+# An id that is a number, alone or before a sequence. Ids that smsd and Redis make begin with Unix
+# milliseconds, until 2033 a 1 and twelve digits: no number with the country code 1 is as long.
+_ID_NUMBER = re.compile(r"(h?)(?!1[0-9]{12}(?:-|$))([0-9]{7,15})((?:-[0-9]+)*)")
+_IDS = ("id", "first", "last", "entry")
 _WORD = re.compile(r"[^\s\"=\\]+")
 _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 # sd-daemon(3): what journald takes off the front of a line
@@ -40,21 +52,22 @@ _PRIORITIES = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>", 
 def setup(level: Level, format: Format, *, full_numbers: bool) -> Callable[[], None]:  # noqa: A002
     """Send every log line to stderr from a thread of its own. Returns what flushes and stops it."""
     root = logging.getLogger()
-    waiting: queue.Queue[Any] = queue.Queue(LONGEST_QUEUE)
-    handler = _Handler(waiting)
+    lines: _Lines = queue.Queue(LONGEST_QUEUE)
+    handler = _Handler(lines)
     handler.setFormatter(
         Formatter(as_json=format == "json", full_numbers=full_numbers, journal=_is_journal())
     )
-    listener = QueueListener(waiting, logging.StreamHandler(sys.stderr))
-    listener.start()
+    # A daemon thread, which writes to the descriptor: stuck in a full pipe, it holds up nothing.
+    threading.Thread(target=_write_lines, args=(lines, _open_stderr()), daemon=True).start()
     root.addHandler(handler)
     set_level(level)
 
     def stop() -> None:
         root.removeHandler(handler)
-        waiting.join()  # the listener's own end mark needs room, and so does the report
-        handler.report()
-        listener.stop()
+        if _all_written(lines):  # the report, and the end mark, need room
+            handler.report()
+            lines.put(None)
+            _all_written(lines)
 
     return stop
 
@@ -76,6 +89,8 @@ class Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its newline."""
         fields = {key: self._shown(key, value) for key, value in _fields(record).items()}
+        if not self._full_numbers:
+            _mask_echoes(record, fields)
         level = record.levelname.lower()
         event = str(self._shown("event", record.getMessage()))
         if self._journal:  # journald stamps the time itself
@@ -88,6 +103,8 @@ class Formatter(logging.Formatter):
         text = str(value)
         if key in ("to", "from") and _BARE_NUMBER.fullmatch(text) and not self._full_numbers:
             return number.mask(text)
+        if key in _IDS and (found := _ID_NUMBER.fullmatch(text)) and not self._full_numbers:
+            return found[1] + _mask_digits(found[2]) + found[3]
         text = self._masked(text)
         return text[-LONGEST_FIELD:] if key == "trace" else text[:LONGEST_FIELD]
 
@@ -98,11 +115,15 @@ class Formatter(logging.Formatter):
 class _Handler(QueueHandler):
     """Puts lines into the queue; into a full one, none."""
 
-    def __init__(self, waiting: queue.Queue[Any]) -> None:
-        super().__init__(waiting)
+    def __init__(self, lines: _Lines) -> None:
+        super().__init__(lines)
         self._dropped = 0
 
-    def enqueue(self, record: logging.LogRecord) -> None:
+    def prepare(self, record: logging.LogRecord) -> bytes:
+        """The line as it is written."""
+        return self.format(record).encode(errors="backslashreplace") + b"\n"
+
+    def enqueue(self, record: Any) -> None:
         """Never blocks: the loop must not wait for a terminal or a full disk."""
         self.report()
         try:
@@ -121,6 +142,56 @@ class _Handler(QueueHandler):
         except queue.Full:
             return
         self._dropped = 0
+
+
+def _open_stderr() -> int:
+    """The descriptor that lines are written to: of nothing, where stderr is closed.
+
+    Standard descriptors that are closed are opened on nothing too: the next file or socket would
+    get their numbers, and with them whatever a library writes to stderr.
+    """
+    while (nothing := os.open(os.devnull, os.O_RDWR)) <= LAST_STANDARD_FD:
+        os.set_inheritable(nothing, True)  # noqa: FBT003 - the name says it
+    if sys.stderr is None:
+        return nothing
+    os.close(nothing)
+    return sys.stderr.fileno()
+
+
+def _write_lines(lines: _Lines, descriptor: int) -> None:
+    while (line := lines.get()) is not None:
+        with suppress(OSError):  # the reader has gone, or the disk is full: nothing is to be done
+            _write(descriptor, line)
+        lines.task_done()
+    lines.task_done()
+
+
+def _write(descriptor: int, line: bytes) -> None:
+    while line:
+        try:
+            line = line[os.write(descriptor, line) :]
+        except BlockingIOError:  # another process has made the pipe non-blocking, for all
+            select.select([], [descriptor], [])
+
+
+def _all_written(lines: _Lines) -> bool:
+    """Wait until every line is written, for `FLUSH_S` at most."""
+    with lines.all_tasks_done:
+        return lines.all_tasks_done.wait_for(lambda: not lines.unfinished_tasks, FLUSH_S)
+
+
+def _mask_digits(digits: str) -> str:
+    return number.mask(f"+{digits}").removeprefix("+")
+
+
+def _mask_echoes(record: logging.LogRecord, fields: dict[str, object]) -> None:
+    """Mask the recipient's number where a gateway gives it back, as the provider's id say."""
+    digits = str(getattr(record, "to", "")).removeprefix("+")
+    if not _BARE_NUMBER.fullmatch(digits):
+        return
+    for key, value in fields.items():
+        if isinstance(value, str) and digits in value:
+            fields[key] = value.replace(digits, _mask_digits(digits))
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
@@ -173,6 +244,8 @@ def _timestamp(created: float) -> str:
 
 def _is_journal() -> bool:
     """Whether stderr itself is what systemd connected to the journal (systemd.exec(5))."""
+    if sys.stderr is None:
+        return False
     try:
         stat = os.fstat(sys.stderr.fileno())
     except (OSError, ValueError):

@@ -1,6 +1,7 @@
 """What commands stand on. Rule: one way to reach the store, one line when it cannot be reached."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -118,6 +119,6 @@ def say(line: str = "") -> None:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """End with a word on stderr."""
-    click.echo(message, err=True)
+    """End with a line on stderr, or on stdout where stderr is closed."""
+    click.echo(message, err=sys.stderr is not None)
     raise SystemExit(code)

@@ -113,6 +113,14 @@ def failed_start(
     ]
 
 
+def test_where_stderr_is_closed_a_fault_is_printed_on_stdout(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[nonsense]\n")
+    command = ["/bin/sh", "-c", 'exec "$0" -m smsd run 2>&-', sys.executable]
+    done = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, timeout=40, check=False)
+    assert done.returncode == 78
+    assert b"nonsense" in done.stdout
+
+
 def test_without_a_configuration_it_names_the_file(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "smsd", "run", "--config", "nowhere.toml"],

@@ -1,13 +1,15 @@
 """Log lines. Rule: whatever an event holds, one line comes out of it, and nothing waits for it."""
 
-import io
+import fcntl
 import json
 import logging
 import os
+import queue
+import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -17,6 +19,7 @@ from smsd import log
 NOON = 1795248696.123  # 2026-11-21T08:11:36.123Z
 NUMBER = "+12025550123"
 MASKED = "+1202*****23"
+PAGE = 4096
 NASTY = 'a"b\\c\nd\re\tf\x00g\x1b[31mh\x85i\u2028j\u202ekl\x7fm\U000e0001'
 
 
@@ -128,11 +131,28 @@ def test_json_survives_what_orjson_refuses() -> None:
         ("reason", f"'To' {NUMBER} is invalid", f"\"'To' {MASKED} is invalid\""),
         ("url", "https://x/?To=%2B12025550123", f'"https://x/?To={MASKED}"'),
         ("segments", 12025550123, "12025550123"),
+        ("id", "12025550123", "1202*****23"),
+        ("id", "12025550123-0", "1202*****23-0"),
+        ("id", "h12025550123-0", "h1202*****23-0"),
+        ("id", "4915123456789-0", "4915*******89-0"),
+        ("first", "12025550123-7", "1202*****23-7"),
     ],
 )
 def test_no_whole_number_is_shown_unless_asked_for(field: str, value: Any, shown: str) -> None:
     assert text("x", **{field: value}).endswith(f" x {field}={shown}")
     assert str(value) in text("x", **{field: value}, full_numbers=True)
+
+
+@pytest.mark.parametrize("id_", ["1795509128304-0", "h1795509128304-12", "01J9", "order-12025"])
+def test_an_id_that_is_no_number_is_shown_whole(id_: str) -> None:
+    assert text("x", id=id_).endswith(f" id={id_}")
+
+
+def test_a_number_that_a_gateway_gives_back_as_its_id_is_masked() -> None:
+    line = text("sent", to=NUMBER, provider_id="12025550123/a1")
+    assert line.endswith(f" to={MASKED} provider_id=1202*****23/a1")
+    whole = text("sent", to=NUMBER, provider_id="12025550123/a1", full_numbers=True)
+    assert whole.endswith(f" to={NUMBER} provider_id=12025550123/a1")
 
 
 def test_a_number_within_the_event_is_masked_too() -> None:
@@ -178,7 +198,7 @@ def test_the_journal_gets_a_priority_in_place_of_the_time(level: str, prefix: in
     assert entry == f'<{prefix}>{{"level":"{word}","event":"x"}}'
 
 
-def test_setup_writes_to_stderr_until_it_is_stopped(capsys: pytest.CaptureFixture[str]) -> None:
+def test_setup_writes_to_stderr_until_it_is_stopped(capfd: pytest.CaptureFixture[str]) -> None:
     stop = log.setup("info", "auto", full_numbers=False)
     logger = logging.getLogger("smsd.test")
     logger.debug("unseen")
@@ -188,57 +208,119 @@ def test_setup_writes_to_stderr_until_it_is_stopped(capsys: pytest.CaptureFixtur
     stop()
     logger.info("unseen")
 
-    lines = capsys.readouterr().err.splitlines()
+    lines = capfd.readouterr().err.splitlines()
     assert [line.split(" ", 1)[1] for line in lines] == [f"info seen to={MASKED}", "debug seen_now"]
 
 
-def test_setup_writes_json_when_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_setup_writes_json_when_told(capfd: pytest.CaptureFixture[str]) -> None:
     stop = log.setup("info", "json", full_numbers=True)
     logging.getLogger("smsd.test").info("sent", extra={"to": NUMBER})
     stop()
 
-    assert orjson.loads(capsys.readouterr().err)["to"] == NUMBER
+    assert orjson.loads(capfd.readouterr().err)["to"] == NUMBER
 
 
-class Stuck(io.StringIO):
-    """A stderr that takes nothing until it is let go."""
+class FullPipe:
+    """A stderr that nobody reads, until it is drained; then a test reads what follows."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.reached, self.let_go = threading.Event(), threading.Event()
+        self.reader, self.writer = os.pipe()
+        os.set_blocking(self.writer, False)
+        fcntl.fcntl(self.writer, fcntl.F_SETPIPE_SZ, PAGE)
+        self._filler = 0
+        with suppress(BlockingIOError):
+            while True:
+                self._filler += os.write(self.writer, b"-" * PAGE)
+        os.set_blocking(self.writer, True)
 
-    def write(self, text: str) -> int:
-        self.reached.set()
-        assert self.let_go.wait(10)
-        return super().write(text)
+    def drain(self) -> None:
+        assert os.read(self.reader, self._filler) == b"-" * self._filler
+
+    def lines(self) -> list[str]:
+        """What has been written since, without the times."""
+        with open(self.reader) as reader:  # noqa: PTH123 - a descriptor
+            return [line.split(" ", 1)[1] for line in reader.read().splitlines()]
+
+    def close(self) -> None:
+        for descriptor in (self.reader, self.writer):
+            with suppress(OSError):
+                os.close(descriptor)
+
+
+@pytest.fixture
+def full_pipe() -> Iterator[FullPipe]:
+    pipe = FullPipe()
+    yield pipe
+    pipe.close()
 
 
 @pytest.mark.parametrize("talks_on", [True, False])
 def test_a_full_queue_drops_lines_counts_them_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
+    full_pipe: FullPipe,
     talks_on: bool,
 ) -> None:
-    stuck = Stuck()
-    monkeypatch.setattr(sys, "stderr", stuck)
     monkeypatch.setattr(log, "LONGEST_QUEUE", 3)
-    stop = log.setup("info", "text", full_numbers=False)
-    logger = logging.getLogger("smsd.test")
+    with open(full_pipe.writer, "w") as stderr:  # noqa: PTH123 - a descriptor
+        monkeypatch.setattr(sys, "stderr", stderr)
+        stop = log.setup("info", "text", full_numbers=False)
+        [handler] = [one for one in logging.getLogger().handlers if isinstance(one, log._Handler)]
+        logger = logging.getLogger("smsd.test")
 
-    logger.info("first")
-    assert stuck.reached.wait(10)  # the writing thread is stuck with it; now three fit
-    for n in range(10):
-        logger.info("more", extra={"n": n})
-    stuck.let_go.set()
-    while talks_on and "n=2" not in stuck.getvalue():
-        pass
-    if talks_on:
-        logger.info("again")
-    stop()
+        logger.info("first")
+        waiting = cast("queue.Queue[bytes]", handler.queue)
+        while not waiting.empty():  # the writing thread is stuck with it; now three fit
+            pass
+        for n in range(10):
+            logger.info("more", extra={"n": n})
+        full_pipe.drain()
+        while talks_on and waiting.unfinished_tasks:
+            pass
+        if talks_on:
+            logger.info("again")
+        stop()
 
-    lines = [line.split(" ", 1)[1] for line in stuck.getvalue().splitlines()]
     kept = ["info first", "info more n=0", "info more n=1", "info more n=2"]
     report = ["warning log_lines_dropped dropped=7"]
-    assert lines == kept + report + (["info again"] if talks_on else [])
+    assert full_pipe.lines() == kept + report + (["info again"] if talks_on else [])
+
+
+LOGS_AND_STOPS = """
+import logging, os, sys
+from smsd import log
+log.FLUSH_S = 0.2
+stop = log.setup("info", "text", full_numbers=False)
+for n in range(11_000):
+    logging.getLogger("smsd.test").info("more", extra={"n": n})
+stop()
+print("stopped")
+"""
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_process_ends_though_nobody_reads_its_log(full_pipe: FullPipe, blocking: bool) -> None:
+    os.set_blocking(full_pipe.writer, blocking)
+    command = [sys.executable, "-c", LOGS_AND_STOPS]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=full_pipe.writer, timeout=20, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, b"stopped\n")
+
+
+def test_a_process_goes_on_though_the_reader_of_its_log_has_gone(full_pipe: FullPipe) -> None:
+    os.close(full_pipe.reader)
+    command = [sys.executable, "-c", LOGS_AND_STOPS]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=full_pipe.writer, timeout=20, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, b"stopped\n")
+
+
+def test_no_file_gets_the_number_of_a_closed_stderr() -> None:
+    program = LOGS_AND_STOPS + "\nassert os.open(os.devnull, os.O_RDONLY) > 2"
+    command = ["/bin/sh", "-c", 'exec "$0" -c "$1" 0<&- 2>&-', sys.executable, program]
+    done = subprocess.run(command, stdout=subprocess.PIPE, timeout=20, check=False)
+    assert (done.returncode, done.stdout) == (0, b"stopped\n")
 
 
 @pytest.mark.parametrize("is_journal", [True, False])
