@@ -166,10 +166,9 @@ class Daemon:
             clock=clock,
             now_ms=now_ms,
         )
-        doubt = Doubt(provider)
+        doubt = Doubt(provider, settled_as=self._storage.status.settled_as)
         recovery = Recovery(
             queue,
-            self._storage.status,
             claimer,
             window,
             limits=limits,

@@ -8,12 +8,13 @@ if that one can ask as well.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 
 from smsd.core.message import Message
 from smsd.core.outcome import Accepted, InDoubt, Outcome, Rejected, Unavailable
-from smsd.provider.base import Askable, Provider
+from smsd.provider.base import Askable, Provider, SettledAs
+from smsd.store.connection import is_away
 from smsd.store.entry import Entry
 
 log = logging.getLogger("smsd.doubt")
@@ -21,6 +22,7 @@ log = logging.getLogger("smsd.doubt")
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 10.0)  # before each ask
 WITHIN_S = 30.0  # for all asks about a text that was just sent: it holds a place in flight
 AT_LAST_S = 600.0  # for those of recovery: nothing waits for it, and many may have been left
+AWAY_S = 0.5  # before Redis is asked again after it was away
 AT_ONCE = 8  # asks; a provider in trouble is not helped by more
 
 
@@ -28,14 +30,24 @@ class Unanswered(Exception):  # noqa: N818 - a state: nobody knows more than bef
     """Asking was cut short, and may be taken up again."""
 
 
+async def _none_settled(_ids: Collection[str], _since: int, _until: int) -> Mapping[str, str]:
+    return {}
+
+
 class Doubt:
     """Asks the provider."""
 
     def __init__(
-        self, provider: Provider, *, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+        self,
+        provider: Provider,
+        *,
+        settled_as: SettledAs = _none_settled,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
+        """`settled_as`: which messages some of the provider's ids stand for, as Redis knows."""
         self._provider = provider if isinstance(provider, Askable) else None
         self.tells_successors = self._provider is not None and self._provider.can_be_asked_later
+        self._known_as = settled_as
         self._sleep = sleep
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._limits: set[asyncio.Timeout] = set()
@@ -67,7 +79,7 @@ class Doubt:
             return self._left(message, outcome)
         if found is None and limit.expired() and not at_last:
             raise Unanswered
-        log.info("asked", extra={"id": message.id, "found": found and type(found).__name__})
+        log.info("asked", extra={"id": message.id, **_shown(found)})
         return found or outcome
 
     def _left(self, message: Message, outcome: InDoubt) -> InDoubt:
@@ -89,13 +101,37 @@ class Doubt:
             await self._sleep(pause)
             async with self._turns:
                 try:
-                    told = await provider.look_up(message, started_ms)
+                    told = await provider.look_up(message, started_ms, self._settled_as)
                 except Exception:  # a bug in a provider leaves the text in doubt, no worse
                     log.exception("provider broke", extra={"id": message.id})
                     return None
             if told is None or isinstance(told, Accepted | Rejected):
                 return told
         return told if isinstance(told, Unavailable) else None
+
+    async def _settled_as(
+        self, provider_ids: Collection[str], since_ms: int, until_ms: int
+    ) -> Mapping[str, str]:
+        """The same, however often Redis is away meanwhile: there is a limit to all the asking."""
+        while True:
+            try:
+                return await self._known_as(provider_ids, since_ms, until_ms)
+            except Exception as error:
+                if not is_away(error):
+                    raise
+                await self._sleep(AWAY_S)
+
+
+def _shown(found: Outcome | None) -> dict[str, str]:
+    match found:
+        case Accepted(provider_id):
+            return {"found": "taken", "provider_id": provider_id}
+        case Rejected(code, reason):
+            return {"found": "refused", "code": code, "reason": reason}
+        case Unavailable(reason):
+            return {"found": "not taken", "reason": reason}
+        case _:
+            return {"found": "nothing"}
 
 
 def is_high(entry: Entry, message: Message) -> bool:

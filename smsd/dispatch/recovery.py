@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from smsd.core.message import FieldError, Limits, Message
-from smsd.core.outcome import Accepted, Hold, InDoubt, Outcome, RetryPolicy, decide
+from smsd.core.outcome import Hold, InDoubt, Outcome, RetryPolicy, decide
 from smsd.dispatch.claimer import Claimer, parse_entry
 from smsd.dispatch.doubt import Doubt, Unanswered, is_high
 from smsd.dispatch.settle import settle, tell
@@ -20,12 +20,10 @@ from smsd.metrics import Metrics
 from smsd.store.connection import is_away
 from smsd.store.entry import Attempt, Entry
 from smsd.store.queue import Fenced, Queue
-from smsd.store.status import Status
 
 log = logging.getLogger("smsd.recovery")
 EVERY_S = 30.0
 PAUSE_S = 0.5  # before Redis is asked again after it was away
-LIKE_MS = 300_000  # around a submission, in which a like one may be taken for it
 WHY = "the daemon stopped while it was being sent"
 UNREADABLE = "its mark in flight could not be read: nobody knows when it was sent, if it was"
 
@@ -45,7 +43,6 @@ class Recovery:
     def __init__(
         self,
         queue: Queue,
-        status: Status,
         claimer: Claimer,
         window: Window,
         *,
@@ -58,7 +55,6 @@ class Recovery:
     ) -> None:
         """Without `doubt` nobody is asked: the policy decides, and `recover` settles at once."""
         self._queue = queue
-        self._status = status
         self._claimer = claimer
         self._window = window
         self._limits = limits
@@ -140,8 +136,6 @@ class Recovery:
             outcome = await self._doubt.resolve(
                 doubtful.message, doubtful.attempt.started_ms, InDoubt(WHY), at_last=True
             )
-            if isinstance(outcome, Accepted) and await self._is_anothers(outcome, doubtful):
-                outcome = InDoubt(WHY)
             await self._settle(doubtful, outcome)
         except Unanswered:
             pass  # its mark stays, and whoever comes next asks again
@@ -151,20 +145,6 @@ class Recovery:
             # Its mark stays, and the next round finds it.
         finally:
             self._asked_about.discard(doubtful.entry.name)
-
-    async def _is_anothers(self, taken: Accepted, doubtful: Doubtful) -> bool:
-        """Whether what the provider shows us is a like text that was sent at the same time.
-
-        Where only who sent both can tell them apart, a successor goes by what was settled.
-        """
-        assert self._doubt is not None  # noqa: S101 - it was asked
-        if self._doubt.tells_successors or not taken.provider_id:
-            return False
-        started_ms = doubtful.attempt.started_ms
-        whose = await self._status.taken_as(
-            taken.provider_id, started_ms - LIKE_MS, started_ms + LIKE_MS
-        )
-        return whose not in (None, doubtful.message.id)
 
     async def _settle(self, doubtful: Doubtful, outcome: Outcome) -> None:
         entry, attempt, message = doubtful.entry, doubtful.attempt, doubtful.message

@@ -1,5 +1,6 @@
 """What every provider is. Rule: one `submit` is one request, written in its slot or not at all."""
 
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
@@ -87,6 +88,11 @@ class Provider(Protocol):
         ...
 
 
+SettledAs = Callable[[Collection[str], int, int], Awaitable[Mapping[str, str]]]
+"""Which of some provider's ids stand for messages that were sent between two times (Unix ms): the
+id of the message by the provider's. One that is missing may still be another message's."""
+
+
 @runtime_checkable
 class Askable(Protocol):
     """What a provider may be besides: one that can tell what became of a message.
@@ -99,11 +105,14 @@ class Askable(Protocol):
 
     can_be_asked_later: bool
 
-    async def look_up(self, message: Message, started_ms: int) -> Outcome | None:
+    async def look_up(
+        self, message: Message, started_ms: int, settled_as: SettledAs
+    ) -> Outcome | None:
         """What became of the submission of `message` that began at `started_ms` (Unix ms).
 
-        `Accepted`: it was taken. `Rejected`: it was refused for good. `Unavailable`: it surely
-        was not taken, which an absence shows only where the look-up is by our own id and the
+        `Accepted`: it was taken; that the provider has a record of it does not show that.
+        `Rejected`: it was refused for good. `Unavailable`: it surely was not taken, and may be
+        tried again; an absence shows that only where the look-up is by our own id and the
         answer comes from those who take the texts; a caller believes it only after asking for a
         while. `InDoubt`: not known, ask again. None: it cannot say, of this one.
         Never paced: nothing is sent. Bounded by the provider's timeout; raises only for bugs.

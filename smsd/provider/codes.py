@@ -100,6 +100,17 @@ def apply(found: Ruling, answer: Answer, code: str, reason: str) -> Outcome:
             assert_never(found.kind)
 
 
+def refused(found: Ruling, code: str, reason: str) -> Rejected | Unavailable:
+    """What a ruling makes of a record of a submission, if it was not taken.
+
+    What was too fast, or the account's fault, was not taken either: it is tried again, and then
+    its own answer decides.
+    """
+    if found.kind == "rejected":
+        return Rejected(code, reason, found.scope, found.opted_out)
+    return Unavailable(reason)
+
+
 def by_status(answer: Answer, code: str, reason: str) -> Outcome:
     """The outcome of an answer that nothing but its status explains."""
     status = answer.status

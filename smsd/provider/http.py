@@ -37,7 +37,7 @@ from yarl import URL
 from smsd.core.message import Message
 from smsd.core.outcome import Accepted, InDoubt, Outcome
 from smsd.provider import codes, fields
-from smsd.provider.base import ProviderSettings
+from smsd.provider.base import ProviderSettings, SettledAs
 from smsd.provider.fields import Placeholders, Template, Tree
 from smsd.provider.gateway import Gateway, HttpSettings, basic, below, http_url
 from smsd.provider.lookup import LONGEST_ID, LookUp, LookUpSettings
@@ -143,7 +143,7 @@ def _look_up(settings: GenericSettings) -> LookUp | None:
     with _at("look_up"):
         written = settings.headers if asking.headers is None else asking.headers
         headers = _headers(settings, written, None, secrets)
-        return LookUp(asking, settings.base_url, headers, secrets)
+        return LookUp(asking, settings.base_url, headers, secrets, settings.rules)
 
 
 def _url(base_url: str, url: str, secrets: dict[str, str]) -> str:
@@ -265,7 +265,9 @@ class AskableHttp(Http):
         self._asking = asking
         self.can_be_asked_later = not asking.tells_absence
 
-    async def look_up(self, message: Message, started_ms: int) -> Outcome | None:
+    async def look_up(
+        self, message: Message, started_ms: int, settled_as: SettledAs
+    ) -> Outcome | None:
         """What became of a message."""
         if (request := self._asking.request(message)) is None:
             return None

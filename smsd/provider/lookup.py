@@ -12,14 +12,15 @@
     id        = "json:id"                                 # the gateway's own id for the text
     not_found = "in_doubt"                                # what a 404 means
 
-Where no rule matches, a 2xx that holds the `id` says that the text was taken, unless some rule
+Where none matches, those of `[provider.http]` that see a refusal in what an answer holds do the
+same here. Failing them, a 2xx that holds the `id` says that the text was taken, unless some rule
 says what that looks like. `not_found = "unavailable"`, for "surely not taken", is right only where
 the gateway was given our {id} with the text and its 404 is certain: the text is sent again. So it
 is believed only when every ask of half a minute ended so. {ref} is as unique as callers make it.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, Self
 from urllib.parse import quote
 
@@ -27,7 +28,7 @@ from pydantic import model_validator
 from yarl import URL
 
 from smsd.core.message import Message
-from smsd.core.outcome import Accepted, InDoubt, Outcome, Unavailable
+from smsd.core.outcome import Accepted, InDoubt, Outcome, Rejected, Unavailable
 from smsd.provider import codes
 from smsd.provider.base import ProviderSettings
 from smsd.provider.codes import Kind
@@ -40,6 +41,7 @@ LONGEST_ID = 128  # characters of a provider's id for a message
 
 _PLACEHOLDERS = only("id", "to", "to_no_plus", "ref")
 _TELLING: tuple[Kind, ...] = ("accepted", "rejected", "unavailable", "in_doubt")
+_REFUSING: tuple[Kind, ...] = ("rejected", "throttled", "unavailable", "halted")
 _FIXED_HOST = re.compile(r"https?://[^/?#{}]+[/?]")  # no caller may choose whom we ask
 _NOT_FOUND = 404
 _NO_NAMES = ("", ".", "..")  # in a path they lead elsewhere
@@ -79,8 +81,11 @@ class LookUp:
         base_url: str,
         headers: Mapping[str, Template],
         secrets: Mapping[str, str],
+        rules: Sequence[Rule] = (),
     ) -> None:
+        """`rules`: those of a submission. What they say of a refusal holds of a record too."""
         self._settings = settings
+        self._refusals = [rule for rule in rules if rule.outcome.kind in _REFUSING and rule.reads]
         self._headers = headers
         self._url = _url(base_url, settings.url, secrets)
         self._by_ref = "{ref}" in settings.url
@@ -113,9 +118,18 @@ class LookUp:
             )
         if status == _NOT_FOUND and settings.not_found == "unavailable":
             return Unavailable("never arrived")
+        if answer.good and (refused := self._refused(answer)) is not None:
+            return refused
         if answer.good and provider_id and not settings.success_is_ruled:
             return Accepted(provider_id)
         return InDoubt(f"asked: HTTP {status}")
+
+    def _refused(self, answer: Answer) -> Rejected | Unavailable | None:
+        for rule in self._refusals:
+            if (code := rule.match(answer)) is not None:
+                reason = f"asked: {codes.reason(answer.status, code)}"
+                return codes.refused(rule.outcome, code or str(answer.status), reason)
+        return None
 
 
 def _url(base_url: str, url: str, secrets: Mapping[str, str]) -> Template:

@@ -73,6 +73,11 @@ class Rule(ProviderSettings):
             raise ValueError("`json` and `in` go together")
         return self
 
+    @property
+    def reads(self) -> bool:
+        """Whether it looks at more than the status."""
+        return self.body is not None or self.path is not None
+
     def match(self, answer: Answer) -> str | None:
         """The provider's code if the rule applies ("" when it looks at none), else None."""
         if self.status is not None and self.status != answer.status:

@@ -32,7 +32,7 @@ from smsd.core.outcome import (
     Throttled,
     Unavailable,
 )
-from smsd.provider.base import ProviderSettings, Slot
+from smsd.provider.base import ProviderSettings, SettledAs, Slot
 from smsd.provider.recent import Recent
 
 log = logging.getLogger(__name__)
@@ -124,7 +124,9 @@ class Sandbox:
             return InDoubt(f"no answer within {self._timeout_s:g} s")
         return outcome
 
-    async def look_up(self, message: Message, started_ms: int) -> Outcome | None:
+    async def look_up(
+        self, message: Message, started_ms: int, settled_as: SettledAs
+    ) -> Outcome | None:
         """What became of a message, by its id; None for one that is forgotten."""
         return self._fates.get(message.id)
 

@@ -22,14 +22,14 @@ from pydantic_core import PydanticCustomError
 from yarl import URL
 
 from smsd.core.message import Message, configured_sender
-from smsd.core.outcome import Accepted, InDoubt, Outcome
+from smsd.core.outcome import Accepted, InDoubt, Outcome, Unavailable
 from smsd.provider import codes, twilio_list
-from smsd.provider.base import ProviderSettings, Slot
+from smsd.provider.base import ProviderSettings, SettledAs, Slot
 from smsd.provider.codes import RulingField, ruling
 from smsd.provider.gateway import Gateway, HttpSettings, HttpUrl, basic
 from smsd.provider.recent import Recent
 from smsd.provider.transport import Answer, Link, Request
-from smsd.provider.twilio_list import EARLY_S, LATE_S, Sought
+from smsd.provider.twilio_list import EARLY_S, LATE_S, Listed, Sought
 
 REMEMBERED = 20_000  # sids, and for which text each stands
 _API = "2010-04-01"
@@ -148,8 +148,8 @@ class Twilio(Gateway):
     """The Messages resource of one Twilio account."""
 
     Settings: ClassVar[type[ProviderSettings]] = TwilioSettings
-    # Which of two like texts a listed message is, only who sent both remembers.
-    can_be_asked_later = False
+    # Which of two like messages a listed one is, the sids of those that were settled show.
+    can_be_asked_later = True
 
     def __init__(self, settings: TwilioSettings, link: Link, timeout_s: float) -> None:
         super().__init__(link)
@@ -173,6 +173,7 @@ class Twilio(Gateway):
         )
         self._codes = {code: ruling(text) for code, text in CODES.items()} | settings.codes
         self._sids: Recent[str] = Recent(REMEMBERED)
+        self._refused: Recent[bool] = Recent(REMEMBERED)  # messages that Twilio did not take once
         self._under_way: Counter[tuple[str, str]] = Counter()
 
     @classmethod
@@ -196,7 +197,9 @@ class Twilio(Gateway):
                 del self._under_way[alike]
         return self._note(message, outcome)
 
-    async def look_up(self, message: Message, started_ms: int) -> Outcome | None:
+    async def look_up(
+        self, message: Message, started_ms: int, settled_as: SettledAs
+    ) -> Outcome | None:
         """What became of a message, if the list of messages tells."""
         sought = self._sought(message, started_ms)
         url = self._url.with_query(sought.query)
@@ -205,8 +208,26 @@ class Twilio(Gateway):
             return InDoubt("no list of messages")
         if self._under_way[_alike(message)]:
             return InDoubt("the like of it is under way")  # and might be the one in the list
-        found = twilio_list.find(answer.json(), sought, lambda sid: self._is_others(sid, message))
+        listed = twilio_list.fitting(answer.json(), sought)
+        if not isinstance(listed, dict):
+            return listed
+        ours = await self._not_others(listed, message, settled_as)
+        first = message.attempts == 0 and not self._refused.get(message.id)
+        found = twilio_list.outcome(ours, sought, self._codes.get, first=first)
         return found and self._note(message, found)
+
+    async def _not_others(
+        self, listed: Mapping[str, Listed], message: Message, settled_as: SettledAs
+    ) -> Mapping[str, Listed]:
+        """What is listed but for what stands for another message, as far as is known."""
+        ours = {sid: one for sid, one in listed.items() if not self._is_others(sid, message)}
+        if not ours:
+            return ours
+        created = [twilio_list.created_at(one) or 0.0 for one in ours.values()]
+        since = min(created) - EARLY_S
+        until = max(created) + self._timeout_s + LATE_S
+        settled = await settled_as(ours, round(1000 * since), round(1000 * until))
+        return {sid: one for sid, one in ours.items() if settled.get(sid, message.id) == message.id}
 
     def request(self, message: Message) -> Request:
         """How Twilio is asked. A message's own sender goes before the configured one."""
@@ -242,6 +263,7 @@ class Twilio(Gateway):
             message.recipient,
             message.content.text,
             {_LISTED_AS[field]: value for field, value in self._sender_of(message).items()},
+            started,
             started - EARLY_S,
             started + self._timeout_s + LATE_S,
         )
@@ -249,6 +271,8 @@ class Twilio(Gateway):
     def _note(self, message: Message, outcome: Outcome) -> Outcome:
         if isinstance(outcome, Accepted):
             self._sids.note(outcome.provider_id, message.id)
+        elif not isinstance(outcome, InDoubt | Unavailable):
+            self._refused.note(message.id, True)  # noqa: FBT003 - what is remembered is that it was
         return outcome
 
     def _is_others(self, sid: str, message: Message) -> bool:

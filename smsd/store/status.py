@@ -5,7 +5,7 @@ then its id leads to its entry, which was named after it.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -130,17 +130,19 @@ class Status:
             for letter, fields in page
         ]
 
-    async def taken_as(self, provider_id: str, since_ms: int, until_ms: int) -> str | None:
-        """Id of the text that was sent in that time and is known to the provider by this name."""
-        keys, after = self._server.keys, str(since_ms)
+    async def settled_as(
+        self, provider_ids: Collection[str], since_ms: int, until_ms: int
+    ) -> Mapping[str, str]:
+        """Ids of messages that were sent in that time, by those `provider_ids` they go by."""
+        keys, after, found = self._server.keys, str(since_ms), dict[str, str]()
         while page := await self._events(after, str(until_ms)):
             after = f"({text(page[-1][0])}"
             sent = [text(event.get(b"id")) for _, event in page if event.get(b"state") == b"sent"]
             names = await self._server.fact_of_each("provider_id", list(map(keys.message, sent)))
             for message_id, name in zip(sent, names, strict=True):
-                if isinstance(name, bytes) and text(name) == provider_id:
-                    return message_id
-        return None
+                if isinstance(name, bytes) and text(name) in provider_ids:
+                    found[text(name)] = message_id
+        return found
 
     async def _events(self, start: str, stop: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
         events = self._server.keys.events

@@ -672,7 +672,6 @@ async def _perform(store: Store, hand: Hand, how: str, due: int) -> bool:
 def _recovery(store: Store) -> Recovery:
     return Recovery(
         store.queue,
-        store.status,
         store.claimer,
         store.window,
         limits=LIMITS,

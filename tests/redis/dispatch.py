@@ -1,7 +1,7 @@
 """Parts of a tenure at work over a store, in real time."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from smsd.dispatch.pace import Pace
 from smsd.dispatch.promoter import Promoter
 from smsd.dispatch.recovery import Recovery
 from smsd.metrics import Metrics
+from smsd.provider.base import SettledAs
 from tests.redis.store import SECOND, Store
 
 
@@ -22,8 +23,12 @@ def nanoseconds() -> int:
     return round(asyncio.get_running_loop().time() * SECOND)
 
 
-def impatient(provider: Any) -> Doubt:
-    return Doubt(provider, sleep=lambda _: asyncio.sleep(0))
+async def none_settled(_ids: Collection[str], _since: int, _until: int) -> Mapping[str, str]:
+    return {}
+
+
+def impatient(provider: Any, settled_as: SettledAs = none_settled) -> Doubt:
+    return Doubt(provider, settled_as=settled_as, sleep=lambda _: asyncio.sleep(0))
 
 
 def dispatcher(

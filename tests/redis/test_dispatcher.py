@@ -22,7 +22,7 @@ from smsd.dispatch import hold as hold_module
 from smsd.dispatch.hold import Hold
 from smsd.dispatch.recovery import Recovery
 from smsd.metrics import Metrics
-from smsd.provider.base import Slot
+from smsd.provider.base import SettledAs, Slot
 from smsd.store.entry import Attempt, Entry
 from smsd.store.queue import Begun
 from tests.redis.dispatch import at_work, dispatcher, nanoseconds
@@ -49,7 +49,7 @@ class Carrier:
             self.submitted.append(message.id)
         return Accepted("p")
 
-    async def look_up(self, message: Message, started_ms: int) -> None:
+    async def look_up(self, message: Message, started_ms: int, settled_as: SettledAs) -> None:
         return None
 
 
@@ -207,7 +207,6 @@ def _next_tenure(store: Store, open_store: OpenStore) -> Recovery:
     """Recovery as the same process begins its next tenure: over the same queue, knowing nothing."""
     return Recovery(
         store.queue,
-        store.status,
         store.claimer,
         open_store().window,
         limits=LIMITS,

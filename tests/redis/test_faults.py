@@ -131,7 +131,6 @@ async def test_recovery_goes_on_without_groups(store: Store, ruin: Ruin) -> None
 def _recovery(store: Store) -> Recovery:
     return Recovery(
         store.queue,
-        store.status,
         store.claimer,
         store.window,
         limits=LIMITS,

@@ -244,7 +244,6 @@ async def test_a_repair_whose_reply_is_lost_can_run_again(
 def recovery(store: Store) -> Recovery:
     return Recovery(
         store.queue,
-        store.status,
         store.claimer,
         store.window,
         limits=LIMITS,

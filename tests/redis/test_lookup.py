@@ -13,7 +13,7 @@ from smsd.dispatch.dispatcher import Dispatcher
 from smsd.dispatch.doubt import PAUSES_S
 from smsd.dispatch.recovery import Recovery
 from smsd.metrics import Metrics
-from smsd.provider.base import ProviderSettings, Slot
+from smsd.provider.base import ProviderSettings, SettledAs, Slot
 from tests.redis.dispatch import at_work, dispatcher, impatient
 from tests.redis.store import ALICE, BOB, LIMITS, OpenStore, Store, sha, soon, until
 from tests.support.proxy import Proxy
@@ -49,7 +49,9 @@ class Carrier:
             self.submitted.append(message.id)
         return LOST
 
-    async def look_up(self, message: Message, started_ms: int) -> Outcome | None:
+    async def look_up(
+        self, message: Message, started_ms: int, settled_as: SettledAs
+    ) -> Outcome | None:
         self.asks.append((message.id, started_ms))
         await self.door.wait()
         return self.told.pop(0) if len(self.told) > 1 else self.told[0]
@@ -74,7 +76,6 @@ def recovery(
 ) -> Recovery:
     return Recovery(
         store.queue,
-        store.status,
         store.claimer,
         store.window,
         limits=LIMITS,
@@ -82,7 +83,7 @@ def recovery(
         now_ms=store.wall,
         chance=lambda: 0.5,
         metrics=metrics or Metrics(),
-        doubt=impatient(carrier),
+        doubt=impatient(carrier, store.status.settled_as),
     )
 
 
@@ -166,25 +167,48 @@ async def test_under_an_unreadable_mark_nobody_is_asked_and_the_policy_decides(
     assert [change["state"] for change in history] == ["queued", state]  # not sending, in 1970
 
 
-@pytest.mark.parametrize(
-    ("told", "state"), [(Accepted("other"), "dead"), (TAKEN, "sent"), (Accepted(""), "sent")]
-)
-async def test_what_was_taken_for_a_like_text_is_not_taken_for_this_one(
-    store: Store, told: Outcome, state: str
+class Lister(Carrier):
+    """Lists messages that nothing but the sids of those that were settled tells apart."""
+
+    async def look_up(
+        self, message: Message, started_ms: int, settled_as: SettledAs
+    ) -> Outcome | None:
+        listed = ("SM1", "SM2")
+        settled = await settled_as(listed, started_ms - 60_000, started_ms + 60_000)
+        ours = [sid for sid in listed if settled.get(sid, message.id) == message.id]
+        return Accepted(ours[0]) if len(ours) == 1 else None
+
+
+async def test_of_two_like_messages_the_one_that_a_predecessor_settled_is_set_aside(
+    store: Store, open_store: OpenStore
 ) -> None:
-    """The provider lists two like texts by their words alone, and only one of them was sent."""
-    like, lost = await store.sending(), await store.sending()
-    assert await store.queue.ack(*like, "other")
-    carrier = Carrier(told)
-    carrier.can_be_asked_later = False  # only who sent both could tell
-    recovering = recovery(store, carrier)
+    settled_before, in_doubt = await store.sending(), await store.sending()
+    assert await store.queue.ack(*settled_before, "SM1")
+    successor = await open_store("b").lead()
+    recovering = recovery(successor, Lister())
     await recovering.recover()
     async with at_work(recovering):
-        await settled(store)
-    assert await store.state(lost[2].id) == state
+        await settled(successor)
+    told = await store.status.message(in_doubt[2].id)
+    assert told is not None
+    assert (told["state"], told["provider_id"]) == ("sent", "SM2")
 
 
-async def test_what_was_taken_under_a_name_is_found_among_many(
+async def test_a_look_up_waits_for_redis_to_tell_what_was_settled(
+    wired: Store, proxy: Proxy
+) -> None:
+    settled_before, in_doubt = await wired.sending(), await wired.sending()
+    assert await wired.queue.ack(*settled_before, "SM1")
+    recovering = recovery(wired, Lister())
+    await recovering.recover()
+    proxy.lose_reply(b"XRANGE", times=3)
+    async with at_work(recovering):
+        await settled(wired)
+    assert proxy.lost
+    assert await wired.state(in_doubt[2].id) == "sent"
+
+
+async def test_what_was_settled_under_some_names_is_found_among_many(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("smsd.store.status.PAGE", 2)
@@ -196,9 +220,11 @@ async def test_what_was_taken_under_a_name_is_found_among_many(
     await store.client.set(store.keys.message("another"), "is no hash")
     now = int(time.time() * 1000)
     status = store.status
-    assert await status.taken_as("p1", now - 60_000, now + 60_000) == lives[1][2].id
-    assert await status.taken_as("p9", now - 60_000, now + 60_000) is None
-    assert await status.taken_as("p1", now - 120_000, now - 60_000) is None
+    assert await status.settled_as(["p1", "p9", "p2"], now - 60_000, now + 60_000) == {
+        "p1": lives[1][2].id,
+        "p2": lives[2][2].id,
+    }
+    assert await status.settled_as(["p1"], now - 120_000, now - 60_000) == {}
 
 
 async def test_an_unreadable_mark_leaves_what_was_spent_spent(store: Store) -> None:
@@ -225,6 +251,22 @@ async def test_an_opt_out_learnt_by_asking_is_kept(store: Store) -> None:
     await store.append(ALICE)
     entry, message = await store.claim_one()
     assert await store.begin(entry, store.attempt(), message.recipient) == "suppressed"
+
+
+@pytest.mark.parametrize("how", ["settled elsewhere", "marked by another"])
+async def test_an_opt_out_is_kept_wherever_the_entry_is_by_now(store: Store, how: str) -> None:
+    """It is a fact about the number."""
+    entry, attempt, message = await store.sending()
+    if how == "settled elsewhere":
+        assert await store.queue.ack(entry, attempt, message, "p1")
+    else:
+        await store.client.hset(store.keys.inflight, entry.name, "1 2 another")
+    assert not await store.queue.bury(
+        entry, attempt, message, reason="rejected", code="21610", suppress=True
+    )
+    await store.append(ALICE)
+    later, again = await store.claim_one()
+    assert await store.begin(later, store.attempt(), again.recipient) == "suppressed"
 
 
 async def test_while_it_is_asked_about_it_is_neither_sent_nor_asked_about_again(

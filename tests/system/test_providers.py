@@ -15,7 +15,7 @@ import time
 import zlib
 from asyncio import StreamReader as Reader
 from asyncio import StreamWriter as Writer
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from email.utils import formatdate
 from pathlib import Path
@@ -930,9 +930,17 @@ def list_of(*messages: dict[str, object]) -> bytes:
 FOUND = json.loads(list_of(of_twilio())) | {"sid": "SM1"}  # what both kinds of gateway understand
 
 
-async def looked_up(provider: Provider, *, of: Message | None = None) -> Outcome | None:
+async def looked_up(
+    provider: Provider, *, of: Message | None = None, settled: Mapping[str, str] | None = None
+) -> Outcome | None:
+    """`settled`: messages by sid, as Redis knows them."""
+
+    async def settled_as(ids: Collection[str], since: int, until: int) -> Mapping[str, str]:
+        assert since < STARTED_S * 1000 < until
+        return {sid: id_ for sid, id_ in (settled or {}).items() if sid in ids}
+
     assert isinstance(provider, Askable)
-    return await provider.look_up(of or message(), STARTED_S * 1000)
+    return await provider.look_up(of or message(), STARTED_S * 1000, settled_as)
 
 
 @every_askable
@@ -1032,6 +1040,43 @@ async def test_twilios_list_tells_only_of_the_one_message_that_fits(
     gateway = Gateway(says(response(200, list_of(*messages))))
     async with listening(gateway), started(twilio(gateway.url)) as provider:
         assert await looked_up(provider) == expected
+
+
+async def test_a_message_that_twilio_lists_as_refused_was_not_taken() -> None:
+    refused = of_twilio(status="failed", error_code=21610)
+    gateway = Gateway(says(response(200, list_of(refused))))
+    async with listening(gateway), started(twilio(gateway.url)) as provider:
+        assert await looked_up(provider) == Rejected(
+            "21610", "listed as failed: 21610", "recipient", opted_out=True
+        )
+
+
+async def test_the_refusal_of_an_earlier_attempt_says_nothing_of_a_later_one() -> None:
+    async def answers(reader: Reader, writer: Writer) -> None:
+        sends = gateway.requests[-1].startswith(b"POST")
+        full = response(429, b'{"code": 21611}')
+        listing = response(200, list_of(of_twilio(status="failed", error_code=21211)))
+        await says(full if sends else listing)(reader, writer)
+
+    gateway = Gateway(answers)
+    async with listening(gateway), started(twilio(gateway.url)) as provider:
+        assert isinstance(await provider.submit(message(), Slot()), Throttled)
+        assert await looked_up(provider) == InDoubt("not listed")
+        second = message()._replace(attempts=1)
+        assert await looked_up(provider, of=second) == InDoubt("not listed")
+        other = message()._replace(id="m2")
+        assert isinstance(await looked_up(provider, of=other), Rejected)
+
+
+async def test_of_two_like_messages_the_one_that_was_settled_before_a_restart_is_set_aside() -> (
+    None
+):
+    gateway = Gateway(says(response(200, list_of(of_twilio("SM1"), of_twilio("SM2")))))
+    async with listening(gateway), started(twilio(gateway.url)) as provider:
+        assert await looked_up(provider) is None
+        assert await looked_up(provider, settled={"SM1": "m1", "SM2": "m0"}) == Accepted("SM1", 2)
+    async with listening(gateway), started(twilio(gateway.url)) as provider:
+        assert await looked_up(provider, settled={"SM1": "m0"}) == Accepted("SM2", 2)
 
 
 async def test_a_message_of_a_twilio_service_is_known_by_its_service() -> None:

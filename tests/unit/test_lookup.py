@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import pytest
@@ -25,13 +25,14 @@ from smsd.core.segment import Segments
 from smsd.dispatch import doubt as doubt_module
 from smsd.dispatch.doubt import AT_ONCE, PAUSES_S, WITHIN_S, Doubt, Unanswered, is_high
 from smsd.provider import sandbox
-from smsd.provider.base import Askable, ProviderSettings, Slot, Unpaced
+from smsd.provider.base import Askable, ProviderSettings, SettledAs, Slot, Unpaced
+from smsd.provider.codes import Ruling, ruling
 from smsd.provider.http import GenericSettings, Http, _look_up
 from smsd.provider.recent import Recent
 from smsd.provider.sandbox import Sandbox, SandboxSettings
 from smsd.provider.transport import Answer, Request
-from smsd.provider.twilio import Twilio
-from smsd.provider.twilio_list import EARLY_S, LATE_S, Sought, find
+from smsd.provider.twilio import CODES, Twilio
+from smsd.provider.twilio_list import EARLY_S, LATE_S, Sought, fitting, outcome
 from smsd.store.entry import Entry
 
 Look = Callable[[Message], Awaitable[Outcome | None]]
@@ -46,6 +47,10 @@ def message(
 ) -> Message:
     content = Content("Hi", Segments("gsm7", 2, 1), "", priority, None, None, "", ref)
     return Message(id_, to, content)
+
+
+async def none_settled(_ids: Collection[str], _since: int, _until: int) -> Mapping[str, str]:
+    return {}
 
 
 # Asking
@@ -84,7 +89,9 @@ class Asked(Deaf):
         self.door = asyncio.Event()
         self.door.set()
 
-    async def look_up(self, message: Message, started_ms: int) -> Outcome | None:
+    async def look_up(
+        self, message: Message, started_ms: int, settled_as: SettledAs
+    ) -> Outcome | None:
         self.asks.append((message.id, started_ms))
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -294,7 +301,7 @@ async def asked_of_the_sandbox(to: str, **settings: float) -> tuple[Outcome, Out
     timeout_s = settings.pop("timeout_s", 5.0)
     carrier = Sandbox(SandboxSettings.model_validate({"latency": 0, **settings}), timeout_s)
     sent = message(to)
-    return await carrier.submit(sent, Unpaced()), await carrier.look_up(sent, 0)
+    return await carrier.submit(sent, Unpaced()), await carrier.look_up(sent, 0, none_settled)
 
 
 @pytest.mark.parametrize(
@@ -325,12 +332,12 @@ async def test_the_sandbox_forgets_in_time_and_in_a_new_process(
     sent = [message(id_=f"m{n}") for n in range(3)]
     for each in sent:
         await carrier.submit(each, Unpaced())
-    assert [await carrier.look_up(each, 0) for each in sent] == [
+    assert [await carrier.look_up(each, 0, none_settled) for each in sent] == [
         None,
         Accepted("sandbox-2", 1),
         Accepted("sandbox-3", 1),
     ]
-    assert await Sandbox(SandboxSettings(latency=0), 5.0).look_up(sent[2], 0) is None
+    assert await Sandbox(SandboxSettings(latency=0), 5.0).look_up(sent[2], 0, none_settled) is None
 
 
 # Any gateway, by configuration
@@ -471,6 +478,32 @@ def test_a_gateways_word_on_a_text_is_read_by_rules_and_else_in_doubt(
     assert judged(status, body, **look_up) == expected
 
 
+STOP = {"json": "code", "in": [21610], "outcome": "rejected:recipient:opted_out"}
+BUSY = {"json": "code", "in": [7], "outcome": "throttled"}
+NO_SUCH = {"status": 200, "outcome": "rejected"}
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"id": 7}, Accepted("7")),
+        ({"id": 7, "code": 0}, Accepted("7")),
+        (
+            {"id": 7, "code": 21610},
+            Rejected("21610", "asked: HTTP 200: 21610", "recipient", opted_out=True),
+        ),
+        ({"id": 7, "code": 7}, Unavailable("asked: HTTP 200: 7")),
+    ],
+)
+def test_a_record_goes_through_the_rules_of_an_answer(body: object, expected: Outcome) -> None:
+    """That a gateway has a record does not say that it took the message."""
+    asking = _look_up(settings({"url": STATUS, "id": "json:id"}, rules=[NO_SUCH, STOP, BUSY]))
+    assert asking is not None
+    raw = json.dumps(body).encode()
+    assert asking.judge(Answer(200, CIMultiDict(), raw)) == expected
+    assert asking.judge(Answer(404, CIMultiDict(), raw)) == InDoubt("asked: HTTP 404")
+
+
 @pytest.mark.parametrize(
     ("look_up", "said"),
     [
@@ -506,7 +539,9 @@ def test_an_absolute_address_is_refused_where_a_base_url_would_go_before_it() ->
 # Twilio's list
 
 START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
-SOUGHT = Sought("+12025550123", "Hi", {"from": "+12025550100"}, START - EARLY_S, START + LATE_S)
+FROM = {"from": "+12025550100"}
+SOUGHT = Sought("+12025550123", "Hi", FROM, START, START - EARLY_S, START + LATE_S)
+TABLE = {code: ruling(text) for code, text in CODES.items()}
 
 
 def listed(sid: object = "SM1", **changes: object) -> dict[str, object]:
@@ -530,6 +565,20 @@ def page(*messages: object, more: bool = False) -> dict[str, object]:
     return {"page": 0, "messages": list(messages), "next_page_uri": uri if more else None}
 
 
+def told(
+    said: object,
+    sought: Sought = SOUGHT,
+    table: Mapping[str, Ruling] = TABLE,
+    *,
+    first: bool = True,
+) -> Outcome | None:
+    fits = fitting(said, sought)
+    if not isinstance(fits, dict):
+        return fits
+    ours = {sid: one for sid, one in fits.items() if sid != "SM9"}  # that is another's
+    return outcome(ours, sought, table.get, first=first)
+
+
 OLD = listed("SM0", body="Ho", date_created="Wed, 31 Dec 2025 23:59:54 +0000")
 NOT_LISTED = InDoubt("not listed")
 NO_LIST = InDoubt("no list of messages in the answer")
@@ -540,7 +589,6 @@ NO_LIST = InDoubt("no list of messages in the answer")
     [
         (page(listed()), Accepted("SM1", 1)),
         (page(listed(num_segments="0")), Accepted("SM1", None)),
-        (page(listed(status="failed", error_code=30007)), Accepted("SM1", 1)),
         (page(listed(date_created="Thu, 01 Jan 2026 01:00:01 +0100")), Accepted("SM1", 1)),
         (page(listed(date_created="Wed, 31 Dec 2025 23:59:55 +0000")), Accepted("SM1", 1)),
         (page(listed(date_created="Wed, 31 Dec 2025 23:59:54 +0000")), NOT_LISTED),
@@ -570,16 +618,89 @@ NO_LIST = InDoubt("no list of messages in the answer")
 def test_a_list_tells_only_by_the_one_message_that_fits(
     said: object, expected: Outcome | None
 ) -> None:
-    assert find(said, SOUGHT, lambda sid: sid == "SM9") == expected
+    assert told(said) == expected
+
+
+BEFORE = "Wed, 31 Dec 2025 23:59:58 +0000"  # within what Twilio's clock may be behind
+STOPPED = Rejected("21610", "listed as failed: 21610", "recipient", opted_out=True)
+
+
+@pytest.mark.parametrize(
+    ("one", "expected"),
+    [
+        ({"status": "failed", "error_code": 21610}, STOPPED),
+        ({"status": "failed", "error_code": "21610"}, STOPPED),
+        (
+            {"status": "undelivered", "error_code": 21610},
+            Rejected("21610", "listed as not delivered: 21610", "recipient", opted_out=True),
+        ),
+        (
+            {"status": "failed", "error_code": 21211},
+            Rejected("21211", "listed as failed: 21211", "recipient"),
+        ),
+        (
+            {"status": "failed", "error_code": 30007},
+            Rejected("30007", "listed as failed: 30007", known=False),
+        ),
+        ({"status": "failed"}, Rejected("failed", "listed as failed", known=False)),
+        ({"status": "canceled"}, Rejected("canceled", "listed as canceled", known=False)),
+        ({"status": "failed", "error_code": 21611}, Unavailable("listed as failed: 21611")),
+        ({"status": "failed", "error_code": 30002}, Unavailable("listed as failed: 30002")),
+        ({"status": "undelivered", "error_code": 30005}, Accepted("SM1", 1)),
+        ({"status": "undelivered"}, Accepted("SM1", 1)),
+        ({"status": "delivered"}, Accepted("SM1", 1)),
+        ({"status": "sent"}, Accepted("SM1", 1)),
+        ({"status": "scheduled"}, Accepted("SM1", 1)),
+    ],
+)
+def test_that_a_message_is_listed_does_not_say_that_it_was_taken(
+    one: dict[str, object], expected: Outcome
+) -> None:
+    assert told(page(listed(**one))) == expected
+
+
+def test_configuration_says_otherwise_of_a_listed_code_too() -> None:
+    filtered = page(listed(status="failed", error_code=30007))
+    for text, expected in (
+        ("accepted", Accepted("SM1", 1)),
+        ("throttled", Unavailable("listed as failed: 30007")),
+        ("in_doubt", InDoubt("listed as failed: 30007")),
+    ):
+        assert told(filtered, table={"30007": ruling(text)}) == expected
+
+
+@pytest.mark.parametrize(
+    ("messages", "first", "expected"),
+    [
+        ([listed(status="failed", error_code=21211, date_created=BEFORE)], True, NOT_LISTED),
+        ([listed(status="failed", error_code=21211)], False, NOT_LISTED),
+        ([listed(status="failed", error_code=30002)], False, NOT_LISTED),
+        ([listed(status="failed", error_code=21610, date_created=BEFORE)], False, STOPPED),
+        (
+            [listed("SM0", status="failed", error_code=21611, date_created=BEFORE), listed("SM1")],
+            False,
+            Accepted("SM1", 1),
+        ),
+    ],
+)
+def test_a_refused_record_of_an_earlier_attempt_says_nothing_of_a_later_one(
+    messages: list[object], expected: Outcome, *, first: bool
+) -> None:
+    assert told(page(*messages), first=first) == expected
 
 
 def test_a_message_of_a_service_is_known_by_the_service() -> None:
     sought = Sought(
-        "+12025550123", "Hi", {"messaging_service_sid": "MG1"}, START - EARLY_S, START + LATE_S
+        "+12025550123",
+        "Hi",
+        {"messaging_service_sid": "MG1"},
+        START,
+        START - EARLY_S,
+        START + LATE_S,
     )
     of_service = listed(messaging_service_sid="MG1", **{"from": "+12025550177"})
-    assert find(page(of_service), sought, lambda _: False) == Accepted("SM1", 1)
-    assert find(page(listed()), sought, lambda _: False) == NOT_LISTED
+    assert told(page(of_service), sought) == Accepted("SM1", 1)
+    assert told(page(listed()), sought) == NOT_LISTED
 
 
 def test_the_list_is_asked_for_from_the_day_before_midnight_when_just_after() -> None:

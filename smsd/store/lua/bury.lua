@@ -1,17 +1,18 @@
 -- bury: out of the stream, into the dead letters, with the reason; optionally suppress the recipient.
 local function run(request, keys)
   local id, status = request.id, keys[1]
+  open_the_door()
+  -- A fact about the number, wherever the entry is by now.
+  if request.suppress then redis.call('SADD', OPTOUTS, request.suppress) end
   local fields = entry_of(stream_of(request.name))
   if not fields or is_foreign(request.name, request.mark) then return settle(request.name, request.mark, false) end
   local ours = {
     'id', id, 'reason', request.reason, 'code', request.code, 'detail', request.detail,
     'attempts', request.attempts, 'failed_at', NOW, 'lane', string.sub(request.name, 1, 1),
   }
-  open_the_door()
   local letter = add_letter(fields, ours)
   settle(request.name, request.mark, false)
   count('buried')
-  if request.suppress then redis.call('SADD', OPTOUTS, request.suppress) end
   local why = {
     'letter', letter, 'reason', request.reason, 'code', request.code, 'detail', request.detail,
     'attempts', request.attempts,
