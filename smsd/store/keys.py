@@ -63,6 +63,11 @@ class Keys:
         return f"{self.prefix}lease"
 
     @property
+    def store(self) -> str:
+        """Hash: which data this is, and who renewed the lease last, for how long."""
+        return f"{self.prefix}store"
+
+    @property
     def hold(self) -> str:
         """Hash: why that daemon holds dispatch, while it does; lives as long as the lease."""
         return f"{self.prefix}hold"

@@ -8,6 +8,10 @@ Should the key get lost while we live (deleted, a failover, a clock that jumped)
 over at once. Who learns of that stops at once; and we learn of it, at the latest at the next
 renewal, while the other is still silent: see `Tenure`.
 
+A holder whose process is gone from this machine need not be waited for, once it has not renewed the
+lease for `GONE_S`: a machine that was cloned with its memory shows the same processes, and a holder
+that lives on there renews. Whatever other hands leave at the key runs out as a lease does.
+
 Each renewal also tells why dispatch is held, or that it is not, in a key that lives as long as the
 lease: so it is true again with the first renewal after Redis was away, and ends with its daemon.
 It also reads what an operator holds or has released, before the lease counts as held.
@@ -17,7 +21,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from typing import cast
+from typing import Any, cast
 
 from smsd.core.pacer import SECOND
 from smsd.store import owner
@@ -31,6 +35,9 @@ log = logging.getLogger("smsd.lease")
 MARGIN = 0.2  # part of the lease's life that is never used
 RENEW_S = 0.5  # between renewals at most: a new holder is silent for longer, a hold acts by then
 STANDBY_S = 0.5  # how often a standby looks whether the lease is free
+GONE_S = 2 * RENEW_S  # without a renewal, before a holder that has died here is believed to have
+GONE_LOOK_S = 0.1  # how often that is looked at
+SILENT_S = 3.0  # without a renewal, a holder is not known to dispatch
 
 
 class Lease:
@@ -53,7 +60,8 @@ class Lease:
         self._clock = clock
         self._operator = operator
         self._valid_until = 0
-        self._another_until = 0  # as long as another's lease may last from when it was seen
+        self._another_until = 0  # as long as another may be taken to dispatch
+        self._another = ("", 0)  # who else holds it, and since when it is seen
         self.holder = ""
         self.taken = asyncio.Event()  # set while the last answer said that it is ours
         self._doubted = asyncio.Event()
@@ -76,16 +84,19 @@ class Lease:
         while True:
             self._doubted.clear()
             holder = await self._acquire(dead)
-            dead = ""
-            if holder not in ("", self._server.owner) and owner.is_dead(holder):
+            if holder in ("", self._server.owner):
+                dead = ""
+            elif holder != dead and owner.is_dead(holder):
                 log.warning("lease of a dead daemon", extra={"holder": holder})
                 dead = holder
                 continue
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._pause_s()):
+                async with asyncio.timeout(self._pause_s(dead)):
                     await self._doubted.wait()
 
-    def _pause_s(self) -> float:
+    def _pause_s(self, dead: str) -> float:
+        if dead:
+            return GONE_LOOK_S
         return min(self._life_s / 3, RENEW_S) if self.held else STANDBY_S
 
     def doubt(self) -> None:
@@ -105,30 +116,44 @@ class Lease:
 
     async def _acquire(self, dead: str) -> str:
         asked_at = self._clock()
-        request: dict[str, object] = {"life_ms": round(self._life_s * 1000), "dead": dead}
+        request: dict[str, object] = {
+            "life_ms": round(self._life_s * 1000),
+            "dead": dead,
+            "unrenewed_ms": round(GONE_S * 1000),
+        }
         if self._hold:
             held_s = (asked_at - self._hold_since) // SECOND
             request |= {"hold": self._hold, "held_s": held_s}
         call = Call("acquire", request, lease_keys(self._server.keys))
         try:
-            reply = cast("list[bytes]", await self._server.ask(call))
+            reply = cast("list[Any]", await self._server.ask(call))
         except Exception as error:
             if not is_away(error):
                 raise
             return ""
         holder = text(reply[0])
-        self._operator(Operator.read(reply[1:]))
+        self._operator(Operator.read(reply[2:]))
         ours = holder == self._server.owner
         if holder != self.holder:
             log.info("lease", extra={"holder": holder, "ours": ours})
         self.holder = holder
-        self._another_until = 0 if ours else asked_at + round(self._life_s * 1e9)
+        self._another_until = 0 if ours else self._dispatches_until(holder, reply[1], asked_at)
         if not ours or self._doubted.is_set():  # or it was ours, before another was seen to hold it
             self._lose()
         else:
             self._valid_until = asked_at + round(self._life_s * (1 - MARGIN) * 1e9)
             self.taken.set()
         return holder
+
+    def _dispatches_until(self, holder: str, unrenewed_ms: int, seen_at: int) -> int:
+        """How long another may be taken to dispatch: a little longer than it goes on renewing."""
+        if holder != self._another[0]:
+            self._another = (holder, seen_at)
+        # One that does not say how long its lease lives is not known to have renewed it at all.
+        renewed_at = (
+            self._another[1] if unrenewed_ms < 0 else seen_at - unrenewed_ms * SECOND // 1000
+        )
+        return renewed_at + round(SILENT_S * SECOND)
 
     async def give_up(self) -> None:
         """Hand over at once; nothing may be sent any more."""

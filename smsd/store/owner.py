@@ -4,6 +4,9 @@ A daemon that was killed leaves its lease behind. Its successor on the same mach
 for the lease to run out: if the name says "this boot, this process namespace, that pid, started
 then" and there is no such process any more, its holder is dead. That /proc does not show it proves
 nothing: it may hide what another user runs.
+
+A machine that was cloned with its memory runs the same boot with the same processes: there this
+proves nothing either, and whoever goes by it looks whether the holder goes on renewing its lease.
 """
 
 import errno
@@ -23,13 +26,14 @@ def name() -> str:
 def is_dead(owner: str) -> bool:
     """Whether the process called `owner` ran here and is gone. False when that cannot be known."""
     try:
-        _host, place, pid, started, _chance = owner.rsplit(":", 4)
+        _host, place, digits, started, _chance = owner.rsplit(":", 4)
+        pid = int(digits)
     except ValueError:
-        return False
+        return False  # no name that smsd gave
     if started == "0" or place != _place():
         return False
-    there = _started(int(pid))
-    return there != started and (there is not None or _is_free(int(pid)))
+    there = _started(pid)
+    return there != started and (there is not None or _is_free(pid))
 
 
 def _place() -> str:
@@ -60,4 +64,6 @@ def _is_free(pid: int) -> bool:
         os.kill(pid, 0)
     except OSError as error:
         return error.errno == errno.ESRCH
+    except OverflowError:
+        pass  # no number of a process
     return False

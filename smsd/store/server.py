@@ -84,6 +84,7 @@ class Server:
                 keys.optouts,
                 keys.lease,
                 keys.intake(owner),
+                keys.store,
             )
         ]
         self._kept = (str(keep_status_ms).encode(), str(max_events).encode())

@@ -9,6 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from redis.exceptions import ResponseError
+
 from smsd.core.message import same_instant
 from smsd.store.entry import LARGEST_ENTRY
 from smsd.store.scripts import Call
@@ -175,8 +177,14 @@ class Status:
         )
 
     async def holder(self) -> str | None:
-        """The daemon that holds the lease."""
-        found = await self._server.read(lambda client: client.get(self._server.keys.lease))
+        """The daemon that holds the lease, or None; what is no string is no daemon."""
+        key = self._server.keys.lease
+        try:
+            found = await self._server.read(lambda client: client.get(key))
+        except ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            return None
         return text(found) if found else None
 
     async def hold(self, holder: str) -> Held | None:

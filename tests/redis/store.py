@@ -121,7 +121,7 @@ class Store:
         await self.server.ensure_groups()
         holder = await self.client.get(self.keys.lease)
         dead = text(holder) if holder else ""
-        request = {"life_ms": 3_600_000, "dead": dead}
+        request = {"life_ms": 3_600_000, "dead": dead, "unrenewed_ms": -1}
         await self.server.ask(Call("acquire", request, lease_keys(self.keys)))
         return self
 

@@ -12,7 +12,17 @@ from pathlib import Path
 import pytest
 
 from smsd.store import owner
-from smsd.store.lease import MARGIN, RENEW_S, Lease, lease_keys
+from smsd.store.lease import (
+    GONE_LOOK_S,
+    GONE_S,
+    MARGIN,
+    RENEW_S,
+    SILENT_S,
+    STANDBY_S,
+    Lease,
+    lease_keys,
+)
+from smsd.store.queue import Fenced
 from smsd.store.scripts import Call
 from smsd.store.status import Held
 from tests.redis.store import OpenStore, Store, Ticks, soon, until
@@ -46,6 +56,10 @@ async def _taken(lease: Lease) -> None:
 
 def _held(store: Store) -> bool:
     return store.lease.held
+
+
+def _has_holder(store: Store) -> bool:
+    return store.lease.has_holder
 
 
 async def test_a_free_lease_is_taken(open_store: OpenStore, keep: Keep) -> None:
@@ -197,20 +211,6 @@ async def test_the_lease_counts_from_before_the_request_however_late_the_reply(
     own_server.send_signal(signal.SIGCONT)
     await _taken(store.lease)
     assert not _held(store)
-
-
-async def test_a_holder_counts_for_as_long_as_its_lease_may_last(
-    open_store: OpenStore, keep: Keep, ticks: Ticks
-) -> None:
-    standby = open_store("b")
-    await standby.client.set(standby.keys.lease, "a", px=10_000)
-    keeping = keep(standby)
-    await until(lambda: standby.lease.holder == "a", "the standby has looked")
-    keeping.cancel()
-    ticks.advance(9.9)
-    assert standby.lease.has_holder
-    ticks.advance(0.2)
-    assert not standby.lease.has_holder
 
 
 async def test_a_lease_given_up_is_not_taken_from_whoever_has_it_now(
@@ -436,6 +436,106 @@ async def test_a_holder_that_cannot_be_known_to_be_dead_keeps_the_lease(
     await until(lambda: standby.lease.holder == elsewhere, "the standby has looked")
     await asyncio.sleep(0.7)
     assert not _held(standby)
+
+
+async def test_a_holder_whose_process_is_gone_here_is_not_dead_while_it_renews(
+    open_store: OpenStore, keep: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two machines cloned with their memory each takes the other's processes for its own."""
+    holder, standby = open_store("a"), open_store("b")
+    keeping = keep(holder)
+    await _taken(holder.lease)
+    monkeypatch.setattr(owner, "is_dead", lambda name: name == "a")
+    keep(standby)
+    await until(lambda: standby.lease.holder == "a", "the standby has looked")
+    await asyncio.sleep(GONE_S + 0.5)
+    assert _held(holder)
+    assert not _held(standby)
+    keeping.cancel()  # as a kill -9 does it
+    async with asyncio.timeout(GONE_S + 2 * GONE_LOOK_S):
+        await standby.lease.taken.wait()
+
+
+# -- what other hands leave at the key ------------------------------------------------------------
+
+
+JUNK: dict[str, tuple[str | int, ...]] = {
+    "no time to live": ("SET", "{}", "x"),
+    "nothing in it": ("SET", "{}", ""),
+    "no characters": ("SET", "{}", b"\xff\xfe:\x00:-1:9:z"),  # type: ignore[dict-item]
+    "a day to live": ("SET", "{}", "x", "EX", 86_400),
+    "a list": ("RPUSH", "{}", "x"),
+    "a hash": ("HSET", "{}", "x", "y"),
+    "a set": ("SADD", "{}", "x"),
+    "a sorted set": ("ZADD", "{}", 1, "x"),
+    "a stream": ("XADD", "{}", "*", "x", "y"),
+}
+
+
+@pytest.mark.parametrize("junk", JUNK)
+async def test_whatever_other_hands_leave_at_the_lease_it_is_taken_within_its_life(
+    open_store: OpenStore, keep: Keep, junk: str
+) -> None:
+    store = open_store(lease_s=0.5)
+    await store.client.execute_command(*(store.keys.lease if w == "{}" else w for w in JUNK[junk]))
+    keep(store)
+    await _taken(store.lease)
+    assert 0 < await store.client.pttl(store.keys.lease) <= 500
+    assert await store.status.holder() == "a"
+
+
+async def test_a_holder_whose_lease_becomes_a_hash_sends_nothing_and_has_it_again(
+    open_store: OpenStore, keep: Keep
+) -> None:
+    store = await open_store().lead()
+    await store.append()
+    entry, message = await store.claim_one()
+    await store.client.delete(store.keys.lease)
+    await store.client.hset(store.keys.lease, "x", "y")
+    assert await store.status.holder() is None
+    assert await store.begin(entry, store.attempt(), message.recipient) == "fenced"
+    with pytest.raises(Fenced):
+        await store.queue.claim(0, 1)
+    keep(store)
+    await _taken(store.lease)
+    assert await store.begin(entry, store.attempt(), message.recipient) == "begun"
+
+
+async def test_one_that_does_not_renew_is_not_taken_to_dispatch(
+    open_store: OpenStore, keep: Keep, ticks: Ticks
+) -> None:
+    standby = open_store("b", lease_s=600.0)
+    await standby.client.set(standby.keys.lease, "x")
+    keep(standby)
+    await until(lambda: standby.lease.holder == "x", "the standby has looked")
+    assert _has_holder(standby)
+    ticks.advance(SILENT_S)
+    assert not _has_holder(standby)
+    await asyncio.sleep(2 * STANDBY_S)
+    assert not _has_holder(standby)
+
+
+async def test_one_that_renews_is_taken_to_dispatch_until_it_falls_silent(
+    open_store: OpenStore, keep: Keep, ticks: Ticks
+) -> None:
+    active, standby = open_store("a"), open_store("b")
+    keeping = keep(active)
+    await _taken(active.lease)
+    keep(standby)
+    await until(lambda: standby.lease.holder == "a", "the standby has looked")
+    ticks.advance(SILENT_S)
+    await asyncio.sleep(2 * STANDBY_S)
+    assert _has_holder(standby)
+    keeping.cancel()
+    await asyncio.sleep(2 * STANDBY_S)
+    ticks.advance(SILENT_S - STANDBY_S + 0.1)
+    assert not _has_holder(standby)
+
+
+@pytest.mark.parametrize("pid", ["x", "", "99999999999999999999"])
+def test_a_name_with_a_pid_that_is_none_is_of_nobody_known(pid: str) -> None:
+    host, place, _, started, chance = owner.name().rsplit(":", 4)
+    assert not owner.is_dead(":".join((host, place, pid, started, chance)))
 
 
 # -- names --------------------------------------------------------------------------------------

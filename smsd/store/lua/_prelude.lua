@@ -7,8 +7,8 @@
 --
 -- A script's own file defines `run(request, keys)`, which is called for each request of a group
 -- with the keys that this request brought.
-local COMMON = 11 -- keys that every script is given
-local QUEUE, HIGH, DEFERRED, MESSAGES, INFLIGHT, DEAD, EVENTS, COUNTERS, OPTOUTS, LEASE, INTAKE = unpack(KEYS, 1, COMMON)
+local COMMON = 12 -- keys that every script is given
+local QUEUE, HIGH, DEFERRED, MESSAGES, INFLIGHT, DEAD, EVENTS, COUNTERS, OPTOUTS, LEASE, INTAKE, STORE = unpack(KEYS, 1, COMMON)
 local OWNER, NOW, KEEP_STATUS, MOST_EVENTS = unpack(ARGV, 1, 4)
 local GROUP, CONSUMER = 'smsd', 'smsd'
 local CALLS = cjson.decode(ARGV[5]) -- of each how many keys are its own, and its request
@@ -152,7 +152,7 @@ local INVALID = {reason = 'invalid', code = 'entry', detail = 'what was deferred
 
 -- Whether another daemon holds the lease. (An expired one is nobody's.)
 local function is_fenced()
-  local holder = redis.call('GET', LEASE)
+  local holder = redis.pcall('GET', LEASE) -- what is no string is dealt with at the next renewal
   return holder and holder ~= OWNER
 end
 

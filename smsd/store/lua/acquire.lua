@@ -1,6 +1,8 @@
 -- acquire: take or renew the lease, unless another daemon holds it.
--- Returns {holder, number of the last release, reason, by, since}; the last three only while an operator holds dispatch.
--- `dead` names a holder that is known to have died: its lease need not run out first.
+-- Returns {holder, ms since it renewed the lease, number of the last release, reason, by, since}; the last three only
+-- while an operator holds dispatch. The ms are -1 where the holder did not say for how long it renews.
+-- `dead` names a holder whose process is gone here: its lease need not run out first, if it has not been renewed for
+-- `unrenewed_ms`. (A machine cloned with its memory has the same processes, and the holder may live on there.)
 -- Keys: where the holder tells why it holds dispatch, if it does (`hold`, for `held_s` seconds by now), the operator's
 -- hold, the number of the last release.
 local function tell_hold(request, hold)
@@ -21,15 +23,41 @@ local function operator(held, released)
   return answer
 end
 
+-- Who holds the lease, if anybody. A lease is a string that runs out: other hands may have left anything there, and
+-- then it is no lease, or gets a time to live like any other.
+local LONGEST_LIFE = 3600000 -- what configuration allows
+local function holder_of(request)
+  local holder = redis.pcall('GET', LEASE)
+  if type(holder) ~= 'string' then
+    if holder then redis.call('DEL', LEASE) end
+    return nil
+  end
+  local left = redis.call('PTTL', LEASE)
+  if left < 0 or left > LONGEST_LIFE then redis.call('PEXPIRE', LEASE, request.life_ms) end
+  return holder
+end
+
+local function unrenewed_ms(holder)
+  local by, life = unpack(redis.pcall('HMGET', STORE, 'lease_holder', 'lease_ms'))
+  if by ~= holder or not tonumber(life) then return -1 end
+  return math.max(tonumber(life) - redis.call('PTTL', LEASE), 0)
+end
+
+local function may_take(request, holder)
+  if not holder or holder == OWNER then return true end
+  return holder == request.dead and unrenewed_ms(holder) >= request.unrenewed_ms
+end
+
 local function take(request, keys)
-  local holder = redis.call('GET', LEASE)
-  if holder and holder ~= OWNER and holder ~= request.dead then return holder end
+  local holder = holder_of(request)
+  if not may_take(request, holder) then return {holder, unrenewed_ms(holder)} end
   open_the_door()
   redis.call('SET', LEASE, OWNER, 'PX', request.life_ms)
+  redis.pcall('HSET', STORE, 'lease_holder', OWNER, 'lease_ms', request.life_ms)
   tell_hold(request, keys[1])
-  return OWNER
+  return {OWNER, 0}
 end
 
 local function run(request, keys)
-  return append_all({take(request, keys)}, operator(keys[2], keys[3]))
+  return append_all(take(request, keys), operator(keys[2], keys[3]))
 end

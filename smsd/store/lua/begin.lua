@@ -1,6 +1,6 @@
 -- begin: mark an entry in flight, if this daemon may send it.
 -- Returns 'begun', or why not: 'fenced' 'marked' 'gone' 'suppressed'.
-local held = redis.call('GET', LEASE) == OWNER
+local held = redis.pcall('GET', LEASE) == OWNER
 local anybody_opted_out = redis.call('EXISTS', OPTOUTS) == 1
 open_the_door()
 
