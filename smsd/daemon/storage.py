@@ -37,7 +37,8 @@ from smsd.store.witness import Loss, Witness
 
 log = logging.getLogger("smsd.storage")
 PAUSE_S = 0.5  # before Redis is asked again after it was away
-PROBE_S = 1.0  # between writes that find out whether it takes any again
+RETURN_S = 0.2  # between writes that find out whether it is back
+PROBE_S = 1.0  # and whether it has room again
 
 
 class Storage:
@@ -77,16 +78,28 @@ class Storage:
             await asyncio.sleep(PAUSE_S)
 
     async def probe(self) -> None:
-        """While Redis refuses writes or is full, try one now and then; ends only when cancelled.
+        """While Redis is away or full, try a write now and then; ends only when cancelled.
 
         There may be nobody else to find out: callers are told to come later, and dispatch may
-        have nothing to do. Where it keeps refusing texts, one small write is no proof of room.
+        have nothing to do, or be another daemon's.
         """
+        async with asyncio.TaskGroup() as probes:
+            probes.create_task(self._probe_return())
+            probes.create_task(self._probe_room())
+
+    async def _probe_return(self) -> None:
+        while True:
+            await asyncio.sleep(RETURN_S)
+            if not self.availability.up:
+                await self._try_to_write(room=False)
+
+    async def _probe_room(self) -> None:
+        """Where Redis keeps refusing messages, one small write is no proof of room."""
         availability = self.availability
         while True:
             found_full = availability.found_full
             await asyncio.sleep(PROBE_S)
-            if availability.refuses_writes or availability.full:
+            if availability.full:
                 await self._try_to_write(room=availability.found_full == found_full)
 
     async def _try_to_write(self, *, room: bool) -> None:

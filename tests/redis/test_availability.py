@@ -219,6 +219,21 @@ def test_a_full_redis_is_logged_once_and_red_until_there_is_room_while_texts_go_
     smsd.send(**ANYBODY)
 
 
+def test_a_standby_takes_messages_in_as_soon_as_redis_is_back(
+    own_server: RedisServer, smsd: Daemon
+) -> None:
+    with own_server.client() as client:
+        client.set("smsd:lease", "another", px=600_000)
+        eventually(lambda: smsd.call("GET", "/readyz/dispatch")[1]["role"] == "standby")
+    own_server.kill()
+    assert smsd.call("POST", "/send", ANYBODY)[0] == 503
+    time.sleep(1.2)  # from when on everybody who asks Redis does so ever less often
+    own_server.start()
+    began = time.monotonic()
+    eventually(lambda: smsd.call("POST", "/send", ANYBODY)[0] == 200)
+    assert time.monotonic() - began < 0.5
+
+
 def fill_up(client: "redis.Redis", texts: int) -> None:
     """Queue texts, and leave no room for more."""
     for _ in range(texts):
