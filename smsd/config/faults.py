@@ -15,7 +15,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-ENV_PREFIX = "SMSD_"
+from smsd.config.environment import variable_of, variable_within
+
 LONGEST_SHOWN = 60  # characters of a value in a fault
 MOST_SHOWN = 10**LONGEST_SHOWN  # Python writes no whole number of over 4,300 digits
 
@@ -39,6 +40,7 @@ _TYPES = {
     "finite_number": "a finite number",
 }
 
+_AS_JSON = ("tuple_type", "list_type", "dict_type", "model_type")  # in a variable
 _MISSING = ("missing", "incomplete")  # the second is said by a model, of keys that go together
 
 
@@ -103,8 +105,7 @@ def source(place: Loc, path: Path) -> str:
     names = [part for part in place if isinstance(part, str)]
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     for length in range(len(names), 0, -1):
-        variable = ENV_PREFIX + "__".join(names[:length]).upper()
-        if variable in os.environ:
+        if variable := variable_of(names[:length]):
             return variable
         if credentials and (file := Path(credentials, ".".join(names[:length]))).is_file():
             return str(file)
@@ -113,9 +114,8 @@ def source(place: Loc, path: Path) -> str:
 
 def _source_within(table: tuple[str, ...], path: Path) -> str:
     """The highest source that sets anything in `table`."""
-    variables = ENV_PREFIX + "__".join((*table, "")).upper()
-    if given := [name for name in sorted(os.environ) if name.startswith(variables)]:
-        return given[0]
+    if variable := variable_within(table):
+        return variable
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     files = sorted(Path(credentials).glob("*")) if credentials else ()
     given = [str(file) for file in files if file.name.startswith(".".join((*table, "")))]
@@ -146,7 +146,8 @@ def _fault(detail: ErrorDetails, model: type[BaseModel], loc: Loc, origin: str) 
     if kind == "value_error" and field and _model(field):
         return _expected(detail)  # a check of a whole table, which is nothing to show
     got = _shown(detail["input"]) if field and "Secret" not in repr(field.annotation) else ""
-    return _expected(detail) + (f", got {got}" if got else "")
+    as_json = " as JSON" if kind in _AS_JSON and origin in os.environ else ""
+    return _expected(detail) + as_json + (f", got {got}" if got else "")
 
 
 def _expected(detail: ErrorDetails) -> str:

@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from smsd.core import endpoint, message, number
+from smsd.core import endpoint, message, number, secret
 from smsd.core.outcome import InDoubtHighPolicy, InDoubtPolicy, RetryPolicy
 
 SHORTEST_TOKEN = 16  # characters: what cannot be guessed over a network
@@ -47,6 +47,10 @@ def _is_visible(text: str) -> bool:
     return text.isascii() and text.isprintable() and " " not in text
 
 
+def _secret(raw: SecretStr) -> SecretStr:
+    return SecretStr(secret.read(raw.get_secret_value()))
+
+
 def _token(token: SecretStr) -> SecretStr:
     # Anything but visible ASCII could never arrive in an Authorization header.
     if len(token) < SHORTEST_TOKEN or not _is_visible(token.get_secret_value()):
@@ -55,7 +59,7 @@ def _token(token: SecretStr) -> SecretStr:
 
 
 # TOML and JSON have lists, a frozen model has tuples; hence the one exception from strictness.
-Token = Annotated[SecretStr, AfterValidator(_token)]
+Token = Annotated[SecretStr, AfterValidator(_secret), AfterValidator(_token)]
 Tokens = Annotated[tuple[Token, ...], Strict(strict=False)]
 Number = Annotated[str, AfterValidator(number.parse)]
 Numbers = Annotated[tuple[Number, ...], Strict(strict=False)]
@@ -94,7 +98,7 @@ class Http(Table):
 class Redis(Table):
     """`[redis]`: where the durable state lives."""
 
-    url: SecretStr = SecretStr("embedded")  # may hold a password
+    url: Annotated[SecretStr, AfterValidator(_secret)] = SecretStr("embedded")  # with a password
     prefix: str = "smsd:"
     data_dir: Directory = Path("var")  # of the embedded server
     replicas_ack: int = Field(0, ge=0, le=100)

@@ -4,9 +4,12 @@ Nothing that looks like one of ours is passed over: a misspelt variable or crede
 like a misspelt key, since a rate that silently stays at its default is found out too late.
 """
 
+import json
 import os
 import re
 import tomllib
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,10 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource, InitSettingsSource
 
-from smsd.config.faults import ENV_PREFIX, ConfigError, explain, nearest, source
-from smsd.config.settings import Settings
+from smsd.config import environment
+from smsd.config.environment import ENV_PREFIX
+from smsd.config.faults import ConfigError, explain, nearest, source
+from smsd.config.settings import Provider, Settings
 
 _CREDENTIAL = re.compile(r"http\.tokens|redis\.url|provider(\.[^.]+){2,}")
 
@@ -23,12 +28,50 @@ _CREDENTIAL = re.compile(r"http\.tokens|redis\.url|provider(\.[^.]+){2,}")
 class _Environment(EnvSettingsSource):
     """`SMSD_RATE__SEGMENTS_PER_SECOND=45`; lists and tables as JSON."""
 
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return environment.variables()
+
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         """Leave what is no JSON to the model, whose fault names the variable."""
         try:
             return super().decode_complex_value(field_name, field, value)
         except ValueError:
             return value
+
+    def explode_env_vars(
+        self, field_name: str, field: FieldInfo, env_vars: Mapping[str, str | None]
+    ) -> dict[str, Any]:
+        """What variables say of one table; those of a provider may be tables as JSON themselves.
+
+        What such a table holds is known to the provider alone: there, values stay text.
+        """
+        if field_name != "provider":
+            return super().explode_env_vars(field_name, field, env_vars)
+        own = {name: value for name, value in env_vars.items() if name.count("__") == 1}
+        tables = super().explode_env_vars(field_name, field, own)
+        for name in tables.keys() - Provider.model_fields.keys():
+            _table(tables, name)
+        deeper = [name for name in env_vars if name.count("__") > 1]
+        for name in sorted(deeper, key=lambda name: name.count("__")):
+            of, *path, key = name.removeprefix(ENV_PREFIX.lower()).split("__")
+            if of == field_name:
+                table = tables
+                for part in path:
+                    table = _table(table, part)
+                table[key] = env_vars[name]
+        return tables
+
+
+def _table(parent: dict[str, Any], name: str) -> dict[str, Any]:
+    """The table of this name, read from JSON if it is some; one apart if it is no table at all."""
+    value = parent.setdefault(name, {})
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = json.loads(value)
+    if not isinstance(value, dict):
+        return {}  # the model finds the fault
+    parent[name] = value
+    return value
 
 
 def load(path: Path) -> Settings:
@@ -59,7 +102,7 @@ def data_dir(settings: Settings, path: Path) -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:
@@ -74,17 +117,22 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _credentials() -> tuple[dict[str, Any], list[str]]:
-    """Tables and faults from the files of $CREDENTIALS_DIRECTORY, each named like its key."""
+    """Tables and faults from the files of $CREDENTIALS_DIRECTORY, each named like its key.
+
+    What begins with a dot is none: a Secret that Kubernetes mounts there holds its files twice.
+    """
     tables: dict[str, Any] = {}
     faults = []
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     for file in sorted(Path(directory).glob("*")) if directory else ():
+        if file.name.startswith("."):
+            continue
         if not _CREDENTIAL.fullmatch(file.name):
             known = "http.tokens, redis.url, provider.<name>.<key>"
             faults.append(f"{file}: unknown credential; known: {known}")
             continue
         try:
-            text = file.read_text("utf-8").strip("\r\n")
+            text = file.read_text("utf-8-sig").strip("\r\n")
         except OSError as error:
             faults.append(f"{file}: cannot be read: {error.strerror}")
         except UnicodeDecodeError:
@@ -100,15 +148,15 @@ def _place(tables: dict[str, Any], name: str, text: str) -> None:
     *path, key = name.split(".")
     for part in path:
         tables = tables.setdefault(part, {})
-    tables[key] = [*filter(None, text.split("\n"))] if name == "http.tokens" else text
+    tables[key] = [*filter(None, text.splitlines())] if name == "http.tokens" else text
 
 
 def _unknown_variables() -> list[str]:
     """Faults for variables whose table there is not; pydantic-settings never looks at them."""
     faults = []
     for variable in sorted(os.environ):
-        table = variable.removeprefix(ENV_PREFIX).split("__")[0].lower()
-        if variable.startswith(ENV_PREFIX) and table not in Settings.model_fields:
+        table, *keys = environment.path(variable) or ("",)
+        if table and keys and table not in Settings.model_fields:
             hint = nearest(table, Settings.model_fields)
             faults.append(f"{variable}: expected {ENV_PREFIX}<TABLE>__<KEY>, got [{table}]; {hint}")
     return faults

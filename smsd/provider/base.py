@@ -1,11 +1,21 @@
 """What every provider is. Rule: one `submit` is one request, written in its slot or not at all."""
 
+import json
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from types import TracebackType
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import Annotated, Any, ClassVar, Protocol, Self, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    SecretStr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 
+from smsd.core import secret
 from smsd.core.message import Message
 from smsd.core.outcome import Outcome
 
@@ -50,15 +60,38 @@ class Unpaced:
         pass
 
 
+def _secret(raw: SecretStr) -> SecretStr:
+    return SecretStr(secret.read(raw.get_secret_value()))
+
+
+# For every key of a provider that is one: a line end or a blank is found before it is sent.
+ProviderSecret = Annotated[SecretStr, AfterValidator(_secret)]
+
+
 class ProviderSettings(BaseModel):
     """A table `[provider.<name>]`; unknown keys are refused.
 
     A key may come as a variable or a credential, hence as text, and the table does not know which
-    did: so "5" is taken for a number. A row of a list never does, and may be strict.
+    did: so "5" is taken for a number, and JSON for a list or a table. A row of a list never does,
+    and may be strict.
     """
 
     # Hidden: pydantic would otherwise print the input, secrets included, beside what is wrong.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _from_json(cls, given: Any, read: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return read(given)
+        except ValidationError:
+            if not isinstance(given, str) or not given.lstrip().startswith(("[", "{")):
+                raise
+            try:
+                value = json.loads(given)
+            except ValueError:
+                value = given
+            return read(value)
 
 
 class Provider(Protocol):

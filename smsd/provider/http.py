@@ -37,7 +37,7 @@ from yarl import URL
 from smsd.core.message import Message
 from smsd.core.outcome import Accepted, InDoubt, Outcome
 from smsd.provider import codes, fields
-from smsd.provider.base import ProviderSettings, SettledAs
+from smsd.provider.base import ProviderSecret, ProviderSettings, SettledAs
 from smsd.provider.fields import Placeholders, Template, Tree
 from smsd.provider.gateway import Gateway, HttpSettings, basic, below, http_url
 from smsd.provider.lookup import LONGEST_ID, LookUp, LookUpSettings
@@ -72,9 +72,11 @@ class GenericSettings(HttpSettings):
     headers: dict[str, str] = Field(default_factory=dict)
     fields: dict[str, Any]
     encodings: Encodings = Encodings()
-    secrets: dict[str, SecretStr] = Field(default_factory=dict)  # in any case, like environments
+    secrets: dict[str, ProviderSecret] = Field(
+        default_factory=dict
+    )  # in any case, like environments
     user: str = ""  # for Basic authentication
-    password: SecretStr = SecretStr("")
+    password: ProviderSecret = SecretStr("")
     id: ExtractField | None = None
     segments: ExtractField | None = None
     reason: ExtractField | None = None  # a refusal's words; without it only codes are kept

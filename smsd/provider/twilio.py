@@ -24,7 +24,7 @@ from yarl import URL
 from smsd.core.message import Message, configured_sender
 from smsd.core.outcome import Accepted, InDoubt, Outcome, Unavailable
 from smsd.provider import codes, twilio_list
-from smsd.provider.base import ProviderSettings, SettledAs, Slot
+from smsd.provider.base import ProviderSecret, ProviderSettings, SettledAs, Slot
 from smsd.provider.codes import RulingField, ruling
 from smsd.provider.gateway import Gateway, HttpSettings, HttpUrl, basic
 from smsd.provider.recent import Recent
@@ -104,9 +104,9 @@ class TwilioSettings(HttpSettings):
 
     base_url: Annotated[HttpUrl, AfterValidator(_without_path)] = "https://api.twilio.com"
     account_sid: Annotated[str, Field(pattern=r"^AC[0-9a-fA-F]{32}$")]
-    auth_token: SecretStr = SecretStr("")
+    auth_token: ProviderSecret = SecretStr("")
     api_key: str = ""
-    api_secret: SecretStr = Field(SecretStr(""), validate_default=True)
+    api_secret: ProviderSecret = Field(SecretStr(""), validate_default=True)
     sender: Annotated[str, AfterValidator(configured_sender)] = Field("", alias="from")
     messaging_service_sid: Annotated[str, Field(pattern=r"^(MG[0-9a-fA-F]{32})?$")] = Field(
         "", validate_default=True

@@ -10,6 +10,7 @@ from smsd.config import ConfigError, load
 from smsd.daemon import build_provider
 from smsd.provider.http import Http
 from smsd.provider.sandbox import Sandbox
+from smsd.provider.twilio import TwilioSettings
 
 HUSH = "hush-hush-hush-hush"  # what no text may ever show
 SID = "AC" + "0" * 32
@@ -192,6 +193,60 @@ def test_a_variable_with_the_whole_table_may_hold_rules(
     file.touch()
 
     assert isinstance(build_provider(load(file), file), Http)
+
+
+def test_variables_may_hold_lists_and_tables_as_json(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text('[provider]\nname = "http"\n[provider.http]\nurl = "https://gw.example/"\n')
+    monkeypatch.setenv(
+        "SMSD_PROVIDER__HTTP__RULES",
+        '[{"status": 200, "json": "a", "in": [1], "outcome": "accepted"}]',
+    )
+    monkeypatch.setenv("SMSD_PROVIDER__HTTP__FIELDS", '{"To": "{to}", "text": "{text}"}')
+    monkeypatch.setenv("SMSD_PROVIDER__HTTP__HEADERS__X", '["no list here"]')
+
+    assert isinstance(build_provider(load(file), file), Http)
+
+
+def test_a_variable_that_is_no_list_where_one_should_be_names_itself(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for given in ("status=200", '[{"status": 200]', '{"status": 200}'):
+        monkeypatch.setenv("SMSD_PROVIDER__HTTP__RULES", given)
+
+        [line] = faults(file, "")
+
+        assert line.startswith("SMSD_PROVIDER__HTTP__RULES: [provider.http] rules: expected a list")
+
+
+@pytest.mark.parametrize(
+    ("secret", "expected"),
+    [
+        (f" {HUSH}", "expected no blank at either end"),
+        (f"'{HUSH}'", "expected no quotes around it"),
+    ],
+)
+def test_blanks_and_quotes_around_a_provider_s_secret_are_refused_by_name(
+    file: Path, monkeypatch: pytest.MonkeyPatch, secret: str, expected: str
+) -> None:
+    for name in ("HTTP__PASSWORD", "HTTP__SECRETS__TOKEN", "TWILIO__AUTH_TOKEN"):
+        variable = f"SMSD_PROVIDER__{name}"
+        monkeypatch.setenv(variable, secret)
+        _, table, key = variable.lower().split("__", 2)
+
+        key = key.replace("__", ".")
+        assert faults(file, "") == [f"{variable}: [provider.{table}] {key}: {expected}"]
+
+        monkeypatch.delenv(variable)
+
+
+def test_line_ends_around_a_provider_s_secret_are_no_part_of_it() -> None:
+    settings = TwilioSettings.model_validate(
+        {"account_sid": SID, "auth_token": f"\ufeff{HUSH}\r\n", "from": "Acme"}
+    )
+
+    assert settings.auth_token.get_secret_value() == HUSH
 
 
 def test_authorities_that_are_no_file_are_a_fault_of_their_key(file: Path) -> None:

@@ -372,13 +372,80 @@ def test_all_faults_are_reported_at_once(file: Path, monkeypatch: pytest.MonkeyP
     ]
 
 
-@pytest.mark.parametrize("variable", ["SMSD_RAET__X", "SMSD_RATE_CEILING", "SMSD_", "SMSD___X"])
-def test_an_unknown_variable_is_never_passed_over(
-    file: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+def test_a_variable_of_an_unknown_table_is_never_passed_over(
+    file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(variable, HUSH)
+    monkeypatch.setenv("SMSD_RAET__X", HUSH)
 
-    assert fault(file).startswith(f"{variable}: expected SMSD_<TABLE>__<KEY>, got [")
+    assert fault(file).startswith("SMSD_RAET__X: expected SMSD_<TABLE>__<KEY>, got [raet]")
+
+
+def test_variables_that_kubernetes_gives_beside_a_service_are_left_alone(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for service in ("SMSD", "SMSD_REDIS", "SMSD_HTTP"):
+        monkeypatch.setenv(f"{service}_SERVICE_HOST", "10.0.0.1")
+        monkeypatch.setenv(f"{service}_SERVICE_PORT", "8080")
+        monkeypatch.setenv(f"{service}_PORT", "tcp://10.0.0.1:8080")
+        monkeypatch.setenv(f"{service}_PORT_8080_TCP", "tcp://10.0.0.1:8080")
+        monkeypatch.setenv(f"{service}_PORT_8080_TCP_PROTO", "tcp")
+    for name in ("SMSD_", "SMSD___X", "SMSD_RATE_CEILING", "SMSDX__Y"):
+        monkeypatch.setenv(name, HUSH)
+
+    assert load(file) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "key"),
+    [
+        ("FIELDS__To", "To"),
+        ("FIELDS__toNumber", "toNumber"),
+        ("FIELDS__TO", "to"),  # as variables are spelled
+        ("FIELDS__to", "to"),
+        ("fields__X_1", "x_1"),
+    ],
+)
+def test_names_of_the_users_own_keep_their_case(
+    file: Path, monkeypatch: pytest.MonkeyPatch, variable: str, key: str
+) -> None:
+    monkeypatch.setenv(f"SMSD_Provider__HTTP__{variable}", "{to}")
+
+    assert load(file).provider.options("http") == {"fields": {key: "{to}"}}
+
+
+def test_an_audience_keeps_the_case_of_its_name(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMSD_AUDIENCES__DEMO", '["+12025550123"]')
+    monkeypatch.setenv("SMSD_AUDIENCES__Staff", '["+12025550124"]')
+
+    assert load(file).audiences == {"demo": ("+12025550123",), "Staff": ("+12025550124",)}
+
+
+def test_a_fault_names_the_variable_as_it_is_spelled(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMSD_Audiences__Staff", '["1"]')
+    monkeypatch.setenv("SMSD_AUDIENCES__DEMO", '["+12025550123"]')
+
+    assert fault(file).startswith("SMSD_Audiences__Staff: [audiences] Staff[0]: must start with +")
+
+
+def test_a_provider_s_table_as_json_goes_together_with_its_single_keys(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text('[provider.http]\nurl = "a"\nmethod = "GET"\n', "utf-8")
+    monkeypatch.setenv("SMSD_PROVIDER__HTTP", '{"url": "b", "fields": {"To": "{to}"}}')
+    monkeypatch.setenv("SMSD_PROVIDER__HTTP__FIELDS__Text", "{text}")
+    monkeypatch.setenv("SMSD_PROVIDER__HTTP__HEADERS", '{"X": "1"}')
+    monkeypatch.setenv("SMSD_PROVIDER__HTTP__HEADERS__Yz", "2")
+
+    assert load(file).provider.options("http") == {
+        "url": "b",
+        "method": "GET",
+        "fields": {"To": "{to}", "Text": "{text}"},
+        "headers": {"X": "1", "Yz": "2"},
+    }
 
 
 def test_a_variable_with_an_unknown_key_names_itself(
@@ -393,9 +460,9 @@ def test_a_variable_with_an_unknown_key_names_itself(
 @pytest.mark.parametrize(
     ("variable", "words"),
     [
-        ("SMSD_QUEUE", '[queue]: expected a table, got "a, b"'),
+        ("SMSD_QUEUE", '[queue]: expected a table as JSON, got "a, b"'),
         ("SMSD_HTTP__TOKENS", "[http] tokens: expected a list"),
-        ("SMSD_AUDIENCES__DEMO", '[audiences] demo: expected a list, got "a, b"'),
+        ("SMSD_AUDIENCES__DEMO", '[audiences] demo: expected a list as JSON, got "a, b"'),
         (
             "SMSD_PROVIDER__TWILIO",
             "[provider] twilio: expected a table as JSON, since it is no key;",
@@ -551,6 +618,54 @@ def test_credentials_win_over_the_file_and_lose_to_the_environment(
 
     assert load(file).redis.url.get_secret_value() == "redis://environment"
     assert load(file).provider.options("twilio")["auth_token"] == "environment"
+
+
+def test_a_mounted_secret_is_a_directory_of_credentials(file: Path, credentials: Path) -> None:
+    """As Kubernetes lays it out: each file a link into a directory that a link names."""
+    behind = credentials / "..2026_11_26_08_00_00.1234567890"
+    behind.mkdir()
+    (behind / "redis.url").write_text("redis://mounted\n")
+    (credentials / "..data").symlink_to(behind.name)
+    (credentials / "redis.url").symlink_to("..data/redis.url")
+
+    assert load(file).redis.url.get_secret_value() == "redis://mounted"
+
+
+def test_byte_order_marks_and_line_ends_are_no_part_of_a_secret(
+    file: Path, credentials: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (credentials / "http.tokens").write_bytes(f"\ufeff{TOKEN}\r\n{TOKEN}2\r\n".encode())
+    (credentials / "provider.twilio.auth_token").write_bytes(b"\xef\xbb\xbfhush\r\n")
+    monkeypatch.setenv("SMSD_REDIS__URL", "redis://environment\n")
+    settings = load(file)
+
+    assert [token.get_secret_value() for token in settings.http.tokens] == [TOKEN, f"{TOKEN}2"]
+    assert settings.provider.options("twilio") == {"auth_token": "hush"}
+    assert settings.redis.url.get_secret_value() == "redis://environment"
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (f' "{TOKEN}"', "expected no blank at either end"),
+        (f"{TOKEN}\t", "expected no blank at either end"),
+        (f"{TOKEN}\u00a0", "expected no blank at either end"),
+        (f'"{TOKEN}"', "expected no quotes around it"),
+        (f"'{TOKEN}'", "expected no quotes around it"),
+    ],
+)
+def test_blanks_and_quotes_around_a_secret_are_refused_by_name(
+    file: Path, credentials: Path, raw: str, expected: str
+) -> None:
+    (credentials / "http.tokens").write_text(f"{raw}\n", "utf-8")
+
+    assert fault(file) == f"{credentials / 'http.tokens'}: [http] tokens[0]: {expected}"
+
+
+def test_a_byte_order_mark_before_the_file_is_passed_over(file: Path) -> None:
+    file.write_bytes(b"\xef\xbb\xbf[http]\nport = 1\n")
+
+    assert load(file).http.port == 1
 
 
 def test_an_empty_credential_is_none_at_all(file: Path, credentials: Path) -> None:
