@@ -77,13 +77,19 @@ class Message(NamedTuple):
     recipient: str  # E.164
     content: Content
     attempts: int = 0  # submissions already spent on it
+    key: str = ""  # its producer's own, by which a repetition is known; "" for none
 
 
-def parse(fields: Mapping[str, object], limits: Limits, now_ms: int) -> Content:
-    """Read everything but `to`. Raises `FieldError`; an unknown field is one too."""
+def parse(
+    fields: Mapping[str, object],
+    limits: Limits,
+    now_ms: int,
+    known: frozenset[str] = FIELDS,
+) -> Content:
+    """Read everything but `to`. Raises `FieldError`; one that is not `known` is one too."""
     if not fields.keys() <= FIELDS:
         name = next(name for name in fields if name not in FIELDS)
-        raise FieldError(name, f"is no known field; known are {', '.join(sorted(FIELDS))}")
+        raise FieldError(name, f"is no known field; known are {', '.join(sorted(known))}")
     text = _text(fields.get("message"))
     segments = _counted(text, limits.max_segments)
     if len(fields) == 1:  # nothing but the text, as most are
@@ -200,9 +206,21 @@ def _label(field: str, raw: object) -> str:
     return raw
 
 
-# A stream entry's own fields beside those of the parser: what an earlier life left in it.
+# A stream entry's own fields beside those of the parser: its producer's key, and what an earlier
+# life left in it.
+_OWN = FIELDS | {"key"}
+ENTRY_FIELDS = _OWN | {"id", "attempts"}
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ATTEMPTS = re.compile("[0-9]{1,9}")
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_OPTIONAL = _OWN - {"to", "message"}
+
+
+def idempotency_key(raw: str, field: str) -> str:
+    """`raw`, if it can be one. Raises `FieldError`."""
+    if not _KEY.fullmatch(raw):
+        raise FieldError(field, "must be 1 to 255 visible ASCII characters")
+    return raw
 
 
 def to_fields(content: Content, *, with_priority: bool = False) -> list[str]:
@@ -220,21 +238,30 @@ def to_fields(content: Content, *, with_priority: bool = False) -> list[str]:
     return fields
 
 
-def from_fields(raw: Sequence[bytes], default_id: str, limits: Limits, now_ms: int) -> Message:
-    """A stream entry's flat fields as a message. Raises `FieldError`."""
+def from_fields(
+    raw: Sequence[bytes], default_id: str, limits: Limits, now_ms: int, *, ours: bool = False
+) -> Message:
+    """A stream entry's flat fields as a message. Raises `FieldError`.
+
+    `ours`: we put the entry there ourselves. In any other `id` and `attempts` are unknown fields.
+    """
     fields = _decoded(raw)
-    message_id, attempts = default_id, 0
-    if "id" in fields:
-        message_id = fields.pop("id")
-        if not _ID.fullmatch(message_id):
-            raise FieldError("id", "must be 1 to 64 letters, digits, - or _")
-    if "attempts" in fields:
-        raw_attempts = fields.pop("attempts")
-        if not _ATTEMPTS.fullmatch(raw_attempts):
-            raise FieldError("attempts", "must be a whole number")
-        attempts = int(raw_attempts)
+    if b"" in raw:  # a flat field cannot be null: this is how producers leave one out
+        fields = {name: value for name, value in fields.items() if value or name not in _OPTIONAL}
+    message_id, attempts = _earlier_life(fields, default_id) if ours else (default_id, 0)
+    key = idempotency_key(fields.pop("key"), "key") if "key" in fields else ""
     recipient = parse_recipient(fields.pop("to", None))
-    return Message(message_id, recipient, parse(fields, limits, now_ms), attempts)
+    return Message(message_id, recipient, parse(fields, limits, now_ms, _OWN), attempts, key)
+
+
+def _earlier_life(fields: dict[str, str], default_id: str) -> tuple[str, int]:
+    """The id and the attempts of a message that has been in line before."""
+    message_id, attempts = fields.pop("id", default_id), fields.pop("attempts", "0")
+    if not _ID.fullmatch(message_id):
+        raise FieldError("id", "must be 1 to 64 letters, digits, - or _")
+    if not _ATTEMPTS.fullmatch(attempts):
+        raise FieldError("attempts", "must be a whole number")
+    return message_id, int(attempts)
 
 
 def _decoded(raw: Sequence[bytes]) -> dict[str, str]:

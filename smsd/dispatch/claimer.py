@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from smsd.core.message import FIELDS, FieldError, Limits, Message, from_fields
+from smsd.core.message import ENTRY_FIELDS, FieldError, Limits, Message, from_fields
 from smsd.dispatch.window import Held, Window
 from smsd.store.arrivals import Arrivals
 from smsd.store.connection import is_away
@@ -12,9 +12,10 @@ from smsd.store.entry import LARGEST_ENTRY, MOST_FIELDS, Entry
 from smsd.store.queue import Fenced, Queue
 
 log = logging.getLogger("smsd.claim")
-ENTRY_FIELDS = FIELDS | {"id", "attempts", "entry"}
+KNOWN_FIELDS = ENTRY_FIELDS | {"entry"}
 AT_ONCE = 256  # entries a claim: parsing them is one turn of the loop
 PAUSE_S = 0.5  # before Redis is asked again after it was away
+Read = tuple[Entry, Message | FieldError]  # an entry, and what was found in it
 
 
 class Claimer:
@@ -78,28 +79,59 @@ class Claimer:
     async def admit(self, entries: Sequence[Entry]) -> None:
         """Put entries into the window, or where they belong instead."""
         now_ms = self._now_ms()
+        read = [(entry, self._read(entry, now_ms)) for entry in entries]
         settlements = [
             settlement
-            for entry in entries
+            for entry, found in await self._without_duplicates(read)
             if not self._window.knows(entry.name)
-            and (settlement := self._admit(entry, now_ms)) is not None
+            and (settlement := self._admit(entry, found, now_ms)) is not None
         ]
         await asyncio.gather(*settlements)
 
-    def _admit(self, entry: Entry, now_ms: int) -> Awaitable[bool] | None:
+    def _read(self, entry: Entry, now_ms: int) -> Message | FieldError:
         try:
-            message = parse_entry(entry, self._limits, now_ms)
+            return parse_entry(entry, self._limits, now_ms)
         except FieldError as error:
-            log.warning("buried", extra={"id": entry.message_id, "field": _known(error.field)})
+            return error
+
+    async def _without_duplicates(self, read: Sequence[Read]) -> Sequence[Read]:
+        """Those that bring no key, or bring it first. With another message's key it is at fault."""
+        keyed = [
+            (entry, found) for entry, found in read if isinstance(found, Message) and found.key
+        ]
+        if not keyed:
+            return read
+        answers = await self._queue.take_keys(keyed)
+        by_name = {entry.name: word for (entry, _), word in zip(keyed, answers, strict=True)}
+        kept: list[Read] = []
+        for entry, found in read:
+            match by_name.get(entry.name):
+                case "duplicate":
+                    log.info("duplicate", extra={"id": entry.message_id})
+                case "conflict":
+                    kept.append((entry, FieldError("key", "was used for another message")))
+                case Exception() as error:  # other hands wrote the record: it decides nothing
+                    log.error(
+                        "key cannot be compared",
+                        extra={"id": entry.message_id, "because": str(error)},
+                    )
+                    kept.append((entry, found))
+                case _:
+                    kept.append((entry, found))
+        return kept
+
+    def _admit(
+        self, entry: Entry, found: Message | FieldError, now_ms: int
+    ) -> Awaitable[bool] | None:
+        if isinstance(found, FieldError):
+            log.warning("buried", extra={"id": entry.message_id, "field": _known(found.field)})
             return self._queue.bury(
-                entry, None, None, reason="invalid", code=error.field, detail=str(error)
+                entry, None, None, reason="invalid", code=found.field, detail=str(found)
             )
-        send_at = message.content.send_at
+        send_at = found.content.send_at
         if send_at is not None and send_at > now_ms:
-            return self._queue.defer(
-                entry, None, message, until=send_at, attempts=0, why="scheduled"
-            )
-        self._window.put(Held(entry, message))
+            return self._queue.defer(entry, None, found, until=send_at, attempts=0, why="scheduled")
+        self._window.put(Held(entry, found))
         return None
 
 
@@ -109,9 +141,9 @@ def parse_entry(entry: Entry, limits: Limits, now_ms: int) -> Message:
         raise FieldError("entry", f"of {entry.octets} octets; at most {LARGEST_ENTRY} are read")
     if entry.fields is None:
         raise FieldError("entry", f"of more than {MOST_FIELDS} fields; no more are read")
-    return from_fields(entry.fields, entry.first_message_id, limits, now_ms)
+    return from_fields(entry.fields, entry.first_message_id, limits, now_ms, ours=entry.ours)
 
 
 def _known(field: str) -> str:
     """A field as it may stand in a log: an unknown one may be anybody's text."""
-    return field if field in ENTRY_FIELDS else "unknown"
+    return field if field in KNOWN_FIELDS else "unknown"

@@ -1,5 +1,6 @@
 """A record of a stream, and the mark of a submission. Rule: an entry's id is not its message's."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -17,6 +18,7 @@ class Entry(NamedTuple):
     name: str  # lane and entry id: unique over both streams
     fields: Sequence[bytes] | None  # None: too large or too many to read
     octets: int
+    ours: bool = False  # promote or replay put it there, so its `id` and `attempts` are true
 
     @property
     def lane(self) -> Lane:
@@ -30,7 +32,7 @@ class Entry(NamedTuple):
 
     @property
     def given_id(self) -> str:
-        """The id that it says its message has; "" if it says none."""
+        """The id that it says its message has, true or not; "" if it says none."""
         if self.fields is None or b"id" not in self.fields:
             return ""
         given = dict(zip(self.fields[::2], self.fields[1::2], strict=True)).get(b"id", b"")
@@ -39,13 +41,14 @@ class Entry(NamedTuple):
     @property
     def message_id(self) -> str:
         """The id of its message, be the rest of it readable or not."""
-        return self.given_id or self.first_message_id
+        return (self.given_id if self.ours else "") or self.first_message_id
 
-    def without_id(self) -> "Entry":
-        """The same, for a message that is named after it."""
+    @property
+    def fingerprint(self) -> str:
+        """A digest of what its producer said, in whatever order."""
         fields = self.fields or ()
-        pairs = zip(fields[::2], fields[1::2], strict=True)
-        return self._replace(fields=[word for pair in pairs if pair[0] != b"id" for word in pair])
+        pairs = sorted(zip(fields[::2], fields[1::2], strict=True))
+        return hashlib.sha256(repr(pairs).encode()).hexdigest()
 
 
 class Attempt(NamedTuple):

@@ -7,6 +7,7 @@ same name (`lua/`), safe to repeat when its reply was lost.
 """
 
 import asyncio
+import hashlib
 import itertools
 import logging
 import secrets
@@ -23,6 +24,8 @@ from smsd.store.server import Server, text
 log = logging.getLogger("smsd.queue")
 Begun = Literal["begun", "fenced", "marked", "gone", "suppressed"]
 _BEGUN: Mapping[object, Begun] = {word.encode(): word for word in get_args(Begun)}
+Keyed = Literal["first", "duplicate", "conflict"]
+_KEYED: Mapping[object, Keyed] = {word.encode(): word for word in get_args(Keyed)}
 Settlement = asyncio.Future[bool]  # False: it had been settled before
 # What an append may take: in line, when its group leaves, and then with its group; and for how long
 # of that an absent Redis is asked again. Nobody waits for longer than 8 s.
@@ -163,9 +166,9 @@ class Queue:
         return await self._named(await self._server.with_groups(lambda: self._server.ask(call)))
 
     async def _named(self, reply: object) -> list[Entry]:
-        """What a script handed out, without ids that neither promote nor replay put there.
+        """What a script handed out; ours is what promote or replay put there. Raises `Fenced`.
 
-        With another text's id, an XADD would change what is told of that text. Raises `Fenced`.
+        With another text's id, an XADD would change what is told of that text.
         """
         entries = _entries(reply)
         given = {place: id_ for place, entry in enumerate(entries) if (id_ := entry.given_id)}
@@ -173,9 +176,33 @@ class Queue:
             statuses = [self._server.keys.message(id_) for id_ in given.values()]
             homes = await self._server.fact_of_each("entry", statuses)
             for place, home in zip(given, homes, strict=True):
-                if home != entries[place].name.encode():
-                    entries[place] = entries[place].without_id()
+                if home == entries[place].name.encode():
+                    entries[place] = entries[place]._replace(ours=True)
         return entries
+
+    async def take_keys(self, keyed: Sequence[tuple[Entry, Message]]) -> list[Keyed | Exception]:
+        """For each message with a key, whether it is the first that brings it.
+
+        A `duplicate` has been taken out of the queue. A `conflict` has not: its key came with
+        another message. Keys of entries and of requests are apart: an entry has no answer, and a
+        request no entry, to compare.
+        """
+        calls = [self._key_call(entry, message) for entry, message in keyed]
+        replies = await self._server.insist_all(calls) if calls else []
+        return [reply if isinstance(reply, Exception) else _KEYED[reply] for reply in replies]
+
+    def _key_call(self, entry: Entry, message: Message) -> Call:
+        keys, digest = self._server.keys, hashlib.sha256(f"entry:{message.key}".encode())
+        request = {
+            "name": entry.name,
+            "id": message.id,
+            "fingerprint": entry.fingerprint,
+            "key_ttl": self._keep_idempotency_ms,
+            "line": self._line(None, "duplicate"),
+            "facts": _about(message),
+        }
+        own_keys = [keys.idempotency(digest.hexdigest()), keys.message(message.id)]
+        return Call("take_key", request, own_keys)
 
     # -- begin, and its undoing -----------------------------------------------------------------
 
@@ -208,7 +235,8 @@ class Queue:
 
     def suppress(self, entry: Entry, message: Message) -> Settlement:
         """The recipient has opted out."""
-        return self._finish(entry, None, message, "suppressed", [])
+        facts = ["reason", "opted_out", "detail", "the recipient has opted out"]
+        return self._finish(entry, None, message, "suppressed", facts)
 
     def _finish(
         self,

@@ -25,6 +25,9 @@ _NUMBERS = ("attempts", "segments", "due")
 _NUMBER = re.compile(r"[0-9]{1,19}")  # an entry that nobody has judged yet may hold any words
 
 
+ENDED = ("sent", "expired", "suppressed", "cancelled", "duplicate", "dropped")  # and gone
+
+
 @dataclass(frozen=True, slots=True)
 class Census:
     """Where every text is, counted in one instant."""
@@ -34,7 +37,7 @@ class Census:
     deferred: int
     dead: int
     accepted: int
-    ended: Mapping[str, int]  # sent, expired, suppressed, cancelled, dropped
+    ended: Mapping[str, int]  # by ENDED
     adjusted: int  # differences that `smsd fsck --repair` found and booked; 0 where all is well
 
     @property
@@ -169,10 +172,7 @@ class Status:
             deferred=count["deferred"],
             dead=count["dead"],
             accepted=count["added"] + count.get("scheduled", 0) - moved,
-            ended={
-                state: count.get(state, 0)
-                for state in ("sent", "expired", "suppressed", "cancelled", "dropped")
-            },
+            ended={state: count.get(state, 0) for state in ENDED},
             adjusted=count.get("adjusted", 0),
         )
 

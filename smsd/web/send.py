@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,14 @@ import orjson
 from aiohttp import web
 
 from smsd.core import segment
-from smsd.core.message import Content, FieldError, Limits, parse, parse_recipient
+from smsd.core.message import (
+    Content,
+    FieldError,
+    Limits,
+    idempotency_key,
+    parse,
+    parse_recipient,
+)
 from smsd.store.connection import Availability, is_away
 from smsd.store.queue import Append, Appended, KeyConflict, Queue, QueueFull
 from smsd.web.body import MOST_VALUES, read_body, read_object
@@ -21,7 +27,6 @@ from smsd.web.slices import STEP, Slices
 MOST_FAULTS = 20  # bad numbers told in one answer
 LONGEST_LIST = 10_000  # numbers: a longer list than is allowed is refused by its length
 SHORT_BODY = 4096  # octets of a body whose reading is one short step
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +160,7 @@ def _idempotency(key: str | None, body: bytes) -> tuple[str, str]:
     """Digests of the key and of the body it was sent with; two empty words without a key."""
     if key is None:
         return "", ""
-    if not _KEY.fullmatch(key):
-        raise FieldError("Idempotency-Key", "must be 1 to 255 visible ASCII characters")
+    idempotency_key(key, "Idempotency-Key")
     return hashlib.sha256(key.encode()).hexdigest(), hashlib.sha256(body).hexdigest()
 
 

@@ -20,7 +20,15 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from smsd.core.message import FIELDS, FieldError, Limits, from_fields, parse, parse_recipient
+from smsd.core.message import (
+    ENTRY_FIELDS,
+    FIELDS,
+    FieldError,
+    Limits,
+    from_fields,
+    parse,
+    parse_recipient,
+)
 from smsd.store.entry import Entry
 from smsd.web.body import read_object
 from smsd.web.errors import ApiError
@@ -74,7 +82,7 @@ likely: dict[str, st.SearchStrategy[Any]] = {
 requests = st.fixed_dictionaries(
     {}, optional={name: likely[name] | any_json for name in likely}
 ) | st.dictionaries(st.sampled_from(sorted(FIELDS)) | any_text, any_json, max_size=6)
-entry_names = st.sampled_from([*sorted(FIELDS), "id", "attempts", "reason"])
+entry_names = st.sampled_from([*sorted(ENTRY_FIELDS), "reason"])
 entry_values = (
     any_text.map(lambda text: text.encode("utf-8", "surrogatepass"))
     | st.binary(max_size=40)
@@ -87,7 +95,7 @@ entries = st.lists(pairs, min_size=1, max_size=8).map(
     lambda some: [word for pair in some for word in pair]
 ) | st.fixed_dictionaries(
     {"to": numbers.map(str.encode), "message": entry_values},
-    optional=dict.fromkeys(("from", "ref", "priority", "send_at", "id"), entry_values),
+    optional=dict.fromkeys(("from", "ref", "priority", "send_at", "key"), entry_values),
 ).map(lambda fields: [word for name in fields for word in (name.encode(), fields[name])])
 
 

@@ -9,6 +9,7 @@ import json
 import re
 import select
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -786,17 +787,26 @@ BAD = [
     Bad(GOOD | {"priority": "urgent"}, "priority", 'must be "high" or "normal"'),
     Bad(GOOD | {"send_at": "soon"}, "send_at", "must be an RFC 3339 time"),
     Bad(GOOD | {"send_at": 1_795_000_000}, "send_at", "must be an RFC 3339 time"),
-    Bad(GOOD | {"expires_at": ""}, "expires_at", "must be an RFC 3339 time"),
+    Bad(GOOD | {"expires_at": "never"}, "expires_at", "must be an RFC 3339 time"),
     Bad(GOOD | {"campaign": "a\nb"}, "campaign", "must be 1 to 128 printable characters"),
     Bad(GOOD | {"ref": "x" * 200}, "ref", "must be 1 to 128 printable characters"),
-    Bad(GOOD | {"id": "a b"}, "id", "must be 1 to 64 letters"),
-    Bad(GOOD | {"attempts": "-1"}, "attempts", "must be a whole number"),
+    Bad(GOOD | {"id": "my-own"}, "id", "is no known field"),
+    Bad(GOOD | {"attempts": "5"}, "attempts", "is no known field"),
+    Bad(GOOD | {"key": "a b"}, "key", "must be 1 to 255 visible ASCII characters"),
     Bad(GOOD | {"text": TEXT}, "text", "is no known field"),
     Bad(GOOD | {b"\xff\x00": TEXT}, "\\xff\x00", "is not valid UTF-8"),
     Bad(GOOD | {"": TEXT}, "", "is no known field"),
     Bad({f"field{count}": "x" for count in range(3_000)}, "entry", "of more than 500 fields"),
     Bad(GOOD | {f"{count}": "x" for count in range(600)}, "entry", "of more than 500 fields"),
 ]
+
+
+def test_an_entry_that_its_producer_repeats_is_sent_once(smsd: Daemon, streams: Redis) -> None:
+    fields: Fields = GOOD | {"key": "order-7", "from": "", "ref": "", "send_at": ""}
+    first, again = add(streams, fields), add(streams, fields)
+
+    assert becomes(smsd, first, "sent")["to"] == ANYBODY
+    assert becomes(smsd, again, "duplicate")["detail"] == f"of {first}"
 
 
 @pytest.mark.parametrize("bad", BAD, ids=str)
@@ -855,13 +865,9 @@ def test_an_entry_is_known_by_the_id_that_redis_gave_it_whatever_it_says(
     later: Fields = {"id": "order_17-a", "send_at": in_seconds(3_600)}
     first, second = (add(streams, GOOD | later) for _ in range(2))
 
-    becomes(smsd, first, "deferred")
-    becomes(smsd, second, "deferred")
+    for entry in (first, second):
+        assert becomes(smsd, entry, "dead")["code"] == "id"
     assert call(smsd, "DELETE", "/messages/order_17-a").status == 404
-    cancel(smsd, second)
-    assert look_up(smsd, second)["state"] == "cancelled"
-    assert look_up(smsd, first)["state"] == "deferred"
-    cancel(smsd, first)
 
 
 def test_an_entry_for_later_waits_for_its_time(smsd: Daemon, streams: Redis) -> None:
@@ -935,9 +941,13 @@ def test_whoever_opted_out_is_not_texted_again(smsd: Daemon) -> None:
     first = becomes(smsd, post(smsd, message=TEXT, to="+12025550191").content["id"], "dead")
     assert (first["reason"], first["code"]) == ("rejected", "opted_out")
 
-    message_id = post(smsd, message=TEXT, to="+12025550191").content["id"]
+    fields = {"message": TEXT, "to": "+12025550191", "from": "Acme"}
+    message_id = post(smsd, **fields).content["id"]
     text = becomes(smsd, message_id, "suppressed")
     assert [change["state"] for change in text["history"]] == ["queued", "suppressed"]
+    assert (text["reason"], text["from"]) == ("opted_out", "Acme")
+    assert text["detail"] == "the recipient has opted out"
+    assert abs(text["history"][1]["at"] / 1000 - time.time()) < 60
     assert call(smsd, "DELETE", f"/messages/{message_id}").status == 409
 
 

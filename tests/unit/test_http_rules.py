@@ -183,7 +183,7 @@ def test_a_base_url_goes_before_the_url_and_basic_authentication_into_a_header()
         ({"encodings": {"gsm7": "0", "utf8": "1"}}, "Extra inputs are not permitted"),
         ({"headers": {"X": "{text}"}}, "headers.x: {text} is no placeholder; known here: {id}"),
         ({"headers": {"X Y": "z"}}, "headers.x y: is no name for a header"),
-        ({"headers": {"X": "${K}"}, "secrets": {"K": "hush\n"}}, "holds a control character"),
+        ({"headers": {"X": "${K}"}, "secrets": {"K": "hu\nsh"}}, "holds a control character"),
         ({"url": "gw.example/send"}, "url: must be an address"),
         ({"url": "https://me:hush@gw.example/"}, "url: must hold neither"),
         ({"url": "https://gw.example/{to}"}, "url: {to} is no placeholder; known here: none"),

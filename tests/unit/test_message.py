@@ -214,8 +214,18 @@ def test_a_bare_entry_is_a_message_with_the_id_it_is_given() -> None:
 
 
 def test_an_entry_keeps_the_id_and_attempts_of_its_earlier_life() -> None:
-    message = from_fields(entry(id="m_1-a", attempts=3), "1-0", LIMITS, NOW)
+    message = from_fields(entry(id="m_1-a", attempts=3), "1-0", LIMITS, NOW, ours=True)
     assert (message.id, message.attempts) == ("m_1-a", 3)
+
+
+def test_an_empty_optional_field_of_an_entry_is_none() -> None:
+    names = ("from", "priority", "send_at", "expires_at", "campaign", "ref", "key")
+    message = from_fields(entry(**dict.fromkeys(names, "")), "1-0", LIMITS, NOW)
+    assert message == Message("1-0", "+12025550123", read())
+
+
+def test_an_entry_may_carry_a_key_of_its_producer() -> None:
+    assert from_fields(entry(key="order-7"), "1-0", LIMITS, NOW).key == "order-7"
 
 
 @pytest.mark.parametrize(
@@ -262,6 +272,27 @@ def test_fields_are_always_written_in_one_order() -> None:
         (entry(message=b"caf\xe9"), "message", "is not valid UTF-8"),
         (entry(message=b"\xed\xa0\xbd"), "message", "is not valid UTF-8"),  # half a pair
         ([*entry(), b"caf\xe9", b"1"], "caf\\xe9", "is not valid UTF-8"),
+        (entry(id="m_1-a"), "id", "is no known field; known are campaign, expires_at, from, key,"),
+        (entry(id=""), "id", "is no known field"),
+        (entry(attempts="3"), "attempts", "is no known field"),
+        (entry(message=""), "message", "is empty"),
+        (entry(to=""), "to", "must start with +"),
+        (entry(nonsense=""), "nonsense", "is no known field"),
+        (entry(key="a b"), "key", "1 to 255 visible ASCII"),
+        (entry(key="\u00e9"), "key", "1 to 255 visible ASCII"),
+        (entry(key="k" * 256), "key", "1 to 255 visible ASCII"),
+    ],
+)
+def test_a_refused_entry_names_the_field(raw: list[bytes], field: str, message: str) -> None:
+    with pytest.raises(FieldError) as refused:
+        from_fields(raw, "1-0", LIMITS, NOW)
+    assert refused.value.field == field
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "field", "message"),
+    [
         (entry(id=""), "id", "1 to 64"),
         (entry(id="a" * 65), "id", "1 to 64"),
         (entry(id="a\n"), "id", "1 to 64"),
@@ -272,8 +303,10 @@ def test_fields_are_always_written_in_one_order() -> None:
         (entry(attempts="1" * 5000), "attempts", "whole number"),
     ],
 )
-def test_a_refused_entry_names_the_field(raw: list[bytes], field: str, message: str) -> None:
+def test_an_earlier_life_that_other_hands_wrote_is_refused(
+    raw: list[bytes], field: str, message: str
+) -> None:
     with pytest.raises(FieldError) as refused:
-        from_fields(raw, "1-0", LIMITS, NOW)
+        from_fields(raw, "1-0", LIMITS, NOW, ours=True)
     assert refused.value.field == field
     assert message in str(refused.value)
