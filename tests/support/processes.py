@@ -35,17 +35,17 @@ class Recorder:
             *("--seed", str(seed)),
             *("--latency", str(latency)),
         ]
-        self._plan = plan or {"ok": 1}
+        self.plan = plan or {"ok": 1}
         self._process: subprocess.Popen[str] | None = None
         self.port = 0
 
     def start(self, *, plan: Mapping[str, float] | None = None) -> "Recorder":
         """Start, or start again on the same port and record; `plan` replaces the first one."""
-        self._plan = plan or self._plan
+        self.plan = plan or self.plan
         command = [
             *self._command,
             *("--port", str(self.port)),
-            *("--plan", json.dumps(self._plan)),
+            *("--plan", json.dumps(self.plan)),
         ]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
@@ -59,6 +59,13 @@ class Recorder:
             assert self._process.stdout is not None
             self._process.stdout.close()
             self._process = None
+
+    def behave(self, **how: object) -> None:
+        """Change it while it runs, until it is started again: see `PUT /behaviour` there."""
+        url = f"http://127.0.0.1:{self.port}/behaviour"
+        request = urllib.request.Request(url, json.dumps(how).encode(), method="PUT")
+        with urllib.request.urlopen(request, timeout=10):
+            pass
 
     def arrivals(self) -> list[dict[str, Any]]:
         if not self.record.exists():
@@ -99,6 +106,11 @@ class Daemon:
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def ended_itself(self) -> bool:
+        """Whether it has ended without being told to."""
+        return self._process is not None and self._process.poll() is not None
 
     @property
     def log(self) -> str:

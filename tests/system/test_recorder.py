@@ -1,10 +1,12 @@
 """The recording gateway. Rule: its record and its look-up agree on what was taken."""
 
 import json
+import socket
+import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,59 @@ def test_refusals_are_drawn_among_the_rest(tmp_path: Path) -> None:
         assert min(answers["200"], answers["no answer"]) > 15
     finally:
         recorder.stop()
+
+
+def test_the_plan_changes_with_the_next_request_on_the_same_connection(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, latency=0.0).start()
+    try:
+        link = HTTPConnection("127.0.0.1", recorder.port, timeout=5)
+        assert post(link, "a") == (200, b'{"id":"0000001"}')
+        recorder.behave(plan={"taken 503": 1})
+        assert post(link, "b") == (503, b"{}")
+        recorder.behave(plan={"forwarded 503": 1})
+        status, body = post(link, "c")
+        assert (status, body.endswith(b"reset reason: connection termination")) == (503, True)
+        recorder.behave(plan={"unreached 503": 1})
+        status, body = post(link, "d")
+        assert (status, body.endswith(b"reset reason: connection failure")) == (503, True)
+        taken = {each["id"]: each["taken"] for each in recorder.arrivals()}
+        assert (taken["a"], taken["b"], taken["d"]) == (True, True, False)
+        link.close()
+    finally:
+        recorder.stop()
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_an_idle_connection_is_closed(tmp_path: Path, announced: bool) -> None:
+    recorder = Recorder(tmp_path, latency=0.0).start()
+    try:
+        recorder.behave(keep_alive=0.2, announced=announced)
+        with socket.create_connection(("127.0.0.1", recorder.port), timeout=5) as sock:
+            sock.sendall(b'POST /send HTTP/1.1\r\nContent-Length: 10\r\n\r\n{"id":"a"}')
+            answer = sock.recv(1000)
+            assert (b"\r\nKeep-Alive: timeout=0\r\n" in answer) == announced
+            began = time.monotonic()
+            assert sock.recv(1000) == b""
+            assert 0.1 < time.monotonic() - began < 1.0
+    finally:
+        recorder.stop()
+
+
+def test_what_crosses_the_close_of_an_idle_connection_is_never_read(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, latency=0.0).start()
+    try:
+        recorder.behave(keep_alive=0.1, close_takes=0.4)
+        link = HTTPConnection("127.0.0.1", recorder.port, timeout=5)
+        assert post(link, "a")[0] == 200
+        time.sleep(0.3)
+        with pytest.raises((OSError, HTTPException)):
+            post(link, "b")
+        assert [each["id"] for each in recorder.arrivals()] == ["a"]
+    finally:
+        recorder.stop()
+
+
+def post(link: HTTPConnection, message_id: str) -> tuple[int, bytes]:
+    link.request("POST", "/send", json.dumps({"to": "+12025550123", "id": message_id}).encode())
+    with link.getresponse() as answer:
+        return answer.status, answer.read()
