@@ -1,15 +1,22 @@
 """The judge. It compares what callers were told, what the provider took, and what Redis holds."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import pairwise
+from math import inf
 from typing import Any, cast
 
 import redis
 
+from tests.support.excuses import Excuses
+
 OVER = {"sent", "dead", "expired", "suppressed", "cancelled"}
 WISHED = {"expired", "suppressed", "cancelled"}  # nobody but a caller ends a text so
 GROUP = "smsd"
+# What a provider answers to a message that it does not take, as far as anybody can tell from that:
+# it may be sent again. ("taken 503" is one that takes it all the same.)
+REFUSALS = {"429", "503", "taken 503", "unreached 503"}
 
 
 @dataclass(frozen=True)
@@ -22,12 +29,22 @@ class Asked:
     never: bool = False  # it may not be taken: opted out, or the caller was told "cancelled"
 
 
+@dataclass(frozen=True)
+class Terms:
+    """What was agreed on before the run."""
+
+    absent_is_refused: bool = False  # a message that the look-up does not find is sent again
+    max_attempts: float = inf
+
+
 @dataclass
 class Judgement:
     """Faults by kind; all empty is a clean run, if anything was sent in it."""
 
     lost: list[str] = field(default_factory=list)  # accepted, and in no known place
     twice: list[str] = field(default_factory=list)  # taken more than once
+    resent: list[str] = field(default_factory=list)  # after an answer that leaves it in doubt
+    too_often: list[str] = field(default_factory=list)  # written more often than may be
     unsent: list[str] = field(default_factory=list)  # called sent, and never taken
     unreported: list[str] = field(default_factory=list)  # taken, and neither sent nor in doubt
     told_twice: list[str] = field(default_factory=list)  # one id for two texts
@@ -36,6 +53,7 @@ class Judgement:
     unrefused: list[str] = field(default_factory=list)  # called rejected, and nobody rejected it
     unasked: list[str] = field(default_factory=list)  # ended as nobody asked for
     defied: list[str] = field(default_factory=list)  # taken, or ended otherwise, against an order
+    while_held: list[str] = field(default_factory=list)  # it arrived though dispatch was held
     states: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -93,35 +111,88 @@ def judge(
     *,
     asked: Mapping[str, Asked] | None = None,
     dead: Sequence[Mapping[str, str]] | None = None,
-    may_repeat: bool = False,
+    held: Sequence[tuple[int, int]] = (),
+    terms: Terms | None = None,
+    excuses: Excuses | None = None,
 ) -> Judgement:
     """Judge a run that has come to rest: nothing waits any more.
 
     `asked`: by id, what the callers wanted; without it nobody wanted a text cancelled or the like.
     `dead`: the dead letters; without them it is not looked whether each dead text has one.
+    `held`: from when to when nothing may arrive, Unix ns.
     """
-    verdict = Judgement()
+    verdict, excuses = Judgement(), excuses or Excuses()
     told = Counter(accepted)
     verdict.told_twice += [message_id for message_id, times in told.items() if times > 1]
-    taken = Counter(str(arrival["id"]) for arrival in arrivals if arrival["taken"])
+    _judge_ends(verdict, told, arrivals, known, excuses)
+    _judge_repeats(verdict, arrivals, terms or Terms(), excuses)
+    _judge_rejections(verdict, arrivals, known, set(told))
+    _judge_wishes(verdict, arrivals, known, asked or {}, excuses)
+    if dead is not None:
+        _judge_letters(verdict, dead, known, asked or {}, excuses)
+    for arrival in arrivals:
+        if any(start <= arrival["at"] < end for start, end in held):
+            verdict.while_held.append(str(arrival["id"]))
+    return verdict
+
+
+def _judge_ends(
+    verdict: Judgement,
+    told: Iterable[str],
+    arrivals: Sequence[Mapping[str, Any]],
+    known: Mapping[str, Mapping[str, str]],
+    excuses: Excuses,
+) -> None:
+    taken = {str(arrival["id"]) for arrival in arrivals if arrival["taken"]}
     for message_id in told:
         state = known.get(message_id, {}).get("state", "unknown")
         verdict.states[state] += 1
-        if state not in OVER:
+        if state not in OVER and not excuses.loss(message_id):
             verdict.lost.append(message_id)
-        if state == "sent" and not taken[message_id]:
+        if state == "sent" and message_id not in taken:
             verdict.unsent.append(message_id)
-    for message_id, times in taken.items():
+    for message_id in _openly_taken(arrivals, excuses):
         facts = known.get(message_id, {})
-        if times > 1 and not may_repeat:
-            verdict.twice.append(message_id)
-        if facts.get("state") != "sent" and facts.get("reason") != "in_doubt":
+        reported = facts.get("state") == "sent" or facts.get("reason") == "in_doubt"
+        if not reported and not excuses.loss(message_id):
             verdict.unreported.append(message_id)
-    _judge_rejections(verdict, arrivals, known, set(told))
-    _judge_wishes(verdict, arrivals, known, asked or {})
-    if dead is not None:
-        _judge_letters(verdict, dead, known, asked or {})
-    return verdict
+
+
+def _openly_taken(arrivals: Sequence[Mapping[str, Any]], excuses: Excuses) -> set[str]:
+    """What was taken without being called refused, as far as anybody can know."""
+    return {
+        str(arrival["id"])
+        for arrival in arrivals
+        if arrival["taken"] and arrival["reply"] not in REFUSALS and not excuses.sending(arrival)
+    }
+
+
+def _judge_repeats(
+    verdict: Judgement, arrivals: Sequence[Mapping[str, Any]], terms: Terms, excuses: Excuses
+) -> None:
+    by_message = defaultdict(list)
+    for arrival in sorted(arrivals, key=lambda arrival: arrival["at"]):
+        by_message[str(arrival["id"])].append(arrival)
+    for message_id, arrived in by_message.items():
+        for earlier, later in pairwise(arrived):
+            if _may_follow(earlier, terms) or excuses.repeat(earlier, later):
+                continue
+            again = any(each["taken"] for each in arrived if each["at"] >= later["at"])
+            (verdict.twice if earlier["taken"] and again else verdict.resent).append(message_id)
+            break
+        if sum(_counts(each, excuses) for each in arrived) > terms.max_attempts:
+            verdict.too_often.append(message_id)
+
+
+def _may_follow(earlier: Mapping[str, Any], terms: Terms) -> bool:
+    """Whether a message may be sent again after this."""
+    absent = terms.absent_is_refused and not earlier["taken"]
+    return earlier["reply"] in REFUSALS or absent
+
+
+def _counts(arrival: Mapping[str, Any], excuses: Excuses) -> bool:
+    """Whether it is one of a message's `max_attempts`: throttling never exhausts it."""
+    return arrival["reply"] != "429" and not excuses.sending(arrival)
 
 
 def _judge_rejections(
@@ -143,15 +214,17 @@ def _judge_wishes(
     arrivals: Sequence[Mapping[str, Any]],
     known: Mapping[str, Mapping[str, str]],
     asked: Mapping[str, Asked],
+    excuses: Excuses,
 ) -> None:
-    taken = {str(arrival["id"]) for arrival in arrivals if arrival["taken"]}
+    taken = _openly_taken(arrivals, excuses)
     for message_id, facts in known.items():
         wish = asked.get(message_id)
         if facts["state"] in WISHED and facts["state"] not in (wish.ends if wish else ()):
             verdict.unasked.append(message_id)
     for message_id, wish in asked.items():
         state = known.get(message_id, {}).get("state", "unknown")
-        if wish.never and (message_id in taken or state not in wish.ends):
+        ended = state in wish.ends or excuses.loss(message_id)
+        if wish.never and (message_id in taken or not ended):
             verdict.defied.append(message_id)
     for arrival in arrivals:
         wish = asked.get(str(arrival["id"]))
@@ -164,10 +237,15 @@ def _judge_letters(
     dead: Sequence[Mapping[str, str]],
     known: Mapping[str, Mapping[str, str]],
     asked: Mapping[str, Asked],
+    excuses: Excuses,
 ) -> None:
     found = Counter(letter.get("id", "") for letter in dead)
     buried = {message_id for message_id, facts in known.items() if facts["state"] == "dead"}
-    verdict.misfiled += [each for each in buried | found.keys() if found[each] != (each in buried)]
+    verdict.misfiled += [
+        each
+        for each in buried | found.keys()
+        if found[each] != (each in buried) and each not in excuses.unfiled
+    ]
     for letter in dead:
         message_id = letter.get("id", "")
         wish, facts = asked.get(message_id), known.get(message_id, {})
