@@ -26,8 +26,8 @@ check: $(VENV)/.test ## Lint, types, floors
 bench: $(VENV)/.test ## Measure pace, intake, drain, memory, start; takes about six minutes
 	$(BIN)/python -m tests.bench
 
-chaos: $(VENV)/.test ## Faults at random from a printed seed; RUNS=20 SEED=1 to choose
-	$(BIN)/python -m tests.chaos --runs $(or $(RUNS),20) $(if $(SEED),--seed $(SEED))
+chaos: $(VENV)/.test ## Every kind of fault at random from a printed seed; RUNS=20 SEED=1 JOBS=2 to choose
+	$(BIN)/python -m tests.chaos $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
 
 clean: ## Remove the virtual environment and what tools left
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*

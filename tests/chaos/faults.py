@@ -1,34 +1,16 @@
-"""What can go wrong while texts are on their way. Each fault ends what it began."""
+"""What processes, disk and network do to texts on their way. Each fault ends what it began."""
 
-import random
 import resource
 import signal
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 import redis
 
-from tests.chaos.wire import Wire
-from tests.support.processes import Daemon, Recorder
+from tests.chaos.stage import Stage
 from tests.support.redis_server import RedisServer
 
 LOG_ROOM = 8192  # octets
-
-
-@dataclass
-class Stage:
-    """Everything that can be hurt."""
-
-    chance: random.Random
-    server: RedisServer
-    recorder: Recorder
-    daemons: list[Daemon]
-    wires: list[Wire] = field(default_factory=list)  # of each daemon, to Redis
-
-    def pause(self, longest: float) -> None:
-        time.sleep(self.chance.uniform(0.05, longest))
 
 
 def kill_daemon(stage: Stage) -> None:
@@ -147,33 +129,3 @@ def cut_off_daemon(stage: Stage) -> None:
         wire.hold(replies_only=stage.chance.random() < 0.3)
     stage.pause(4.0)
     wire.heal(forget=stage.chance.random() < 0.5)
-
-
-def lose_provider(stage: Stage) -> None:
-    stage.recorder.stop()
-    stage.pause(1.0)
-    stage.recorder.start()
-
-
-FAULTS: list[Callable[[Stage], None]] = [
-    kill_daemon,
-    stop_daemon,
-    freeze_daemon,
-    kill_redis,
-    freeze_redis,
-    kill_both,
-    freeze_both,
-    fill_disk,
-    steal_lease,
-    forget_scripts,
-    cut_connections,
-    cut_off_daemon,
-    lose_provider,
-]
-PLANS: list[dict[str, float]] = [
-    {"ok": 1},
-    {"ok": 0.9, "429": 0.05, "503": 0.05},
-    {"ok": 0.88, "500": 0.04, "garbage": 0.02, "half": 0.02, "reset": 0.03, "drop": 0.01},
-    {"ok": 0.95, "hang": 0.01, "drop": 0.02, "refuse": 0.02},
-    {"ok": 0.8, "503": 0.1, "drop": 0.05, "400": 0.05},
-]

@@ -15,14 +15,9 @@ from statistics import median
 from typing import NamedTuple
 
 from tests.bench.stage import resident_mb
-from tests.chaos.faults import (
-    Stage,
-    cut_connections,
-    forget_scripts,
-    freeze_redis,
-    kill_redis,
-    lose_provider,
-)
+from tests.chaos.faults import cut_connections, forget_scripts, freeze_redis, kill_redis
+from tests.chaos.gateway import lose_provider
+from tests.chaos.stage import Stage
 from tests.support.oracle import judge, leftovers, letters, states, waiting
 from tests.support.processes import Daemon, Recorder, eventually, instants, worst_window
 from tests.support.redis_server import RedisServer

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.chaos.faults import Stage, fill_disk
+from tests.chaos.faults import fill_disk
+from tests.chaos.stage import Stage
 from tests.chaos.wire import Wire
 from tests.support.processes import Recorder, eventually
 from tests.support.redis_server import RedisServer
