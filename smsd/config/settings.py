@@ -160,6 +160,8 @@ class Provider(Table):
     name: str = Field("sandbox", min_length=1)
     timeout: float = Field(10.0, gt=0, le=HOUR)  # seconds, from the slot to the whole answer
     max_in_flight: int = Field(256, ge=1, le=10_000)  # requests
+    # Seconds an idle connection is used again, where the provider does not say; 0: none is.
+    keep_alive: float = Field(1.5, ge=0, le=20)
 
     @property
     def tables(self) -> tuple[str, ...]:

@@ -36,7 +36,12 @@ def build_provider(settings: Settings, config_path: Path) -> Provider:
         faults = [*error.faults, *faults]
     else:
         if not faults:
-            return kind.build(options, timeout_s=chosen.timeout, max_in_flight=chosen.max_in_flight)
+            return kind.build(
+                options,
+                timeout_s=chosen.timeout,
+                max_in_flight=chosen.max_in_flight,
+                keep_alive_s=chosen.keep_alive,
+            )
     raise ConfigError(faults)  # outside `except`: a traceback must not bring the values along
 
 

@@ -24,6 +24,7 @@ SMALLEST_CROWD = 8  # slots that may be out at once, at the slowest rates
 LEAD = 5 * MILLISECOND  # how long before its slot a message is to be at the door
 LONGEST_WAY = SECOND  # that preparation is begun earlier for
 FADING = 10 * SECOND  # for how long a long way is remembered
+FADING_SLOTS = 20  # or for so many slots, at slow rates
 HUNG = 50 * MILLISECOND  # or twice the usual way: what is longer on its way may never come
 
 
@@ -93,10 +94,11 @@ class Pace:
 
     async def wait(self, slot: "PacedSlot") -> None:
         """Wait at the door for a turn and its departure; `left` must follow. Raises `NotNow`."""
-        slot.at_door = True
         self.expect(slot)
-        now = self._clock()
-        self._learn(min(now - slot.since, LONGEST_WAY), now)
+        if not slot.at_door:  # else it was here before, and its wait was cut off
+            slot.at_door = True
+            now = self._clock()
+            self._learn(min(now - slot.since, LONGEST_WAY), now)
         self.at_door += 1
         try:
             if not self._door.try_to_enter():
@@ -112,7 +114,8 @@ class Pace:
     def _learn(self, way: int, now: int) -> None:
         """How long the way to the door takes: believed at once when longer, slowly when shorter."""
         since, self._learned_at = now - self._learned_at, now
-        self._way = max(way, self._way * max(0, FADING - since) // FADING)
+        fading = max(FADING, FADING_SLOTS * self.pacer.gap())
+        self._way = max(way, self._way * max(0, fading - since) // fading)
 
     def set_rate(self, segments_per_second: float) -> None:
         """Go on at another rate."""

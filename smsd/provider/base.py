@@ -19,6 +19,8 @@ from smsd.core import secret
 from smsd.core.message import Message
 from smsd.core.outcome import Outcome
 
+KEEP_ALIVE_S = 1.5  # the shortest that servers commonly allow an idle connection is 2 s
+
 
 class NotNow(Exception):  # noqa: N818 - not an error: the slot was withdrawn before anything was written
     """The slot was refused (lease lost, drain): nothing was written, nothing may be."""
@@ -32,7 +34,8 @@ class Slot(Protocol):
     that can be done before (encoding, look-ups, the connection) is done before. May raise
     `NotNow`, which `submit` lets pass. It is entered at most once, perhaps by another task than
     the one that called `submit` (that task is then cancelled along with the submission), and
-    never after `submit` has ended.
+    never after `submit` has ended. The wait for it may be cut off (cancelled) and begun again:
+    where the connection has ended, for one.
     """
 
     async def __aenter__(self) -> None: ...
@@ -100,11 +103,19 @@ class Provider(Protocol):
     Settings: ClassVar[type[ProviderSettings]]
 
     @classmethod
-    def build(cls, settings: Any, *, timeout_s: float, max_in_flight: int) -> Self:
+    def build(
+        cls,
+        settings: Any,
+        *,
+        timeout_s: float,
+        max_in_flight: int,
+        keep_alive_s: float = KEEP_ALIVE_S,
+    ) -> Self:
         """A provider ready to `start`, from an instance of its own `Settings`.
 
-        `timeout_s` bounds the way to the slot's door (the connection) and, anew, the way from
-        the written request to the whole answer; the wait for the slot itself is unbounded.
+        `keep_alive_s`: how long a connection is kept idle where the provider does not say; 0: none
+        is used again. `timeout_s` bounds the way to the slot (the connection) and, anew, the way
+        from the written request to the whole answer; the wait for the slot itself is unbounded.
         """
         ...
 

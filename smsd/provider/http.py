@@ -37,7 +37,7 @@ from yarl import URL
 from smsd.core.message import Message
 from smsd.core.outcome import Accepted, InDoubt, Outcome
 from smsd.provider import codes, fields
-from smsd.provider.base import ProviderSecret, ProviderSettings, SettledAs
+from smsd.provider.base import KEEP_ALIVE_S, ProviderSecret, ProviderSettings, SettledAs
 from smsd.provider.fields import Placeholders, Template, Tree
 from smsd.provider.gateway import Gateway, HttpSettings, basic, below, http_url
 from smsd.provider.lookup import LONGEST_ID, LookUp, LookUpSettings
@@ -217,9 +217,21 @@ class Http(Gateway):
         )
 
     @classmethod
-    def build(cls, settings: GenericSettings, *, timeout_s: float, max_in_flight: int) -> "Http":
+    def build(
+        cls,
+        settings: GenericSettings,
+        *,
+        timeout_s: float,
+        max_in_flight: int,
+        keep_alive_s: float = KEEP_ALIVE_S,
+    ) -> "Http":
         """A provider ready to `start`; one that can be asked where `look_up` says how."""
-        link = Link(timeout_s=timeout_s, max_in_flight=max_in_flight, ca_file=settings.ca_file)
+        link = Link(
+            timeout_s=timeout_s,
+            max_in_flight=max_in_flight,
+            keep_alive_s=keep_alive_s,
+            ca_file=settings.ca_file,
+        )
         asking = _look_up(settings)
         return cls(settings, link) if asking is None else AskableHttp(settings, link, asking)
 

@@ -105,8 +105,15 @@ class Sandbox:
         self.violations = 0
 
     @classmethod
-    def build(cls, settings: SandboxSettings, *, timeout_s: float, max_in_flight: int) -> Self:
-        """A provider ready to `start`; it takes any number in flight."""
+    def build(
+        cls,
+        settings: SandboxSettings,
+        *,
+        timeout_s: float,
+        max_in_flight: int,
+        keep_alive_s: float = 0,
+    ) -> Self:
+        """A provider ready to `start`; it takes any number in flight, and has no connections."""
         return cls(settings, timeout_s)
 
     async def start(self) -> None:

@@ -1,8 +1,7 @@
 """One HTTP request. Rule: if it surely never left, `Unavailable`; if it may have, `InDoubt`.
 
-aiohttp opens (or reuses) the connection, keeps the headers back and hands them to the transport
-together with the first chunk of the body, in one synchronous write. So a body that waits for
-its slot holds back the whole request, while everything before it is done already: see `_Gate`.
+A connection that ends before anything was written on it, or has been kept for as long as it may be,
+is given up for another: that is no second request. What is written is written once (`gate.py`).
 """
 
 import asyncio
@@ -12,19 +11,20 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 import aiohttp
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import StreamWriter
 from yarl import URL
 
 from smsd.core.outcome import InDoubt, Unavailable
 from smsd.provider import coding
-from smsd.provider.base import Slot
+from smsd.provider.base import KEEP_ALIVE_S, Slot
+from smsd.provider.gate import Gate
+from smsd.provider.keep_alive import MOST_S, KeepAlive
 
 MOST_BYTES = 65_536  # of an answer; a provider's is a few hundred
-KEEP_ALIVE_S = 20.0  # below what gateways and load balancers allow an idle connection
+LOOK_UPS = (
+    8  # connections beside those for messages to be sent: a look-up takes none of their places
+)
 _TOO_LARGE = "the answer is too large"
 DNS_S = 30  # how long an address is believed
 
@@ -68,96 +68,21 @@ class Answer:
             return None
 
 
-class _Gate(aiohttp.BytesPayload):
-    """A body that leaves in its slot, once; the answer's deadline counts from the slot's opening.
-
-    aiohttp repeats a GET or PUT by itself when the connection dies before the answer, on a fresh
-    connection as well as on a kept one. The repetition comes to the same gate and finds it shut.
-    """
-
-    def __init__(
-        self, body: bytes, slot: Slot, deadline: asyncio.Timeout, timeout_s: float
-    ) -> None:
-        super().__init__(body)
-        self._slot = slot
-        self._deadline = deadline
-        self._timeout_s = timeout_s
-        self._used = False
-        self._settled = asyncio.Event()
-        self.sent = False  # bytes may have left
-        self.refusal: Exception | None = None  # what the slot raised instead of opening
-
-    @property
-    def consumed(self) -> bool:
-        """True tells aiohttp not to open a second connection for the repetition."""
-        return self._used
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        await self.write_with_length(writer, None)
-
-    async def write_with_length(
-        self, writer: AbstractStreamWriter, content_length: int | None
-    ) -> None:
-        if self._used:
-            raise aiohttp.ClientConnectionError("one submission is one request")
-        self._used = True
-        stream = cast("StreamWriter", writer)
-        entered = False
-        try:
-            # What a kept connection has already received is no answer to this request, and is
-            # seen as such (see `exchange`) only if it is read before the slot can open.
-            await asyncio.sleep(0)
-            async with self._slot:
-                entered = True
-                await self._write(stream, content_length)
-        except Exception as error:
-            if not entered:
-                self.refusal = error
-            raise
-        finally:
-            self._settled.set()
-        await _let_go(stream)
-
-    async def _write(self, writer: StreamWriter, content_length: int | None) -> None:
-        self._deadline.reschedule(asyncio.get_running_loop().time() + self._timeout_s)
-        self.sent = True
-        try:
-            # Not drained: no other message could leave until the provider has read this one.
-            await writer.write(self._value[:content_length], drain=False)
-        except aiohttp.ClientConnectionResetError:
-            self.sent = False  # raised for a closed transport, before anything is written to it
-            raise
-
-    async def settled(self) -> None:
-        """Wait until the slot is done with."""
-        if self._used:
-            await self._settled.wait()
-
-
-async def _let_go(writer: StreamWriter) -> None:
-    """Wait until the system has the whole request; what it has not by the end goes no more.
-
-    The connection is neither kept with a rest before the next request, nor closed at the leisure
-    of a provider that does not read.
-    """
-    transport = writer.transport
-    if transport is None:
-        return
-    transport.set_write_buffer_limits(high=0)
-    try:
-        await writer.drain()
-    except asyncio.CancelledError:
-        transport.abort()
-        raise
-
-
 class Link:
     """Kept-alive connections to one provider."""
 
     def __init__(
-        self, *, timeout_s: float, max_in_flight: int, ca_file: Path | None = None
+        self,
+        *,
+        timeout_s: float,
+        max_in_flight: int,
+        keep_alive_s: float = KEEP_ALIVE_S,
+        ca_file: Path | None = None,
     ) -> None:
+        """`keep_alive_s`: how long a connection is kept idle; 0: none is used again."""
         self._timeout_s = timeout_s
+        self._keep_alive_s = keep_alive_s
+        self._keep_alive = KeepAlive(keep_alive_s)
         self._max_in_flight = max_in_flight
         # True: verified, by the authorities of the system.
         self._tls = True if ca_file is None else ssl.create_default_context(cafile=ca_file)
@@ -165,12 +90,15 @@ class Link:
 
     async def open(self) -> None:
         """Make ready. No connection is opened before there is something to say on it."""
-        connector = aiohttp.TCPConnector(
-            limit=self._max_in_flight,
-            keepalive_timeout=KEEP_ALIVE_S,
-            ttl_dns_cache=DNS_S,
-            ssl=self._tls,
-        )
+        limit = self._max_in_flight + LOOK_UPS
+        if self._keep_alive_s:
+            connector = aiohttp.TCPConnector(
+                limit=limit, ttl_dns_cache=DNS_S, ssl=self._tls, keepalive_timeout=MOST_S
+            )
+        else:
+            connector = aiohttp.TCPConnector(
+                limit=limit, ttl_dns_cache=DNS_S, ssl=self._tls, force_close=True
+            )
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -189,8 +117,16 @@ class Link:
 
     async def exchange(self, request: Request, slot: Slot) -> Answer | Unavailable | InDoubt:
         """Write `request` in `slot` and read the answer. Raises what the slot raises."""
-        deadline = asyncio.timeout(None)
-        gate = _Gate(request.body, slot, deadline, self._timeout_s)
+        while True:
+            deadline = asyncio.timeout(None)
+            gate = Gate(request.body, slot, deadline, self._timeout_s, self._keep_alive)
+            outcome = await self._attempt(request, gate, deadline)
+            if not gate.may_try_another:
+                return outcome
+
+    async def _attempt(
+        self, request: Request, gate: Gate, deadline: asyncio.Timeout
+    ) -> Answer | Unavailable | InDoubt:
         heard = bytearray()
         response: aiohttp.ClientResponse | None = None
         trouble = ""
@@ -205,6 +141,7 @@ class Link:
                 )
                 if not gate.sent:  # a farewell, like the 408 some servers send before closing
                     return Unavailable("the connection was answered before the request")
+                self._keep(gate, response)
                 trouble = await _read(response, heard)
         except (aiohttp.ClientError, OSError) as error:
             if gate.refusal is not None:
@@ -217,6 +154,12 @@ class Link:
                 response.close()  # a connection whose answer was read to its end is kept
             await gate.settled()
         return _answered(response, bytes(heard), trouble)
+
+    def _keep(self, gate: Gate, response: aiohttp.ClientResponse) -> None:
+        # Before the answer has been read to its end: then another may take the connection at once.
+        if gate.transport is not None:
+            now = asyncio.get_running_loop().time()
+            self._keep_alive.keep(gate.transport, response.headers, now)
 
     def _why(self, error: Exception, deadline: asyncio.Timeout) -> str:
         """What went wrong, without the address: its query may hold the text, or a secret."""

@@ -24,7 +24,13 @@ from yarl import URL
 from smsd.core.message import Message, configured_sender
 from smsd.core.outcome import Accepted, InDoubt, Outcome, Unavailable
 from smsd.provider import codes, twilio_list
-from smsd.provider.base import ProviderSecret, ProviderSettings, SettledAs, Slot
+from smsd.provider.base import (
+    KEEP_ALIVE_S,
+    ProviderSecret,
+    ProviderSettings,
+    SettledAs,
+    Slot,
+)
 from smsd.provider.codes import RulingField, ruling
 from smsd.provider.gateway import Gateway, HttpSettings, HttpUrl, basic
 from smsd.provider.recent import Recent
@@ -177,13 +183,22 @@ class Twilio(Gateway):
         self._under_way: Counter[tuple[str, str]] = Counter()
 
     @classmethod
-    def build(cls, settings: TwilioSettings, *, timeout_s: float, max_in_flight: int) -> Self:
+    def build(
+        cls,
+        settings: TwilioSettings,
+        *,
+        timeout_s: float,
+        max_in_flight: int,
+        keep_alive_s: float = KEEP_ALIVE_S,
+    ) -> Self:
         """A provider ready to `start`."""
-        return cls(
-            settings,
-            Link(timeout_s=timeout_s, max_in_flight=max_in_flight, ca_file=settings.ca_file),
-            timeout_s,
+        link = Link(
+            timeout_s=timeout_s,
+            max_in_flight=max_in_flight,
+            keep_alive_s=keep_alive_s,
+            ca_file=settings.ca_file,
         )
+        return cls(settings, link, timeout_s)
 
     async def submit(self, message: Message, slot: Slot) -> Outcome:
         """Hand one message over in its slot, and remember what tells it from its like."""

@@ -39,7 +39,9 @@ class Carrier:
         self.door.set()
 
     @classmethod
-    def build(cls, settings: Any, *, timeout_s: float, max_in_flight: int) -> Self:
+    def build(
+        cls, settings: Any, *, timeout_s: float, max_in_flight: int, keep_alive_s: float = 0
+    ) -> Self:
         return cls()
 
     async def start(self) -> None: ...

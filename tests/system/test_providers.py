@@ -1,32 +1,24 @@
 """Providers on real sockets. Rule: what a submission says of itself is what was on the wire.
 
-The same suite runs over every provider that speaks HTTP. The gateway below is bare sockets, so
-that it can do what no decent server does.
+The same suite runs over every provider that speaks HTTP.
 """
 
 import asyncio
 import gzip
 import json
-import shutil
 import socket
-import ssl
-import subprocess
 import time
 import zlib
 from asyncio import StreamReader as Reader
 from asyncio import StreamWriter as Writer
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from email.utils import formatdate
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol
-from urllib.parse import parse_qs, urlsplit
+from typing import Any
 
 import aiohttp
 import pytest
 
-from smsd.core.message import Content, Message
 from smsd.core.outcome import (
     Accepted,
     Halted,
@@ -37,204 +29,37 @@ from smsd.core.outcome import (
     Unavailable,
 )
 from smsd.core.pacer import Pacer
-from smsd.core.segment import Segments
 from smsd.dispatch.pace import Pace
 from smsd.metrics import Metrics
-from smsd.provider import load
-from smsd.provider.base import Askable, NotNow, Provider
+from smsd.provider.base import NotNow
+from tests.support.gateway import (
+    GOOD,
+    TEXT,
+    Gateway,
+    Maker,
+    Script,
+    Slot,
+    asked,
+    certificate,
+    drips,
+    get,
+    hangs_up,
+    is_silent,
+    listening,
+    message,
+    post,
+    put,
+    response,
+    says,
+    serving,
+    started,
+    twilio,
+)
 
-Script = Callable[[Reader, Writer], Awaitable[None]]
-
-TEXT = "Hi & bye = 50% + é\n"
 # For a GET these open a second connection, on which then nothing is said.
 OLDER_AIOHTTP = aiohttp.__version__ < "3.14"
 
-GOOD = b'{"sid": "SM1", "num_segments": "2"}'
-GZIP = ("Content-Encoding: gzip",)
-
-
-def message(text: str = TEXT) -> Message:
-    content = Content(text, Segments("ucs2", 19, 1), "", None, None, None, "", "")
-    return Message("m1", "+12025550123", content)
-
-
-class Slot:
-    """A slot that opens on demand, and remembers what it was asked."""
-
-    def __init__(self, *, closed: bool = False, refusal: Exception | None = None) -> None:
-        self.door = asyncio.Event()
-        if not closed:
-            self.door.set()
-        self.asked = asyncio.Event()
-        self.refusal = refusal
-        self.events: list[str] = []
-
-    async def __aenter__(self) -> None:
-        self.events.append("asked")
-        self.asked.set()
-        try:
-            await self.door.wait()
-        except asyncio.CancelledError:
-            self.events.append("cancelled")
-            raise
-        if self.refusal is not None:
-            raise self.refusal
-        self.events.append("entered")
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.events.append("left")
-
-
-class Gateway:
-    """Reads whole requests and lets a script answer them."""
-
-    def __init__(self, script: Script, greet: Script | None = None) -> None:
-        self.script = script
-        self.greet = greet
-        self.connections = 0
-        self.requests: list[bytes] = []
-        self.writers: list[Writer] = []
-        self.url = ""
-
-    async def serve(self, reader: Reader, writer: Writer) -> None:
-        self.connections += 1
-        self.writers.append(writer)
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
-            if self.greet is not None:
-                await self.greet(reader, writer)
-            while True:
-                self.requests.append(await read_request(reader))
-                await self.script(reader, writer)
-        writer.close()
-
-
-async def read_request(reader: Reader) -> bytes:
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = 0
-    for line in head.split(b"\r\n"):
-        if line.lower().startswith(b"content-length:"):
-            length = int(line.split(b":")[1])
-    return head + await reader.readexactly(length)
-
-
-@asynccontextmanager
-async def listening(gateway: Gateway, tls: ssl.SSLContext | None = None) -> AsyncIterator[Gateway]:
-    server = await asyncio.start_server(gateway.serve, "127.0.0.1", 0, ssl=tls)
-    port = server.sockets[0].getsockname()[1]
-    gateway.url = f"http{'s' if tls else ''}://127.0.0.1:{port}"
-    try:
-        yield gateway
-    finally:
-        server.close()
-        for writer in gateway.writers:
-            writer.transport.abort()
-        await asyncio.sleep(0.01)
-
-
-def response(status: int, body: bytes = b"", *headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}", *headers, "", ""]
-    return "\r\n".join(lines).encode() + body
-
-
-def says(raw: bytes) -> Script:
-    async def script(_: Reader, writer: Writer) -> None:
-        writer.write(raw)
-        await writer.drain()
-
-    return script
-
-
-def hangs_up(raw: bytes = b"", *, reset: bool = False) -> Script:
-    async def script(_: Reader, writer: Writer) -> None:
-        writer.write(raw)
-        await writer.drain()
-        if reset:
-            linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
-            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            writer.transport.abort()
-        raise ConnectionError
-
-    return script
-
-
-async def is_silent(_: Reader, __: Writer) -> None:
-    await asyncio.sleep(30)
-
-
-async def drips(_: Reader, writer: Writer) -> None:
-    while True:
-        writer.write(b"x")
-        await writer.drain()
-        await asyncio.sleep(0.02)
-
-
-class Maker(Protocol):
-    def __call__(self, url: str, **common: Any) -> Provider: ...
-
-
-def make(kind: str, settings: dict[str, Any], timeout_s: float) -> Provider:
-    provider = load(kind)
-    return provider.build(
-        provider.Settings.model_validate(settings), timeout_s=timeout_s, max_in_flight=64
-    )
-
-
-def http(method: str, url: str, *, timeout_s: float = 5.0, **more: Any) -> Provider:
-    settings = {
-        "base_url": url,
-        "url": "/send",
-        "method": method,
-        "fields": {"to": "{to}", "text": "{text}"},
-        "id": "json:sid",
-        "segments": "json:num_segments",
-        "rules": [{"json": "code", "in": [21610], "outcome": "rejected:recipient:opted_out"}],
-    }
-    return make("http", settings | more, timeout_s)
-
-
-def post(url: str, **common: Any) -> Provider:
-    return http("POST", url, **common)
-
-
-def get(url: str, **common: Any) -> Provider:
-    return http("GET", url, **common)
-
-
-def put(url: str, **common: Any) -> Provider:
-    return http("PUT", url, **common)
-
-
-def twilio(url: str, *, timeout_s: float = 5.0, **more: Any) -> Provider:
-    settings = {
-        "base_url": url,
-        "account_sid": "AC" + "0" * 32,
-        "auth_token": "s3cret",
-        "from": "+12025550100",
-    }
-    return make("twilio", settings | more, timeout_s)
-
-
 every_provider = pytest.mark.parametrize("maker", [post, get, put, twilio])
-
-
-@asynccontextmanager
-async def started(provider: Provider) -> AsyncIterator[Provider]:
-    await provider.start()
-    try:
-        yield provider
-    finally:
-        await provider.close()
-
-
-async def asked(maker: Maker, gateway: Gateway, **common: Any) -> Outcome:
-    """What one submission to `gateway` comes to."""
-    async with listening(gateway), started(maker(gateway.url, **common)) as provider:
-        return await provider.submit(message(), Slot())
 
 
 # The slot
@@ -324,7 +149,7 @@ async def test_waiting_for_the_slot_does_not_use_up_the_timeout(maker: Maker) ->
 
 
 @every_provider
-async def test_a_connection_that_the_server_closes_during_the_wait_is_unavailable(
+async def test_a_kept_connection_that_ends_during_the_wait_is_given_up_for_another(
     maker: Maker,
 ) -> None:
     gateway = Gateway(says(response(201, GOOD)))
@@ -334,9 +159,28 @@ async def test_a_connection_that_the_server_closes_during_the_wait_is_unavailabl
         submission = asyncio.create_task(provider.submit(message(), slot))
         await slot.asked.wait()
         gateway.writers[0].close()
+        while gateway.connections < 2:
+            await asyncio.sleep(0.01)
+        slot.door.set()
+        assert await submission == Accepted("SM1", 2)
+        assert slot.events == ["asked", "cancelled", "asked", "entered", "left"]
+    assert len(gateway.requests) == 2
+
+
+@every_provider
+async def test_a_new_connection_that_ends_during_the_wait_is_unavailable(maker: Maker) -> None:
+    gateway = Gateway(says(response(201, GOOD)))
+    async with listening(gateway), started(maker(gateway.url)) as provider:
+        slot = Slot(closed=True)
+        submission = asyncio.create_task(provider.submit(message(), slot))
+        await slot.asked.wait()
+        while not gateway.writers:
+            await asyncio.sleep(0.01)
+        gateway.writers[0].close()
         assert isinstance(await submission, Unavailable)
         assert slot.events == ["asked", "cancelled"]  # by the time submit has ended
-    assert len(gateway.requests) == 1
+    assert gateway.requests == []
+    assert gateway.connections == 1
 
 
 @every_provider
@@ -801,24 +645,6 @@ async def test_a_huge_answer_is_cut_off(maker: Maker, status: int) -> None:
 # TLS, and what the environment must not change
 
 
-def certificate(directory: Path, names: str) -> Path:
-    """A self-signed certificate and its key in one file."""
-    if (openssl := shutil.which("openssl")) is None:
-        pytest.skip("needs the openssl command")
-    pem, key = directory / "cert.pem", directory / "key.pem"
-    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    command += ["-subj", "/CN=test", "-addext", f"subjectAltName={names}"]
-    subprocess.run([*command, "-keyout", key, "-out", pem], check=True, capture_output=True)
-    pem.write_bytes(pem.read_bytes() + key.read_bytes())
-    return pem
-
-
-def serving(pem: Path) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(pem)
-    return context
-
-
 @every_provider
 async def test_tls_is_verified_against_the_authorities_given(maker: Maker, tmp_path: Path) -> None:
     pem = certificate(tmp_path, "IP:127.0.0.1")
@@ -864,262 +690,3 @@ async def test_the_text_arrives_as_it_was_sent(maker: Maker) -> None:
     assert b"Hi+%26+bye+%3D+50%25+%2B+%C3%A9%0A" in gateway.requests[0]
     assert b"%2B12025550123" in gateway.requests[0]
     assert json.dumps(TEXT).encode() not in gateway.requests[0]
-
-
-# Asking what became of a text
-
-
-STARTED_S = 1_767_225_600  # 2026-01-01T00:00:00Z
-SERVICE = "MG" + "1" * 32
-
-
-def asking(method: str = "GET", **look_up: Any) -> Maker:
-    """A gateway that is asked by our id."""
-    asks = {"url": "/messages/{id}", "method": method, "id": "json:sid", **look_up}
-    return lambda url, **common: post(url, look_up=asks, **common)
-
-
-every_askable = pytest.mark.parametrize("maker", [asking(), asking("POST"), twilio])
-
-
-def of_twilio(sid: str = "SM1", **changes: object) -> dict[str, object]:
-    """A message as Twilio lists it."""
-    return {
-        "account_sid": "AC" + "0" * 32,
-        "api_version": "2010-04-01",
-        "body": TEXT,
-        "date_created": formatdate(STARTED_S + 1),
-        "date_sent": None,
-        "date_updated": formatdate(STARTED_S + 1),
-        "direction": "outbound-api",
-        "error_code": None,
-        "error_message": None,
-        "from": "+12025550100",
-        "messaging_service_sid": None,
-        "num_media": "0",
-        "num_segments": "2",
-        "price": None,
-        "price_unit": "USD",
-        "sid": sid,
-        "status": "queued",
-        "subresource_uris": {"media": f"/2010-04-01/Accounts/AC0/Messages/{sid}/Media.json"},
-        "to": "+12025550123",
-        "uri": f"/2010-04-01/Accounts/AC0/Messages/{sid}.json",
-        **changes,
-    }
-
-
-def list_of(*messages: dict[str, object]) -> bytes:
-    """Twilio's list, as it stands on the wire."""
-    uri = "/2010-04-01/Accounts/AC0/Messages.json?To=%2B12025550123&PageSize=20&Page=0"
-    return json.dumps(
-        {
-            "end": len(messages),
-            "first_page_uri": uri,
-            "messages": messages,
-            "next_page_uri": None,
-            "page": 0,
-            "page_size": 20,
-            "previous_page_uri": None,
-            "start": 0,
-            "uri": uri,
-        }
-    ).encode()
-
-
-FOUND = json.loads(list_of(of_twilio())) | {"sid": "SM1"}  # what both kinds of gateway understand
-
-
-async def looked_up(
-    provider: Provider, *, of: Message | None = None, settled: Mapping[str, str] | None = None
-) -> Outcome | None:
-    """`settled`: messages by sid, as Redis knows them."""
-
-    async def settled_as(ids: Collection[str], since: int, until: int) -> Mapping[str, str]:
-        assert since < STARTED_S * 1000 < until
-        return {sid: id_ for sid, id_ in (settled or {}).items() if sid in ids}
-
-    assert isinstance(provider, Askable)
-    return await provider.look_up(of or message(), STARTED_S * 1000, settled_as)
-
-
-@every_askable
-@pytest.mark.parametrize(("headers", "pack"), [((), bytes), (GZIP, gzip.compress)])
-async def test_a_text_that_was_taken_is_found_by_one_request_that_sends_nothing(
-    maker: Maker, headers: tuple[str, ...], pack: Callable[[bytes], bytes]
-) -> None:
-    gateway = Gateway(says(response(200, pack(json.dumps(FOUND).encode()), *headers)))
-    async with listening(gateway), started(maker(gateway.url)) as provider:
-        found = await looked_up(provider)
-    assert isinstance(found, Accepted)
-    assert found.provider_id == "SM1"
-    [request] = gateway.requests
-    assert b"Hi" not in request
-    assert request.endswith(b"\r\n\r\n")
-
-
-@every_askable
-@pytest.mark.parametrize(
-    "script",
-    [
-        says(response(404)),
-        says(response(401)),
-        says(response(429, b"", "Retry-After: 2")),
-        says(response(500, json.dumps(FOUND).encode())),
-        says(response(301, b"", "Location: /elsewhere")),
-        says(response(304)),
-        says(response(200, b"<html>")),
-        says(response(200, b"[]")),
-        says(response(200, b"{}")),
-        says(response(200, GOOD, "Content-Encoding: gzip")),
-        says(response(200, json.dumps(FOUND).encode() + b" " * 100_000)),
-        hangs_up(),
-        hangs_up(reset=True),
-        hangs_up(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"),
-        is_silent,
-        drips,
-    ],
-)
-async def test_without_a_clear_word_the_text_stays_in_doubt_after_one_request(
-    maker: Maker, script: Script
-) -> None:
-    gateway = Gateway(script)
-    async with listening(gateway), started(maker(gateway.url, timeout_s=0.3)) as provider:
-        assert isinstance(await looked_up(provider), InDoubt)
-    assert len(gateway.requests) == 1
-
-
-@every_askable
-async def test_a_provider_that_is_away_leaves_the_text_in_doubt(maker: Maker) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    async with started(maker(f"http://127.0.0.1:{port}")) as provider:
-        assert isinstance(await looked_up(provider), InDoubt)
-
-
-async def test_a_gateway_that_says_not_found_is_believed_only_where_configuration_says_so() -> None:
-    for not_found, kind in (("in_doubt", InDoubt), ("unavailable", Unavailable)):
-        gateway = Gateway(says(response(404)))
-        maker = asking(not_found=not_found)
-        async with listening(gateway), started(maker(gateway.url)) as provider:
-            assert isinstance(await looked_up(provider), kind)
-        assert gateway.requests[0].startswith(b"GET /messages/m1 HTTP/1.1\r\n")
-
-
-async def test_twilio_is_asked_for_the_messages_of_the_day_to_this_number() -> None:
-    gateway = Gateway(says(response(200, list_of(of_twilio()))))
-    async with listening(gateway), started(twilio(gateway.url)) as provider:
-        assert await looked_up(provider) == Accepted("SM1", 2)
-    method, target, _ = gateway.requests[0].split(b"\r\n")[0].decode().split(" ")
-    address = urlsplit(target)
-    assert method == "GET"
-    assert address.path == f"/2010-04-01/Accounts/AC{'0' * 32}/Messages.json"
-    assert parse_qs(address.query, strict_parsing=True) == {
-        "To": ["+12025550123"],
-        "DateSent>": ["2025-12-31"],  # five seconds before midnight
-        "PageSize": ["20"],
-    }
-    assert b"Authorization: Basic QUMw" in gateway.requests[0]
-
-
-@pytest.mark.parametrize(
-    ("messages", "expected"),
-    [
-        ([of_twilio(num_segments="0", status="accepted")], Accepted("SM1", None)),
-        ([of_twilio(status="undelivered", error_code=30005)], Accepted("SM1", 2)),
-        ([of_twilio("SM1"), of_twilio("SM2")], None),
-        ([of_twilio("SM1"), of_twilio("SM2", body="another")], Accepted("SM1", 2)),
-        ([of_twilio(date_created=formatdate(STARTED_S - 60))], InDoubt("not listed")),
-        ([of_twilio(date_created=formatdate(STARTED_S + 600))], InDoubt("not listed")),
-        ([], InDoubt("not listed")),
-    ],
-)
-async def test_twilios_list_tells_only_of_the_one_message_that_fits(
-    messages: list[dict[str, object]], expected: Outcome | None
-) -> None:
-    gateway = Gateway(says(response(200, list_of(*messages))))
-    async with listening(gateway), started(twilio(gateway.url)) as provider:
-        assert await looked_up(provider) == expected
-
-
-async def test_a_message_that_twilio_lists_as_refused_was_not_taken() -> None:
-    refused = of_twilio(status="failed", error_code=21610)
-    gateway = Gateway(says(response(200, list_of(refused))))
-    async with listening(gateway), started(twilio(gateway.url)) as provider:
-        assert await looked_up(provider) == Rejected(
-            "21610", "listed as failed: 21610", "recipient", opted_out=True
-        )
-
-
-async def test_the_refusal_of_an_earlier_attempt_says_nothing_of_a_later_one() -> None:
-    async def answers(reader: Reader, writer: Writer) -> None:
-        sends = gateway.requests[-1].startswith(b"POST")
-        full = response(429, b'{"code": 21611}')
-        listing = response(200, list_of(of_twilio(status="failed", error_code=21211)))
-        await says(full if sends else listing)(reader, writer)
-
-    gateway = Gateway(answers)
-    async with listening(gateway), started(twilio(gateway.url)) as provider:
-        assert isinstance(await provider.submit(message(), Slot()), Throttled)
-        assert await looked_up(provider) == InDoubt("not listed")
-        second = message()._replace(attempts=1)
-        assert await looked_up(provider, of=second) == InDoubt("not listed")
-        other = message()._replace(id="m2")
-        assert isinstance(await looked_up(provider, of=other), Rejected)
-
-
-async def test_of_two_like_messages_the_one_that_was_settled_before_a_restart_is_set_aside() -> (
-    None
-):
-    gateway = Gateway(says(response(200, list_of(of_twilio("SM1"), of_twilio("SM2")))))
-    async with listening(gateway), started(twilio(gateway.url)) as provider:
-        assert await looked_up(provider) is None
-        assert await looked_up(provider, settled={"SM1": "m1", "SM2": "m0"}) == Accepted("SM1", 2)
-    async with listening(gateway), started(twilio(gateway.url)) as provider:
-        assert await looked_up(provider, settled={"SM1": "m0"}) == Accepted("SM2", 2)
-
-
-async def test_a_message_of_a_twilio_service_is_known_by_its_service() -> None:
-    mine = of_twilio("SM1", messaging_service_sid=SERVICE, **{"from": "+12025550177"})
-    gateway = Gateway(says(response(200, list_of(mine, of_twilio("SM2")))))
-    service: dict[str, Any] = {"from": "", "messaging_service_sid": SERVICE}
-    async with listening(gateway), started(twilio(gateway.url, **service)) as provider:
-        assert await looked_up(provider) == Accepted("SM1", 2)
-
-
-async def test_one_sid_stands_for_one_text_however_alike_they_are() -> None:
-    async def answers(reader: Reader, writer: Writer) -> None:
-        sends = gateway.requests[-1].startswith(b"POST")
-        listing = list_of(of_twilio("SM1"), of_twilio("SM2"))
-        await says(response(201, GOOD) if sends else response(200, listing))(reader, writer)
-
-    first, second, third = (Message(f"m{n}", "+12025550123", message().content) for n in range(3))
-    gateway = Gateway(answers)
-    async with listening(gateway), started(twilio(gateway.url)) as provider:
-        assert await provider.submit(first, Slot()) == Accepted("SM1", 2)
-        assert await looked_up(provider, of=second) == Accepted("SM2", 2)
-        assert await looked_up(provider, of=second) == Accepted("SM2", 2)  # asked once more
-        assert await looked_up(provider, of=third) == InDoubt("not listed")
-
-
-async def test_while_the_like_of_it_is_under_way_the_list_does_not_tell() -> None:
-    held = asyncio.Event()
-
-    async def answers(reader: Reader, writer: Writer) -> None:
-        if gateway.requests[-1].startswith(b"POST"):
-            await held.wait()
-            writer.write(response(201, GOOD))
-        else:
-            writer.write(response(200, list_of(of_twilio("SM1"))))
-
-    alike = Message("m2", "+12025550123", message().content)
-    gateway = Gateway(answers)
-    async with listening(gateway), started(twilio(gateway.url)) as provider:
-        submission = asyncio.create_task(provider.submit(alike, Slot()))
-        while not gateway.requests:
-            await asyncio.sleep(0.01)
-        assert await looked_up(provider) == InDoubt("the like of it is under way")
-        held.set()
-        assert await submission == Accepted("SM1", 2)
-        assert await looked_up(provider) == InDoubt("not listed")
-        assert await looked_up(provider, of=alike) == Accepted("SM1", 2)

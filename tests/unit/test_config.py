@@ -153,6 +153,14 @@ KEYS = {
     "provider.max_in_flight": Key(
         "9", 9, {**COUNT, "10001": "expected less than or equal to 10000, got 10001"}
     ),
+    "provider.keep_alive": Key(
+        "0",
+        0.0,
+        {
+            "-1": "expected greater than or equal to 0, got -1",
+            "21": "expected less than or equal to 20, got 21",
+        },
+    ),
     "retry.max_attempts": Key("1", 1, COUNT | most(1_000_000, HUGE)),
     "retry.initial_delay": Key("2", 2.0, SECONDS | MONTH),
     "retry.max_delay": Key(

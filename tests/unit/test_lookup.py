@@ -62,7 +62,9 @@ class Deaf:
     Settings: ClassVar[type[ProviderSettings]] = ProviderSettings
 
     @classmethod
-    def build(cls, settings: Any, *, timeout_s: float, max_in_flight: int) -> Self:
+    def build(
+        cls, settings: Any, *, timeout_s: float, max_in_flight: int, keep_alive_s: float = 0
+    ) -> Self:
         return cls()
 
     async def start(self) -> None: ...
