@@ -1,5 +1,6 @@
 """`smsd fsck`. Rule: one line a fault, what it means and what was done; exit 0 if none is left."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -14,28 +15,37 @@ from smsd.store.fsck import Fault, Fsck
 def fsck(config_path: Path, *, repair: bool) -> None:
     """Look for texts that are lost or stuck; also while the daemon runs."""
 
-    async def look(store: Store) -> tuple[int, int]:
-        found = mended = 0
+    async def look(store: Store) -> list[Fault]:
+        found = []
         async for fault in Fsck(store.server, store.status, repair=repair).faults():
             say(_line(fault))
-            found += 1
-            mended += fault.remedy != ""
-        return found, mended
+            found.append(fault)
+        return found
 
-    found, mended = with_store(config_path, look)
+    found = with_store(config_path, look)
     if not found:
         say("fine: every accepted text is where it should be")
         return
-    say(f"{found} found, {mended} mended")
+    mended = sum(fault.mended for fault in found)
+    say(f"{len(found)} found, {mended} mended")
     if not repair:
-        say("smsd fsck --repair mends them")
-    if mended < found:
+        say(_promise(found))
+    if mended < len(found):
         raise SystemExit(EX_FAILED)
+
+
+def _promise(found: Sequence[Fault]) -> str:
+    can = sum(fault.remedy != "" for fault in found)
+    if can == len(found):
+        return "smsd fsck --repair mends them"
+    return f"smsd fsck --repair mends {can} of them" if can else "a repair can mend none of them"
 
 
 def _line(fault: Fault) -> str:
     line = f"{fault.name} {fault.why}" if fault.kind == "counters" else _about(fault)
-    return f"{line} -> {fault.remedy}" if fault.remedy else line
+    if not fault.remedy:
+        return line
+    return f"{line} -> {fault.remedy}" if fault.mended else f"{line} (--repair: {fault.remedy})"
 
 
 def _about(fault: Fault) -> str:

@@ -41,12 +41,13 @@ SURPLUS = (
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that should not be. `remedy` is what was done, "" when nothing was."""
+    """Something that should not be. `remedy` is what a repair does, "" where it can do nothing."""
 
     kind: Kind
     name: str  # of the entry, or the message's id
     why: str
     remedy: str = ""
+    mended: bool = False
 
 
 class Fsck:
@@ -123,22 +124,20 @@ class Fsck:
         for _ in range(TRIES):
             if census.difference == 0:
                 return
-            if await self._book(census):
-                remedy = f"booked as adjusted: {census.difference:+d}"
-                yield Fault("counters", *_explained(census.difference), remedy)
+            remedy = f"booked as adjusted: {census.difference:+d}"
+            if not self._repair or await self._book(census):
+                yield Fault("counters", *_explained(census.difference), remedy, self._repair)
                 return
             census = await self._status.census()
         yield Fault("counters", *_explained(census.difference))
 
     async def _book(self, census: Census) -> bool:
         """Whether the difference is booked; not if another has booked one since the count."""
-        if not self._repair:
-            return False
         request = {"adjusted": str(census.adjusted), "difference": census.difference}
         return await self._ask("fsck_counters", request) == b"booked"
 
     def _fault(self, kind: Kind, name: bytes, why: str, remedy: str) -> Fault:
-        return Fault(kind, text(name), why, remedy if self._repair else "")
+        return Fault(kind, text(name), why, remedy, self._repair and remedy != "")
 
     def _statuses_of(self, ids: Sequence[str]) -> list[str]:
         return [self._server.keys.message(id_) for id_ in ids]

@@ -207,7 +207,7 @@ async def test_a_fault_is_found_and_nothing_is_changed(
     found = await look(store)
     assert [one.kind for one in found] == expected
     assert found[0].name == name
-    assert all(one.why and not one.remedy for one in found)
+    assert all(one.why and one.remedy and not one.mended for one in found)
     assert await dump(store.client, store.keys.prefix) == before
 
 
@@ -218,7 +218,7 @@ async def test_a_fault_is_mended_and_found_no_more(
     name = await spoil(store)
     mended = await look(store, repair=True)
     assert (mended[0].kind, mended[0].name) == (expected[0], name)
-    assert all(one.remedy for one in mended)
+    assert all(one.remedy and one.mended for one in mended)
     after = await dump(store.client, store.keys.prefix)
     assert await look(store) == []
     assert await look(store, repair=True) == []

@@ -524,7 +524,7 @@ def test_faults_are_told_and_mended_beside_a_running_daemon(daemon: Daemon) -> N
     result = run("fsck")
     assert result.exit_code == 1
     nowhere, missing, count, advice = result.stdout.splitlines()
-    assert nowhere.endswith("is nowhere, though its status says deferred")
+    assert nowhere.endswith("is nowhere, though its status says deferred (--repair: marked lost)")
     assert missing.startswith("1 accepted texts are in no place: ")
     assert (count, advice) == ("2 found, 0 mended", "smsd fsck --repair mends them")
     mended = good("fsck", "--repair").splitlines()
