@@ -16,6 +16,7 @@ from smsd.store.status import Status
 PAGE = 100  # letters read at a time, at most; more would hold up the event loop
 MOST_HANDLED = 1000  # letters that one sweep replays, drops or finds
 MOST_READ = 10_000  # letters that one sweep looks at
+MOST_FOUND = 500_000  # characters of the letters that one sweep finds: they become one answer
 SELECTORS = ("id", "letter", "reason", "campaign")
 REASONS = ("invalid", "rejected", "exhausted", "in_doubt")  # all that smsd buries a text for
 
@@ -34,6 +35,11 @@ class Letter:
     def message_id(self) -> str:
         """The id of the text that died; "" in a letter that smsd did not write."""
         return self.fields.get("id", "")
+
+    @property
+    def characters(self) -> int:
+        """How long all that it holds is."""
+        return sum(map(len, self.fields.values()))
 
     @property
     def in_doubt(self) -> bool:
@@ -130,14 +136,20 @@ class Letters:
         self._status = status
 
     async def find(self, choice: Choice, *, after: str, count: int) -> Found:
-        """Up to `count` letters behind `after`."""
-        found = Found()
+        """Up to `count` letters behind `after`, or as many as make up `MOST_FOUND`."""
+        found, characters = Found(), 0
 
         async def keep(letter: Letter) -> bool:
+            nonlocal characters
             found.letters.append(letter)
+            characters += letter.characters
             return True
 
-        found.swept = await self._sweep(Order(choice, after, in_doubt=True), keep, most=count)
+        found.swept = await self._sweep(
+            Order(choice, after, in_doubt=True),
+            keep,
+            enough=lambda swept: swept.done >= count or characters >= MOST_FOUND,
+        )
         return found
 
     async def replay(self, wanted: Order) -> Swept:
@@ -160,13 +172,13 @@ class Letters:
         wanted: Order,
         act: Callable[[Letter], Awaitable[bool]],
         *,
-        most: int = MOST_HANDLED,
+        enough: Callable[[Swept], bool] = lambda swept: swept.done >= MOST_HANDLED,
     ) -> Swept:
         swept = Swept(after=wanted.after)
         swept.until = wanted.until or await self._status.last_letter()
         async with aclosing(self._letters(wanted.choice, swept.after, swept.until)) as letters:
             async for letter in letters:
-                if swept.done >= most or swept.read >= MOST_READ:
+                if enough(swept) or swept.read >= MOST_READ:
                     swept.more = True
                     break
                 swept.read += 1

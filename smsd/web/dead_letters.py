@@ -11,6 +11,7 @@ from smsd.store.connection import is_away
 from smsd.store.letters import Letter, Letters, Order, Swept
 from smsd.web.body import read_body, read_object
 from smsd.web.errors import json_response, unavailable
+from smsd.web.slices import STEP, Slices
 
 COUNT = 100  # letters in an answer that is not asked for so many
 LONGEST_SHOWN = 256  # characters of a fact; an entry that died unread may hold anything
@@ -34,7 +35,11 @@ class DeadLetters:
         found = await self._letters.find(
             letters.choose(query), after=letters.after(query), count=count
         )
-        told = [told_of(letter, with_text=with_text) for letter in found.letters]
+        told, slices = [], Slices()
+        for place, letter in enumerate(found.letters):
+            if place % STEP == 0:
+                await slices.rest()
+            told.append(told_of(letter, with_text=with_text))
         return json_response({"dead_letters": told, **_more(found.swept, "after")})
 
     async def replay(self, request: web.Request) -> web.Response:

@@ -1,5 +1,6 @@
 """Dead letters over HTTP. Rule: what was chosen and nothing else is touched, and each only once."""
 
+import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -135,6 +136,28 @@ def test_letters_are_listed_in_pages_in_the_order_they_died(daemon: Daemon) -> N
         assert len(answer["dead_letters"]) == 3
         after = answer["after"]
     assert found == expected
+
+
+def test_a_page_of_long_letters_is_bounded_by_octets_and_the_next_goes_on(
+    daemon: Daemon,
+) -> None:
+    """1,000 letters of the longest kind would be an answer of 60 MB."""
+    letter = {"to": ANYBODY, "message": "x" * 60_000, "reason": "exhausted"}
+    with embedded(daemon) as client:
+        pipeline = client.pipeline(transaction=False)
+        for n in range(40):
+            pipeline.xadd("smsd:dead", {**letter, "id": f"t{n}"})
+        pipeline.execute()
+    found: list[str] = []
+    query = "/dead-letters?count=1000&message=true"
+    _, answer = daemon.call("GET", query)
+    while True:
+        assert len(json.dumps(answer)) < 1_000_000
+        found += [one["id"] for one in answer["dead_letters"]]
+        if not answer["more"]:
+            break
+        _, answer = daemon.call("GET", f"{query}&after={answer['after']}")
+    assert found == [f"t{n}" for n in range(40)]
 
 
 def test_letters_are_found_by_each_selector_and_by_several(daemon: Daemon) -> None:

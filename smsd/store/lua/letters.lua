@@ -1,6 +1,6 @@
 -- letters: a page of dead letters, {id, fields} each; of one that is too large, its short facts alone.
 -- Read one by one, up to so many octets: letters of many megabytes must not hold Redis up for seconds.
-local MOST_OCTETS = 1000000
+local MOST_OCTETS = 250000
 local SHORT, MOST_FACTS = 1024, 50
 
 -- The last come first: they are ours, and say why it died.
