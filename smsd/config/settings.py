@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from smsd.core import endpoint, message, number, secret
+from smsd.core import endpoint, message, number, proxy, secret
 from smsd.core.outcome import InDoubtHighPolicy, InDoubtPolicy, RetryPolicy
 
 SHORTEST_TOKEN = 16  # characters: what cannot be guessed over a network
@@ -32,6 +32,7 @@ HOUR = 3600  # seconds: no time-out is sensibly longer
 MONTH = 30 * 24 * HOUR
 TEN_YEARS = 3650 * 24 * HOUR  # in ms still far from what Redis can count to
 MOST_ENTRIES = 1_000_000_000  # in one stream
+ENVIRONMENT = "environment"  # the proxy that $HTTPS_PROXY, $HTTP_PROXY and $NO_PROXY name
 REDIS_SCHEMES = tuple(f"{scheme}://" for scheme in endpoint.SCHEMES)
 
 
@@ -150,6 +151,15 @@ class Rate(Table):
     ceiling: Literal["segment", "message"] = "segment"
 
 
+def _proxy(url: SecretStr) -> SecretStr:
+    if (text := url.get_secret_value()) not in ("", ENVIRONMENT):
+        try:
+            proxy.parse(text)
+        except ValueError as error:
+            raise ValueError(f'{error}; or "{ENVIRONMENT}", or ""') from None
+    return url
+
+
 class Provider(Table):
     """`[provider]`: who takes the texts. Each provider's own table is its own to judge."""
 
@@ -162,6 +172,8 @@ class Provider(Table):
     max_in_flight: int = Field(256, ge=1, le=10_000)  # requests
     # Seconds an idle connection is used again, where the provider does not say; 0: none is.
     keep_alive: float = Field(1.5, ge=0, le=20)
+    # On the way to it: a URL, which may hold a password, or "environment"; "": none.
+    proxy: Annotated[SecretStr, AfterValidator(_secret), AfterValidator(_proxy)] = SecretStr("")
 
     @property
     def tables(self) -> tuple[str, ...]:

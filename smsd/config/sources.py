@@ -22,7 +22,7 @@ from smsd.config.environment import ENV_PREFIX
 from smsd.config.faults import ConfigError, explain, nearest, source
 from smsd.config.settings import Provider, Settings
 
-_CREDENTIAL = re.compile(r"http\.tokens|redis\.url|provider(\.[^.]+){2,}")
+_CREDENTIAL = re.compile(r"http\.tokens|redis\.url|provider\.proxy|provider(\.[^.]+){2,}")
 
 
 class _Environment(EnvSettingsSource):
@@ -128,7 +128,7 @@ def _credentials() -> tuple[dict[str, Any], list[str]]:
         if file.name.startswith("."):
             continue
         if not _CREDENTIAL.fullmatch(file.name):
-            known = "http.tokens, redis.url, provider.<name>.<key>"
+            known = "http.tokens, redis.url, provider.proxy, provider.<name>.<key>"
             faults.append(f"{file}: unknown credential; known: {known}")
             continue
         try:

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from smsd import provider as providers
 from smsd.config import ConfigError, Settings, explain, unknown_table
 from smsd.daemon.clocks import now_ms
+from smsd.daemon.proxies import proxy_for
 from smsd.provider.base import Provider, ProviderSettings
 from smsd.store.connection import Availability
 from smsd.store.keys import Keys
@@ -41,6 +42,7 @@ def build_provider(settings: Settings, config_path: Path) -> Provider:
                 timeout_s=chosen.timeout,
                 max_in_flight=chosen.max_in_flight,
                 keep_alive_s=chosen.keep_alive,
+                proxy_for=proxy_for(chosen.proxy.get_secret_value()),
             )
     raise ConfigError(faults)  # outside `except`: a traceback must not bring the values along
 

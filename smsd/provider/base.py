@@ -18,8 +18,18 @@ from pydantic import (
 from smsd.core import secret
 from smsd.core.message import Message
 from smsd.core.outcome import Outcome
+from smsd.core.proxy import Proxy
 
 KEEP_ALIVE_S = 1.5  # the shortest that servers commonly allow an idle connection is 2 s
+
+
+ProxyFor = Callable[[str, str], Proxy | None]
+"""The proxy on the way to a scheme and a host (with its port)."""
+
+
+def direct(_scheme: str, _host: str) -> Proxy | None:
+    """No proxy at all."""
+    return None
 
 
 class NotNow(Exception):  # noqa: N818 - not an error: the slot was withdrawn before anything was written
@@ -110,12 +120,14 @@ class Provider(Protocol):
         timeout_s: float,
         max_in_flight: int,
         keep_alive_s: float = KEEP_ALIVE_S,
+        proxy_for: ProxyFor = direct,
     ) -> Self:
         """A provider ready to `start`, from an instance of its own `Settings`.
 
         `keep_alive_s`: how long a connection is kept idle where the provider does not say; 0: none
-        is used again. `timeout_s` bounds the way to the slot (the connection) and, anew, the way
-        from the written request to the whole answer; the wait for the slot itself is unbounded.
+        is used again. `proxy_for`: the proxy on the way to it, if there is one. `timeout_s` bounds
+        the way to the slot (the connection) and, anew, the way from the written request to the
+        whole answer; the wait for the slot itself is unbounded.
         """
         ...
 

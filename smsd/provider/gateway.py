@@ -2,11 +2,10 @@
 
 import ssl
 from abc import ABC, abstractmethod
-from base64 import b64encode
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, FilePath, SecretStr
+from pydantic import AfterValidator, FilePath
 from yarl import URL
 
 from smsd.core.message import Message
@@ -30,11 +29,6 @@ def below(base_url: str, url: str) -> str:
     if base_url and not url.startswith("/"):
         raise ValueError('must begin with "/", since base_url goes before it')
     return base_url + url
-
-
-def basic(user: str, password: SecretStr) -> str:
-    """An `Authorization` header (RFC 7617; aiohttp's own two ways are old or new, not both)."""
-    return "Basic " + b64encode(f"{user}:{password.get_secret_value()}".encode()).decode()
 
 
 def authorities(path: Path) -> Path:

@@ -37,12 +37,19 @@ from yarl import URL
 from smsd.core.message import Message
 from smsd.core.outcome import Accepted, InDoubt, Outcome
 from smsd.provider import codes, fields
-from smsd.provider.base import KEEP_ALIVE_S, ProviderSecret, ProviderSettings, SettledAs
+from smsd.provider.base import (
+    KEEP_ALIVE_S,
+    ProviderSecret,
+    ProviderSettings,
+    ProxyFor,
+    SettledAs,
+    direct,
+)
 from smsd.provider.fields import Placeholders, Template, Tree
-from smsd.provider.gateway import Gateway, HttpSettings, basic, below, http_url
+from smsd.provider.gateway import Gateway, HttpSettings, below, http_url
 from smsd.provider.lookup import LONGEST_ID, LookUp, LookUpSettings
 from smsd.provider.rules import ExtractField, Rule, picked
-from smsd.provider.transport import Answer, Link, Request
+from smsd.provider.transport import Answer, Link, Request, basic
 
 Body = Literal["form", "json", "query", "raw"]
 
@@ -170,7 +177,7 @@ def _headers(
     if content_type is not None:
         written.setdefault("content-type", content_type)
     if settings.user:
-        written["authorization"] = basic(settings.user, settings.password)
+        written["authorization"] = basic(settings.user, settings.password.get_secret_value())
     return {name: _header(name, value, secrets) for name, value in written.items()}
 
 
@@ -213,7 +220,9 @@ class Http(Gateway):
         self._success_is_ruled = any(rule.outcome.kind == "accepted" for rule in settings.rules)
         self._hidden = (
             *(each.get_secret_value() for each in (*settings.secrets.values(), settings.password)),
-            basic(settings.user, settings.password).removeprefix("Basic ") if settings.user else "",
+            basic(settings.user, settings.password.get_secret_value()).removeprefix("Basic ")
+            if settings.user
+            else "",
         )
 
     @classmethod
@@ -224,12 +233,14 @@ class Http(Gateway):
         timeout_s: float,
         max_in_flight: int,
         keep_alive_s: float = KEEP_ALIVE_S,
+        proxy_for: ProxyFor = direct,
     ) -> "Http":
         """A provider ready to `start`; one that can be asked where `look_up` says how."""
         link = Link(
             timeout_s=timeout_s,
             max_in_flight=max_in_flight,
             keep_alive_s=keep_alive_s,
+            proxy_for=proxy_for,
             ca_file=settings.ca_file,
         )
         asking = _look_up(settings)

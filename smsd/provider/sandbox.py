@@ -32,7 +32,7 @@ from smsd.core.outcome import (
     Throttled,
     Unavailable,
 )
-from smsd.provider.base import ProviderSettings, SettledAs, Slot
+from smsd.provider.base import ProviderSettings, ProxyFor, SettledAs, Slot, direct
 from smsd.provider.recent import Recent
 
 log = logging.getLogger(__name__)
@@ -112,6 +112,7 @@ class Sandbox:
         timeout_s: float,
         max_in_flight: int,
         keep_alive_s: float = 0,
+        proxy_for: ProxyFor = direct,
     ) -> Self:
         """A provider ready to `start`; it takes any number in flight, and has no connections."""
         return cls(settings, timeout_s)

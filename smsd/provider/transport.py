@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import ssl
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +16,10 @@ from pathlib import Path
 import aiohttp
 from yarl import URL
 
-from smsd.core.outcome import InDoubt, Unavailable
+from smsd.core.outcome import Halted, InDoubt, Unavailable
+from smsd.core.proxy import Proxy
 from smsd.provider import coding
-from smsd.provider.base import KEEP_ALIVE_S, Slot
+from smsd.provider.base import KEEP_ALIVE_S, ProxyFor, Slot, direct
 from smsd.provider.gate import Gate
 from smsd.provider.keep_alive import MOST_S, KeepAlive
 
@@ -25,6 +27,7 @@ MOST_BYTES = 65_536  # of an answer; a provider's is a few hundred
 LOOK_UPS = (
     8  # connections beside those for messages to be sent: a look-up takes none of their places
 )
+_PROXY_LOGIN = 407
 _TOO_LARGE = "the answer is too large"
 DNS_S = 30  # how long an address is believed
 
@@ -77,11 +80,13 @@ class Link:
         timeout_s: float,
         max_in_flight: int,
         keep_alive_s: float = KEEP_ALIVE_S,
+        proxy_for: ProxyFor = direct,
         ca_file: Path | None = None,
     ) -> None:
         """`keep_alive_s`: how long a connection is kept idle; 0: none is used again."""
         self._timeout_s = timeout_s
         self._keep_alive_s = keep_alive_s
+        self._proxy_for = proxy_for
         self._keep_alive = KeepAlive(keep_alive_s)
         self._max_in_flight = max_in_flight
         # True: verified, by the authorities of the system.
@@ -115,7 +120,9 @@ class Link:
         """Close all connections."""
         await self._session.close()
 
-    async def exchange(self, request: Request, slot: Slot) -> Answer | Unavailable | InDoubt:
+    async def exchange(
+        self, request: Request, slot: Slot
+    ) -> Answer | Unavailable | InDoubt | Halted:
         """Write `request` in `slot` and read the answer. Raises what the slot raises."""
         while True:
             deadline = asyncio.timeout(None)
@@ -126,23 +133,21 @@ class Link:
 
     async def _attempt(
         self, request: Request, gate: Gate, deadline: asyncio.Timeout
-    ) -> Answer | Unavailable | InDoubt:
+    ) -> Answer | Unavailable | InDoubt | Halted:
         heard = bytearray()
+        url = request.url
+        proxy = self._proxy_for(url.scheme, f"{url.host}:{url.port}")
         response: aiohttp.ClientResponse | None = None
         trouble = ""
         try:
             async with deadline:
-                response = await self._session.request(
-                    request.method,
-                    request.url,
-                    headers=request.headers,
-                    data=gate,
-                    allow_redirects=False,
-                )
+                response = await self._request(request, gate, proxy)
                 if not gate.sent:  # a farewell, like the 408 some servers send before closing
                     return Unavailable("the connection was answered before the request")
                 self._keep(gate, response)
                 trouble = await _read(response, heard)
+        except aiohttp.ClientHttpProxyError as error:  # of CONNECT: nothing was written
+            return _refused_by_proxy(error.status)
         except (aiohttp.ClientError, OSError) as error:
             if gate.refusal is not None:
                 raise gate.refusal from None
@@ -153,7 +158,29 @@ class Link:
             if response is not None:
                 response.close()  # a connection whose answer was read to its end is kept
             await gate.settled()
+        if proxy is not None and response.status == _PROXY_LOGIN:
+            return _refused_by_proxy(response.status)
         return _answered(response, bytes(heard), trouble)
+
+    async def _request(
+        self, request: Request, gate: Gate, proxy: Proxy | None
+    ) -> aiohttp.ClientResponse:
+        headers, to_proxy = dict(request.headers), {}
+        if proxy is not None and proxy.user:
+            login = {"Proxy-Authorization": basic(proxy.user, proxy.password)}
+            if request.url.scheme == "https":
+                to_proxy = login  # with CONNECT; the gateway never sees it
+            else:
+                headers |= login
+        return await self._session.request(
+            request.method,
+            request.url,
+            headers=headers,
+            data=gate,
+            allow_redirects=False,
+            proxy=None if proxy is None else proxy.url,
+            proxy_headers=to_proxy,
+        )
 
     def _keep(self, gate: Gate, response: aiohttp.ClientResponse) -> None:
         # Before the answer has been read to its end: then another may take the connection at once.
@@ -171,6 +198,17 @@ class Link:
         if cause is None and isinstance(error, OSError) and error.errno:
             cause = os.strerror(error.errno)
         return f"{type(error).__name__}: {cause}" if cause else type(error).__name__
+
+
+def _refused_by_proxy(status: int) -> Unavailable | Halted:
+    if status == _PROXY_LOGIN:
+        return Halted(str(status), "the proxy asks who we are; mend [provider] proxy")
+    return Unavailable(f"the proxy refused the connection: HTTP {status}")
+
+
+def basic(user: str, password: str) -> str:
+    """An `Authorization` header (RFC 7617; aiohttp's own two ways are old or new, not both)."""
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
 
 
 def _answered(response: aiohttp.ClientResponse, heard: bytes, trouble: str) -> Answer | InDoubt:

@@ -28,13 +28,15 @@ from smsd.provider.base import (
     KEEP_ALIVE_S,
     ProviderSecret,
     ProviderSettings,
+    ProxyFor,
     SettledAs,
     Slot,
+    direct,
 )
 from smsd.provider.codes import RulingField, ruling
-from smsd.provider.gateway import Gateway, HttpSettings, HttpUrl, basic
+from smsd.provider.gateway import Gateway, HttpSettings, HttpUrl
 from smsd.provider.recent import Recent
-from smsd.provider.transport import Answer, Link, Request
+from smsd.provider.transport import Answer, Link, Request, basic
 from smsd.provider.twilio_list import EARLY_S, LATE_S, Listed, Sought
 
 REMEMBERED = 20_000  # sids, and for which text each stands
@@ -147,7 +149,7 @@ class TwilioSettings(HttpSettings):
         """The `Authorization` header."""
         user = self.api_key or self.account_sid
         secret = self.api_secret if self.api_key else self.auth_token
-        return basic(user, secret)
+        return basic(user, secret.get_secret_value())
 
 
 class Twilio(Gateway):
@@ -190,12 +192,14 @@ class Twilio(Gateway):
         timeout_s: float,
         max_in_flight: int,
         keep_alive_s: float = KEEP_ALIVE_S,
+        proxy_for: ProxyFor = direct,
     ) -> Self:
         """A provider ready to `start`."""
         link = Link(
             timeout_s=timeout_s,
             max_in_flight=max_in_flight,
             keep_alive_s=keep_alive_s,
+            proxy_for=proxy_for,
             ca_file=settings.ca_file,
         )
         return cls(settings, link, timeout_s)

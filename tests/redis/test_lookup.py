@@ -13,7 +13,7 @@ from smsd.dispatch.dispatcher import Dispatcher
 from smsd.dispatch.doubt import PAUSES_S
 from smsd.dispatch.recovery import Recovery
 from smsd.metrics import Metrics
-from smsd.provider.base import ProviderSettings, SettledAs, Slot
+from smsd.provider.base import ProviderSettings, ProxyFor, SettledAs, Slot, direct
 from tests.redis.dispatch import at_work, dispatcher, impatient
 from tests.redis.store import ALICE, BOB, LIMITS, OpenStore, Store, sha, soon, until
 from tests.support.proxy import Proxy
@@ -40,7 +40,13 @@ class Carrier:
 
     @classmethod
     def build(
-        cls, settings: Any, *, timeout_s: float, max_in_flight: int, keep_alive_s: float = 0
+        cls,
+        settings: Any,
+        *,
+        timeout_s: float,
+        max_in_flight: int,
+        keep_alive_s: float = 0,
+        proxy_for: ProxyFor = direct,
     ) -> Self:
         return cls()
 

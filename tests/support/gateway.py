@@ -162,7 +162,7 @@ def make(kind: str, settings: dict[str, Any], timeout_s: float, **reach: Any) ->
 
 def _reach(more: dict[str, Any]) -> dict[str, Any]:
     """Those of a provider's options that all providers have, taken out of the others."""
-    return {name: more.pop(name) for name in ("keep_alive_s", "proxy") if name in more}
+    return {name: more.pop(name) for name in ("keep_alive_s", "proxy_for") if name in more}
 
 
 def http(method: str, url: str, *, timeout_s: float = 5.0, **more: Any) -> Provider:

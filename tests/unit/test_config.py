@@ -161,6 +161,15 @@ KEYS = {
             "21": "expected less than or equal to 20, got 21",
         },
     ),
+    "provider.proxy": Key(
+        f"http://me:{HUSH}@proxy:3128",
+        SecretStr(f"http://me:{HUSH}@proxy:3128"),
+        {
+            "1": "expected a string",
+            f'"socks5://:{HUSH}@proxy"': "expected http://host:port or https://host:port",
+            f'"proxy:{HUSH}"': 'or "environment", or ""',
+        },
+    ),
     "retry.max_attempts": Key("1", 1, COUNT | most(1_000_000, HUGE)),
     "retry.initial_delay": Key("2", 2.0, SECONDS | MONTH),
     "retry.max_delay": Key(

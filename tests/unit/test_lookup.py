@@ -25,7 +25,15 @@ from smsd.core.segment import Segments
 from smsd.dispatch import doubt as doubt_module
 from smsd.dispatch.doubt import AT_ONCE, PAUSES_S, WITHIN_S, Doubt, Unanswered, is_high
 from smsd.provider import sandbox
-from smsd.provider.base import Askable, ProviderSettings, SettledAs, Slot, Unpaced
+from smsd.provider.base import (
+    Askable,
+    ProviderSettings,
+    ProxyFor,
+    SettledAs,
+    Slot,
+    Unpaced,
+    direct,
+)
 from smsd.provider.codes import Ruling, ruling
 from smsd.provider.http import GenericSettings, Http, _look_up
 from smsd.provider.recent import Recent
@@ -63,7 +71,13 @@ class Deaf:
 
     @classmethod
     def build(
-        cls, settings: Any, *, timeout_s: float, max_in_flight: int, keep_alive_s: float = 0
+        cls,
+        settings: Any,
+        *,
+        timeout_s: float,
+        max_in_flight: int,
+        keep_alive_s: float = 0,
+        proxy_for: ProxyFor = direct,
     ) -> Self:
         return cls()
 
