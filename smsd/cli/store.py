@@ -18,6 +18,7 @@ from smsd.config import ConfigError, Settings, data_dir, load, source
 from smsd.core.message import FieldError
 from smsd.store import owner
 from smsd.store.connection import Availability, connect, is_away
+from smsd.store.damage import Damage
 from smsd.store.embedded import Embedded
 from smsd.store.queue import Queue
 from smsd.store.server import CONNECTIONS, Server
@@ -75,7 +76,8 @@ async def _work(config_path: Path, work: Callable[[Store], Awaitable[T]]) -> T:
     settings = load(config_path)
     client = connect(_url(settings, config_path), connections=CONNECTIONS, timeout_s=3.0)
     try:
-        server = daemon.build_server(settings, client, Availability(), owner=owner.name())
+        seen = Availability(), Damage(daemon.clock)
+        server = daemon.build_server(settings, client, *seen, owner=owner.name())
         await _reach(server, settings, config_path)
         queue = daemon.build_queue(settings, server)
         return await work(Store(settings, server, queue, Status(server)))

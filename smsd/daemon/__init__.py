@@ -5,7 +5,7 @@
 
 from smsd.config import ConfigError
 from smsd.daemon.build import build_provider, build_queue, build_server
-from smsd.daemon.clocks import now_ms
+from smsd.daemon.clocks import clock, now_ms
 from smsd.daemon.errors import StartError
 from smsd.daemon.root import serve
 from smsd.store.embedded import EmbeddedError
@@ -17,6 +17,7 @@ __all__ = [
     "build_provider",
     "build_queue",
     "build_server",
+    "clock",
     "now_ms",
     "serve",
 ]

@@ -16,6 +16,7 @@ from smsd.daemon.clocks import now_ms
 from smsd.daemon.proxies import proxy_for
 from smsd.provider.base import Provider, ProviderSettings
 from smsd.store.connection import Availability
+from smsd.store.damage import Damage
 from smsd.store.keys import Keys
 from smsd.store.queue import Queue
 from smsd.store.server import Server
@@ -77,6 +78,7 @@ def build_server(
     settings: Settings,
     client: Redis,
     availability: Availability,
+    damage: Damage,
     *,
     owner: str,
     witness: Witness | None = None,
@@ -88,6 +90,7 @@ def build_server(
         Keys(settings.redis.prefix),
         owner=owner,
         availability=availability,
+        damage=damage,
         now_ms=now_ms,
         keep_status_ms=kept.keep_status * 1000,
         max_events=kept.max_events,

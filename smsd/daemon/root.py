@@ -37,6 +37,7 @@ from smsd.metrics import Metrics
 from smsd.provider.base import Provider
 from smsd.store import owner
 from smsd.store.connection import is_away
+from smsd.store.damage import Refused
 from smsd.store.status import Census
 
 log = logging.getLogger("smsd.daemon")
@@ -88,6 +89,7 @@ class Daemon:
                 ("lease", self._storage.lease.run()),
                 ("probe", self._storage.probe()),
                 ("census", self._count_texts()),
+                ("examination", self._storage.examine()),
                 ("watchdog", self._feed_watchdog()),
                 ("collector", collector.collect()),
             )
@@ -209,6 +211,8 @@ class Daemon:
         while True:
             try:
                 self._show(await self._storage.status.census())
+            except Refused:
+                pass  # it is in the log; a statistic stops nothing
             except Exception as error:
                 if not is_away(error):
                     raise
@@ -245,7 +249,8 @@ class Daemon:
 
     def _well_at(self, now: int) -> int:
         """When dispatch was last seen to live; `now` while there is none to be."""
-        if not self._may_dispatch() or not self._storage.availability.up:
+        storage = self._storage
+        if not self._may_dispatch() or not storage.availability.up or storage.damage.found:
             return now
         return self._tenure.well_at(now) if self._tenure else 0
 

@@ -7,7 +7,7 @@ the lease.
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from redis.asyncio import Redis
@@ -26,7 +26,9 @@ from smsd.store.connection import (
     is_out_of_memory,
     persistence,
 )
+from smsd.store.damage import Damage, Refused
 from smsd.store.embedded import START_S, Embedded
+from smsd.store.examine import examine
 from smsd.store.keys import Keys
 from smsd.store.lease import Lease
 from smsd.store.operator_hold import Operator, OperatorHold
@@ -37,6 +39,8 @@ from smsd.store.witness import Loss, Witness
 
 log = logging.getLogger("smsd.storage")
 PAUSE_S = 0.5  # before Redis is asked again after it was away
+EXAMINE_S = 5.0  # between looks at the keys themselves
+SUSPECT_S = 0.2  # before the look that a refusal asks for
 RETURN_S = 0.2  # between writes that find out whether it is back
 PROBE_S = 1.0  # and whether it has room again
 
@@ -60,6 +64,7 @@ class Storage:
         self._owner = owner
         self._metrics = metrics
         self._examined = False  # for what it may lose
+        self.damage = Damage(clock)  # what is wrong in Redis itself
         self.availability = Availability(changed=self._changed, filled=self._filled)
 
     async def open(self, stack: AsyncExitStack) -> None:
@@ -102,9 +107,25 @@ class Storage:
             if availability.full:
                 await self._try_to_write(room=availability.found_full == found_full)
 
+    async def examine(self) -> None:
+        """Look at the keys now and then, and soon after a refusal; ends only when cancelled."""
+        while True:
+            try:
+                await examine(self.server)
+            except Exception as error:
+                if not (is_away(error) or isinstance(error, Refused)):
+                    raise
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EXAMINE_S):
+                    await self.damage.suspected.wait()
+            await asyncio.sleep(SUSPECT_S)
+            self.damage.suspected.clear()
+
     async def _try_to_write(self, *, room: bool) -> None:
         try:
             await self.server.try_to_write()
+        except Refused:
+            pass  # it writes, and not this
         except Exception as error:
             if not (is_away(error) or is_out_of_memory(error)):
                 raise
@@ -117,6 +138,8 @@ class Storage:
         try:
             await self._examine()
             await self.server.ensure_groups()
+        except Refused:
+            return True  # it answers; what can go on goes on
         except Exception as error:
             if not is_away(error):
                 raise
@@ -161,7 +184,12 @@ class Storage:
         self, client: Redis, availability: Availability, witness: Witness | None = None
     ) -> Server:
         return build_server(
-            self._settings, client, availability, owner=self._owner, witness=witness
+            self._settings,
+            client,
+            availability,
+            self.damage,
+            owner=self._owner,
+            witness=witness,
         )
 
     async def _examine(self) -> None:

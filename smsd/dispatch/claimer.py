@@ -8,6 +8,7 @@ from smsd.core.message import ENTRY_FIELDS, FieldError, Limits, Message, from_fi
 from smsd.dispatch.window import Held, Window
 from smsd.store.arrivals import Arrivals
 from smsd.store.connection import is_away
+from smsd.store.damage import Refused
 from smsd.store.entry import LARGEST_ENTRY, MOST_FIELDS, Entry
 from smsd.store.queue import Fenced, Queue
 
@@ -51,6 +52,8 @@ class Claimer:
                 await self._claim()
             except Fenced:
                 self.fenced()
+                await asyncio.sleep(PAUSE_S)
+            except Refused:  # of the other stream there was nothing to claim
                 await asyncio.sleep(PAUSE_S)
             except Exception as error:
                 if not is_away(error):

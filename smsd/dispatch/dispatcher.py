@@ -27,11 +27,12 @@ from smsd.core.pacer import SECOND
 from smsd.dispatch.doubt import Doubt, Unanswered, is_high
 from smsd.dispatch.hold import Hold
 from smsd.dispatch.pace import Pace, PacedSlot
-from smsd.dispatch.settle import settle, tell
+from smsd.dispatch.settle import settle_at_last, tell
 from smsd.dispatch.throttle import Throttle
 from smsd.dispatch.window import Held, Window
 from smsd.metrics import Metrics
 from smsd.provider.base import NotNow, Provider
+from smsd.store.damage import Refused
 from smsd.store.entry import Attempt, Entry
 from smsd.store.queue import Queue
 
@@ -167,15 +168,24 @@ class Dispatcher:
             await asyncio.sleep(DECIDED_PAUSE_S)
             return
         begun = await self._begin(due)
+        unmarked: list[tuple[Delivery, Exception]] = []
         start = asyncio.get_running_loop().create_task  # (named: asyncio need not make up a name)
         for one, word in zip(due, begun, strict=True):
             if isinstance(word, Exception):
-                self._broke(one, word)
-                self._end(one)
+                unmarked.append((one, word))
             else:
                 self._deliveries[one.entry.name] = start(self._deliver(one, word), name="delivery")
-        if any(isinstance(word, Exception) for word in begun):
+        for one, error in reversed(unmarked):
+            self._cannot_be_marked(one, error)
+        if unmarked:
             await asyncio.sleep(BROKEN_PAUSE_S)
+
+    def _cannot_be_marked(self, one: Delivery, error: Exception) -> None:
+        if isinstance(error, Refused) and error.key:  # no entry can be, until it is mended
+            self._put_back_unmarked(one)
+        else:
+            self._broke(one, error)
+        self._end(one)
 
     async def _begin(self, due: Sequence[Delivery]) -> list[str | Exception]:
         """For each `begun`, or a word for why it is not to be sent, or what broke."""
@@ -246,7 +256,7 @@ class Dispatcher:
         tell(self._metrics, message, one.attempt, outcome, verdict)
         if isinstance(verdict, HoldVerdict):
             return await self._put_back(one, last=stops)
-        settled = await settle(self._queue, verdict, one.entry, one.attempt, message)
+        settled = await settle_at_last(self._queue, verdict, one.entry, one.attempt, message)
         self._window.forget(one.entry.name)
         if not settled:
             log.warning("was settled elsewhere", extra={"id": message.id})
@@ -296,7 +306,10 @@ class Dispatcher:
         self._window.forget(one.entry.name)
         if one.probe:
             self._hold.void()
-        log.critical("delivery broke", extra={"id": one.message.id}, exc_info=error)
+        if isinstance(error, Refused):
+            log.error("not settled", extra={"id": one.message.id, "because": str(error)})
+        else:
+            log.critical("delivery broke", extra={"id": one.message.id}, exc_info=error)
 
     def _end(self, one: Delivery) -> None:
         one.slot.close()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from smsd.store.connection import is_away
+from smsd.store.damage import Refused
 from smsd.store.queue import Queue
 
 LONGEST_SLEEP_S = 0.5  # a text deferred meanwhile may be due earlier than the one waited for
@@ -21,6 +22,8 @@ class Promoter:
         while True:
             try:
                 await asyncio.sleep(await self._promote())
+            except Refused:  # by some of them: the others were promoted
+                await asyncio.sleep(LONGEST_SLEEP_S)
             except Exception as error:
                 if not is_away(error):
                     raise

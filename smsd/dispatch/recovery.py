@@ -7,7 +7,8 @@ doubt is asked about beside all that: its mark keeps it from being sent meanwhil
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from smsd.core.message import FieldError, Limits, Message
@@ -18,7 +19,8 @@ from smsd.dispatch.settle import settle, tell
 from smsd.dispatch.window import Window
 from smsd.metrics import Metrics
 from smsd.store.connection import is_away
-from smsd.store.entry import Attempt, Entry
+from smsd.store.damage import Refused
+from smsd.store.entry import LANES, Attempt, Entry, Lane, lane_of
 from smsd.store.queue import Fenced, Queue
 
 log = logging.getLogger("smsd.recovery")
@@ -89,14 +91,31 @@ class Recovery:
             except Fenced:  # what is marked may be what it is sending: nothing of it is ours
                 self._claimer.fenced()
                 await asyncio.sleep(PAUSE_S)
+            except Refused:  # nobody knows what is in flight: until then nothing may be sent
+                await asyncio.sleep(PAUSE_S)
             except Exception as error:
                 if not is_away(error):
                     raise
                 await asyncio.sleep(PAUSE_S)
 
     async def _recover(self) -> None:
-        await self._settle_journal()
-        pending = [name for name in await self._queue.pending() if not self._knows(name)]
+        journal = await self._queue.journal()
+        for lane in LANES:
+            with suppress(Refused):  # what can be recovered is; the rest waits for the next round
+                await self._recover_lane(lane, journal)
+
+    async def _recover_lane(self, lane: Lane, journal: Mapping[str, Attempt]) -> None:
+        await self._settle_journal(
+            {name: journal[name] for name in journal if lane_of(name) == lane}
+        )
+        if lost := await self._queue.deliver_again(lane):
+            facts = {"entries": len(lost), "first": lost[0]}
+            log.error("delivered and not pending: delivered again", extra=facts)
+        pending = [
+            name
+            for name in await self._queue.pending(lane)
+            if not self._knows(name) and name not in journal
+        ]
         if pending:
             entries = await self._queue.reclaim(pending)
             log.info("reclaimed", extra={"entries": len(entries)})
@@ -105,13 +124,13 @@ class Recovery:
     def _knows(self, name: str) -> bool:
         return self._window.knows(name) or name in self._asked_about
 
-    async def _settle_journal(self) -> None:
-        journal = await self._queue.journal()
+    async def _settle_journal(self, journal: Mapping[str, Attempt]) -> None:
         lost = [name for name in journal if not self._knows(name)]
         entries = {entry.name: entry for entry in await self._queue.reclaim(lost)}
         for name in lost:
             if name in entries:
-                await self._in_doubt(entries[name], journal[name])
+                with suppress(Refused):  # its mark stays, and the next round finds it
+                    await self._in_doubt(entries[name], journal[name])
             else:
                 await self._queue.release(name, journal[name])  # settled, or deleted by hand
 
@@ -137,7 +156,7 @@ class Recovery:
                 doubtful.message, doubtful.attempt.started_ms, InDoubt(WHY), at_last=True
             )
             await self._settle(doubtful, outcome)
-        except Unanswered:
+        except (Unanswered, Refused):
             pass  # its mark stays, and whoever comes next asks again
         except Exception as error:
             if not is_away(error):

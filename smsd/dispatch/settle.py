@@ -3,15 +3,18 @@
 And each is one line of the log and one count, be it given after a submission or by recovery.
 """
 
+import asyncio
 import logging
 
 from smsd.core.message import Message
 from smsd.core.outcome import Ack, Bury, Defer, Hold, Outcome, Verdict
 from smsd.metrics import Metrics
+from smsd.store.damage import Refused
 from smsd.store.entry import Attempt, Entry
 from smsd.store.queue import Queue, Settlement
 
 log = logging.getLogger("smsd.dispatch")
+REFUSED_PAUSE_S = 1.0  # before Redis is asked again for what it refused
 
 
 def settle(
@@ -34,6 +37,17 @@ def settle(
                 detail=detail,
                 suppress=suppress,
             )
+
+
+async def settle_at_last(
+    queue: Queue, verdict: Ack | Defer | Bury, entry: Entry, attempt: Attempt, message: Message
+) -> bool:
+    """Do what the verdict says, however long Redis refuses it: nobody else knows the outcome."""
+    while True:
+        try:
+            return await settle(queue, verdict, entry, attempt, message)
+        except Refused:
+            await asyncio.sleep(REFUSED_PAUSE_S)
 
 
 def tell(

@@ -6,10 +6,18 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 Lane = Literal["h", "n"]  # the stream an entry is in: high priority or normal
+LANES: tuple[Lane, ...] = ("h", "n")
 LARGEST_ENTRY = 65_536  # octets of an entry that is read at all
+LAST_ID = "18446744073709551615-18446744073709551615"  # no range can begin behind it
+FIRST_SPENT = "18446744073709551615-10000000000000000000"  # from here on they leave no room
 MOST_FIELDS = 500  # the same; each is two of the values that lua/_prelude.lua counts
 _ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 _MARK = re.compile(rb"([1-9][0-9]{0,9}) ([0-9]{1,13}) ([ -~]+)")  # as in lua/fsck_marks.lua
+
+
+def lane_of(name: str) -> Lane:
+    """The stream of an entry, or of what other hands wrote in place of its name."""
+    return "h" if name.startswith("h") else "n"
 
 
 class Entry(NamedTuple):
@@ -23,7 +31,7 @@ class Entry(NamedTuple):
     @property
     def lane(self) -> Lane:
         """The stream it is in."""
-        return "h" if self.name[0] == "h" else "n"
+        return lane_of(self.name)
 
     @property
     def first_message_id(self) -> str:

@@ -7,21 +7,24 @@ restored backup leave behind.
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Protocol, cast
 
 from redis.asyncio import Redis
 
+from smsd.store.damage import COMMANDS, Refused
+from smsd.store.examine import KeyFault, look, renew, set_aside
 from smsd.store.scripts import Call
 from smsd.store.server import Server, text
 from smsd.store.status import Census, Status
 
 STEP = 50  # what one script looks at: a quarter of a millisecond of Redis
+MOST_COPIED = 200_000  # entries of a stream that is made anew: a second or two of Redis
 TRIES = 5  # to book a difference that changes under our hands
 
-Kind = Literal["entry", "mark", "deferred", "status", "counters"]
+Kind = Literal["key", "entry", "mark", "deferred", "status", "counters"]
 
 ORPHAN = "was delivered and is not pending: nobody will ever send it"
 STRAY = "is marked in flight, but its entry is gone"
@@ -29,6 +32,7 @@ UNREADABLE = "is marked in flight in words that are not ours: nobody knows wheth
 NO_MESSAGE = "is due, but its message is gone: it can never be sent"
 NO_SENSE = "is deferred, but no text can be made of its message"
 NO_DUE = "has a message, but no due time: it would never be sent"
+FOREIGN = "has a status that is none: other hands wrote something else there"
 MISSING = (
     "accepted texts are in no place: entries or dead letters were deleted by other hands"
     " (XDEL, XTRIM, DEL, ZREM), or a failover lost writes"
@@ -60,25 +64,50 @@ class Fsck:
 
     async def faults(self) -> AsyncGenerator[Fault, None]:
         """Every fault, once. The counters come last: what was mended before may have moved them."""
-        looks = (self._entries, self._marks, self._deferred, self._statuses, self._counters)
-        for look in looks:
+        looks = (
+            self._keys,
+            self._entries,
+            self._marks,
+            self._deferred,
+            self._statuses,
+            self._counters,
+        )
+        for part in looks:
             seen: set[str] = set()  # a SCAN may tell the same thing twice
-            async with aclosing(look()) as faults:
+            async with aclosing(_as_far_as_can_be(part())) as faults:
                 async for fault in faults:
                     if fault.name not in seen:
                         seen.add(fault.name)
                         yield fault
 
+    async def _keys(self) -> AsyncGenerator[Fault, None]:
+        for fault in await look(self._server, repair=self._repair):
+            remedy = await self._mend_key(fault) if self._repair else ""
+            yield Fault("key", fault.key, fault.reason, remedy)
+
+    async def _mend_key(self, fault: KeyFault) -> str:
+        if fault.what == "count":
+            return "begun anew; the difference is booked"
+        if fault.what == "ids":
+            how = await renew(self._server, fault.key, most=MOST_COPIED)
+            return "made anew" if how == "renewed" else ""
+        if fault.key == self._server.keys.optouts:
+            return ""  # an empty set would have those texted who opted out
+        aside = await set_aside(self._server, fault.key)
+        with suppress(Refused):  # the other stream may be at fault too
+            await self._server.ensure_groups()
+        return f"set aside as {aside}" if aside else ""
+
     async def _entries(self) -> AsyncGenerator[Fault, None]:
         for lane in "hn":
-            after, more = "", True
+            after, through, more = "", "", True
             while more:
-                request = {"lane": lane, "after": after, "count": STEP}
+                request = {"lane": lane, "after": after, "count": STEP, "through": through}
                 reply = await self._ask("fsck_entries", request)
-                next_, orphans = cast("tuple[bytes, list[bytes]]", reply)
+                next_, orphans, last = cast("tuple[bytes, list[bytes], bytes]", reply)
                 for name in orphans:
-                    yield self._fault("entry", name, ORPHAN, "pending again; recovery takes it in")
-                after = text(next_)
+                    yield self._fault("entry", name, ORPHAN, "delivered again")
+                after, through = text(next_), text(last)
                 more = after != ""
 
     async def _marks(self) -> AsyncGenerator[Fault, None]:
@@ -116,6 +145,9 @@ class Fsck:
             ids = [key.removeprefix(prefix) for key in keys]
             reply = await self._ask("fsck_statuses", {"ids": ids}, keys)
             for id_, state in cast("list[list[bytes]]", reply):
+                if state == b"foreign":
+                    yield self._fault("status", id_, FOREIGN, "its status removed")
+                    continue
                 why = f"is nowhere, though its status says {text(state)}"
                 yield self._fault("status", id_, why, "marked lost")
 
@@ -157,6 +189,19 @@ class Fsck:
                 yield [text(name) for name in names[at : at + STEP]]
             if cursor == 0:
                 return
+
+
+async def _as_far_as_can_be(
+    faults: AsyncGenerator[Fault, None],
+) -> AsyncGenerator[Fault, None]:
+    """What a look finds before it meets a key that cannot be read; that is a fault too."""
+    async with aclosing(faults):
+        try:
+            async for fault in faults:
+                yield fault
+        except Refused as error:
+            if not error.key:  # it was named before
+                yield Fault("key", COMMANDS, error.reason)
 
 
 class Step(Protocol):

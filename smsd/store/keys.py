@@ -1,9 +1,13 @@
 """The names of everything in Redis. Rule: every key is spelled here and nowhere else."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 GROUP = "smsd"
 CONSUMER = "smsd"  # stable: whoever holds the lease goes on with what its predecessor had claimed
+
+Kind = Literal["stream", "zset", "hash", "set", "string"]  # as TYPE answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,37 @@ class Keys:
     def ack(self) -> str:
         """String, short-lived: a write for the replicas to acknowledge."""
         return f"{self.prefix}ack"
+
+    @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """The type of each key above."""
+        return {
+            self.queue: "stream",
+            self.high: "stream",
+            self.deferred: "zset",
+            self.deferred_messages: "hash",
+            self.inflight: "hash",
+            self.dead: "stream",
+            self.events: "stream",
+            self.counters: "hash",
+            self.optouts: "set",
+            self.lease: "string",
+            self.store: "hash",
+            self.hold: "hash",
+            self.held: "hash",
+            self.released: "string",
+            self.ack: "string",
+        }
+
+    @property
+    def for_intake(self) -> frozenset[str]:
+        """Those without which some messages cannot be taken in."""
+        return frozenset({self.queue, self.high, self.deferred, self.deferred_messages})
+
+    @property
+    def for_dispatch(self) -> frozenset[str]:
+        """Those without which some cannot be sent or settled. The others are statistics."""
+        return self.for_intake | {self.inflight, self.dead, self.optouts}
 
     def message(self, message_id: str) -> str:
         """Hash: status of one message."""

@@ -26,6 +26,7 @@ from typing import Any, cast
 from smsd.core.pacer import SECOND
 from smsd.store import owner
 from smsd.store.connection import is_away
+from smsd.store.damage import Refused
 from smsd.store.keys import Keys
 from smsd.store.operator_hold import Operator
 from smsd.store.scripts import Call
@@ -127,6 +128,8 @@ class Lease:
         call = Call("acquire", request, lease_keys(self._server.keys))
         try:
             reply = cast("list[Any]", await self._server.ask(call))
+        except Refused:
+            return ""
         except Exception as error:
             if not is_away(error):
                 raise

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from smsd.core.message import FieldError
+from smsd.store.entry import LAST_ID
 from smsd.store.queue import Queue
 from smsd.store.status import Status
 
@@ -20,7 +21,7 @@ MOST_FOUND = 500_000  # characters of the letters that one sweep finds: they bec
 SELECTORS = ("id", "letter", "reason", "campaign")
 REASONS = ("invalid", "rejected", "exhausted", "in_doubt")  # all that smsd buries a text for
 
-_LETTER = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
+_LETTER = re.compile(r"[0-9]{1,19}-[0-9]{1,19}|" + LAST_ID)
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 

@@ -14,9 +14,11 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, cast, get_args
 
+from redis.exceptions import ResponseError
+
 from smsd.core.message import Content, FieldError, Message, rfc3339, to_fields
 from smsd.store.commit import GroupCommit
-from smsd.store.entry import LARGEST_ENTRY, Attempt, Entry
+from smsd.store.entry import LANES, LARGEST_ENTRY, LAST_ID, Attempt, Entry, Lane
 from smsd.store.keys import GROUP
 from smsd.store.scripts import Call
 from smsd.store.server import Server, text
@@ -80,6 +82,7 @@ class Queue:
         self._max_length = max_length
         self._keep_idempotency_ms = keep_idempotency_ms
         self._groups = itertools.count(1)
+        self._passed_over = 0  # due messages that cannot be promoted and are in front of others
         self._appends = GroupCommit(
             self._append_group,
             most_together=128,  # texts
@@ -97,8 +100,8 @@ class Queue:
     async def append(self, request: Append) -> Appended:
         """Queue texts; they are durable when this returns.
 
-        Raises `QueueFull`, `KeyConflict`, `commit.Full`, or Redis's error: if that is a broken
-        connection (`is_away`), the texts may be queued or not.
+        Raises `QueueFull`, `KeyConflict`, `commit.Full`, `Refused` (nothing is queued), or Redis's
+        error: if that is a broken connection (`is_away`), the texts may be queued or not.
         """
         reply = cast("list[bytes]", await self._appends(request))
         match reply:
@@ -350,13 +353,19 @@ class Queue:
         return int(max(first[0][1], 0)) if first else None
 
     async def promote(self, most: int = 200) -> int:
-        """Put up to `most` due texts back into the queue; how many."""
-        keys, now_ms = self._server.keys, self._server.now_ms()
+        """Put up to `most` due texts back into the queue; how many.
+
+        Raises `Refused` where some cannot be; the next call passes over them, if there are many.
+        """
+        keys, now_ms, start = self._server.keys, self._server.now_ms(), self._passed_over
         found = await self._server.read(
-            lambda client: client.zrangebyscore(keys.deferred, "-inf", now_ms, start=0, num=most)
+            lambda client: client.zrangebyscore(
+                keys.deferred, "-inf", now_ms, start=start, num=most
+            )
         )
         due = cast("list[bytes]", found)
         if not due:
+            self._passed_over = 0
             return 0
         # Other hands may have deferred under anything: if there is a text, it dies under a new id.
         foreign = {f"s{secrets.token_hex(12)}": raw.hex() for raw in due if not _is_text(raw)}
@@ -366,7 +375,12 @@ class Queue:
         ids = [text(raw) for raw in due if _is_text(raw)] + list(foreign)
         request = {"ids": ids, "foreign": foreign}
         call = Call("promote", request, [keys.message(id_) for id_ in ids])
-        return cast("int", await self._server.insist(call))
+        reply = await self._server.insist(call)
+        promoted, refused, why = cast("tuple[int, int, bytes]", reply)
+        self._passed_over = start + refused if len(due) == most else 0
+        if refused:
+            raise self._server.damage.understood(ResponseError(text(why)))
+        return promoted
 
     # -- what a person may ask for --------------------------------------------------------------
 
@@ -393,18 +407,52 @@ class Queue:
 
     # -- what recovery reads --------------------------------------------------------------------
 
-    async def pending(self) -> list[str]:
-        """Names of all entries that are claimed and not settled, oldest first, high lane first."""
+    async def pending(self, *lanes: Lane) -> list[str]:
+        """Names of all entries that are claimed and not settled, of some streams or of both.
+
+        Those of a stream come oldest first.
+        """
         names: list[str] = []
-        for lane, stream in (("h", self._server.keys.high), ("n", self._server.keys.queue)):
-            start = "-"
-            while True:
-                page = await self._pending_page(stream, start)
-                names += [lane + id_ for id_ in page]
-                if len(page) < PAGE:
-                    break
-                start = "(" + page[-1]
+        for lane in lanes or LANES:
+            names += await self._pending_in(lane)
         return names
+
+    async def _pending_in(self, lane: Lane) -> list[str]:
+        keys = self._server.keys
+        stream = keys.high if lane == "h" else keys.queue
+        names: list[str] = []
+        start = "-"
+        while start:
+            page = await self._pending_page(stream, start)
+            names += [lane + id_ for id_ in page]
+            more = len(page) == PAGE and page[-1] != LAST_ID
+            start = f"({page[-1]}" if more else ""
+        return names
+
+    async def deliver_again(self, lane: Lane) -> list[str]:
+        """Have entries claimed again that were delivered and are not pending; the first of them.
+
+        Nobody would ever send them: somebody deleted the consumer or moved the group (XGROUP), or
+        acknowledged them (XACK). Those that are known are delivered again with them.
+        """
+        after, more = "", True
+        while more:
+            request = {
+                "lane": lane,
+                "after": after,
+                "count": LOOKED_AT,
+                "through": "",
+                "repair": True,
+            }
+            reply = await self._server.with_groups(
+                lambda request=request: self._server.insist(Call("fsck_entries", request))  # type: ignore[misc]
+            )
+            next_, lost, _ = cast("tuple[bytes, list[bytes], bytes]", reply)
+            if lost:
+                return list(map(text, lost))
+            after = text(next_)
+            more = after != ""
+        return []
 
     async def _pending_page(self, stream: str, start: str) -> list[str]:
         rows = await self._server.with_groups(
@@ -453,6 +501,7 @@ class Queue:
 
 
 PAGE = 100  # entries that recovery reads at a time
+LOOKED_AT = 50  # entries that one script looks at: a quarter of a millisecond of Redis
 
 
 def _entries(reply: object) -> list[Entry]:

@@ -23,6 +23,7 @@ from smsd.store.connection import (
     observed,
     persevere,
 )
+from smsd.store.damage import Damage
 from smsd.store.keys import Keys
 from smsd.store.scripts import Call, Common
 from smsd.store.witness import Witness
@@ -53,6 +54,7 @@ class Server:
         *,
         owner: str,
         availability: Availability,
+        damage: Damage,
         now_ms: Callable[[], int],
         keep_status_ms: int,
         max_events: int,
@@ -64,6 +66,7 @@ class Server:
         self.keys = keys
         self.owner = owner
         self.now_ms = now_ms
+        self.damage = damage
         self._availability = availability
         self._scripts = asyncio.Semaphore(PLACES)
         self._reads = asyncio.Semaphore(PLACES)
@@ -128,11 +131,16 @@ class Server:
             replies = await self._replicated(calls, again=again)
         else:
             replies = await self._evaluate(calls)
-        if any(map(is_out_of_memory, _errors(replies))):
-            self._availability.saw_room(full=True)
+        if errors := _errors(replies):
+            if any(map(is_out_of_memory, errors)):
+                self._availability.saw_room(full=True)
+            replies = list(map(self._understood, replies))
         if self._witness is not None:
             self._witness.told(calls, replies)
         return replies
+
+    def _understood(self, reply: object) -> object:
+        return self.damage.understood(reply) if isinstance(reply, Exception) else reply
 
     async def _evaluate(self, calls: Sequence[Call], client: Redis | None = None) -> list[object]:
         common = Common(self._common_keys, (self.owner, self.now_ms(), *self._kept))
@@ -177,11 +185,17 @@ class Server:
             raise TooFewReplicas(f"{have} of {needed} replicas have it")
 
     async def read(self, operation: Callable[[Redis], Awaitable[T]], *, wrote: bool = False) -> T:
-        """Run any operation once, noting whether Redis was there; `wrote`: see `observed`."""
+        """Run any operation once, noting whether Redis was there; `wrote`: see `observed`.
+
+        Raises `Refused` for what Redis refuses and will refuse again.
+        """
         async with self._reads:
-            return await observed(
-                lambda: operation(self.client), self.client, self._availability, wrote=wrote
-            )
+            try:
+                return await observed(
+                    lambda: operation(self.client), self.client, self._availability, wrote=wrote
+                )
+            except ResponseError as error:
+                raise self.damage.understood(error) from None
 
     async def fact_of_each(self, name: str, statuses: Sequence[str]) -> list[object]:
         """One fact of several texts, in one round trip; None, or an error, where there is none."""

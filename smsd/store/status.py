@@ -6,26 +6,29 @@ then its id leads to its entry, which was named after it.
 
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
 from redis.exceptions import ResponseError
 
 from smsd.core.message import same_instant
+from smsd.store.damage import Refused
 from smsd.store.entry import LARGEST_ENTRY
 from smsd.store.scripts import Call
 from smsd.store.server import Server, text
 
-_ENTRY = re.compile(r"[hn][0-9]{1,19}-[0-9]{1,19}")  # more digits Redis answers with an error
-_ENTRY_ID = re.compile(r"h?([0-9]{1,19})-[0-9]{1,19}")
+_ENTRY = re.compile(r"[hn]([0-9]{1,20})-([0-9]{1,20})")
+_LINE = re.compile(r"[0-9]{1,20} .")  # of a history, as smsd writes them
+_ENTRY_ID = re.compile(r"h?([0-9]{1,20})-[0-9]{1,20}")
 LARGEST_LETTER = LARGEST_ENTRY + 4096  # octets: an entry that is read, and why it died
+ENDED = ("sent", "expired", "suppressed", "cancelled", "duplicate", "dropped")  # and gone
+COUNTED = (*ENDED, "scheduled", "promoted", "replayed", "buried", "adjusted")  # in keys.counters
 PAGE = 500  # events that are looked through at a time
 _BROUGHT = ("to", "from", "campaign", "ref", "expires_at", "attempts")  # what an entry may tell
 _NUMBERS = ("attempts", "segments", "due")
+_COUNT = re.compile(r"-?[0-9]{1,15}")  # as in lua/fsck_keys.lua
 _NUMBER = re.compile(r"[0-9]{1,19}")  # an entry that nobody has judged yet may hold any words
-
-
-ENDED = ("sent", "expired", "suppressed", "cancelled", "duplicate", "dropped")  # and gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +72,16 @@ class Status:
     async def message(self, message_id: str) -> dict[str, object] | None:
         """One text: state, facts and history (`state`, `at` in Unix ms, `detail`), or None."""
         key = self._server.keys.message(message_id)
-        found = await self._server.read(lambda client: client.hgetall(key))
-        facts = _texts(found)
-        if facts and facts["state"] != "queued":
+        facts: dict[str, str] = {}
+        with suppress(Refused):  # its entry may tell
+            facts = _texts(await self._server.read(lambda client: client.hgetall(key)))
+        if facts.get("state", "queued") != "queued":
             return _told(message_id, facts)
         name = facts.get("entry") or _first_entry(message_id)
-        entry = await self._entry(name) if _ENTRY.fullmatch(name) else None
+        entry = await self._entry(name) if _is_entry(name) else None
         if entry is None or not await self._is_of(message_id, entry.get("id", message_id), name):
             # Between the two reads it may have been settled; what is known says so next time.
-            return _told(message_id, facts) if facts else None
+            return _told(message_id, facts) if "state" in facts else None
         facts.setdefault("history", f"{name[1:].split('-')[0]} queued")
         facts.update(await self._sending(name))
         brought = {fact: entry[fact] for fact in _BROUGHT if fact in entry}
@@ -163,7 +167,7 @@ class Status:
     async def census(self) -> Census:
         """Count every text."""
         reply = cast("list[object]", await self._server.ask(Call("census")))
-        names, values = map(text, reply[::2]), (int(text(value)) for value in reply[1::2])
+        names, values = map(text, reply[::2]), map(_count, reply[1::2])
         count = dict(zip(names, values, strict=True))
         moved = count.get("promoted", 0) + count.get("replayed", 0)
         return Census(
@@ -193,11 +197,22 @@ class Status:
         told = _texts(await self._server.read(lambda client: client.hgetall(key)))
         if told.get("by") != holder:  # its lease went over to another meanwhile
             return None
-        return Held(told.get("reason", ""), int(told.get("seconds", 0)))
+        return Held(told.get("reason", ""), _count(told.get("seconds", "")))
+
+
+def _count(value: object) -> int:
+    """A number that was counted; 0 for what other hands wrote in its place."""
+    return int(text(value)) if _COUNT.fullmatch(text(value)) else 0
 
 
 def _texts(fields: Mapping[bytes | str, bytes | str] | None) -> dict[str, str]:
     return {text(name): text(value) for name, value in (fields or {}).items()}
+
+
+def _is_entry(name: str) -> bool:
+    """Whether Redis knows such ids; others it answers with an error."""
+    found = _ENTRY.fullmatch(name)
+    return found is not None and all(int(part) < 1 << 64 for part in found.groups())
 
 
 def _first_entry(message_id: str) -> str:
@@ -214,16 +229,16 @@ def _told(message_id: str, facts: dict[str, str]) -> dict[str, object]:
             told[name] = facts[name]
         elif name in _NUMBERS and _NUMBER.fullmatch(facts.get(name, "")):
             told[name] = int(facts[name])
-    told["history"] = _history(message_id, facts["history"])
+    told["history"] = _history(message_id, facts.get("history", ""))
     return told
 
 
 def _history(message_id: str, lines: str) -> list[dict[str, object]]:
-    changes = [_change(line) for line in lines.split("\n")]
+    changes = [_change(line) for line in lines.split("\n") if _LINE.match(line)]
     if first := _ENTRY_ID.fullmatch(message_id):
         # Named after its first entry, whose id is the time at which it was queued.
         queued: dict[str, object] = {"state": "queued", "at": int(first[1])}
-        if changes[0] != queued:
+        if changes[:1] != [queued]:
             changes.insert(0, queued)
     return changes
 

@@ -11,6 +11,7 @@ from aiohttp import web
 from smsd.core.message import FieldError
 from smsd.store.commit import Full
 from smsd.store.connection import is_away, is_out_of_memory
+from smsd.store.damage import Refused
 
 log = logging.getLogger("smsd.web")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -77,10 +78,20 @@ def _understood(error: Exception) -> ApiError:
         return ApiError(400, "invalid_field", f"{error.field} {error}", field=error.field)
     if isinstance(error, Full):
         return unavailable("busy", "too many requests are waiting for Redis")
+    return _of_redis(error) or _bug(error)
+
+
+def _of_redis(error: Exception) -> ApiError | None:
     if is_out_of_memory(error):
         return unavailable("redis_full", "Redis is out of memory and takes no more texts")
     if is_away(error):
         return unavailable("redis_away", "Redis does not answer")
+    if isinstance(error, Refused):
+        return unavailable("redis_damaged", f"Redis refuses it: {error}; see smsd fsck")
+    return None
+
+
+def _bug(error: Exception) -> ApiError:
     log.error("handler broke", exc_info=error)
     return ApiError(500, "internal", "a bug in smsd; its log has the details")
 

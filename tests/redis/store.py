@@ -14,6 +14,7 @@ from smsd.dispatch.window import Window
 from smsd.store import scripts
 from smsd.store.arrivals import Arrivals
 from smsd.store.connection import Availability, connect
+from smsd.store.damage import Damage
 from smsd.store.entry import Attempt, Entry
 from smsd.store.keys import GROUP, Keys
 from smsd.store.lease import Lease, lease_keys
@@ -74,6 +75,7 @@ class Store:
         self.ticks = ticks
         self.keys = Keys(prefix)
         self.availability = Availability()
+        self.damage = Damage(ticks)
         # `Any`: redis-py's types speak of the replies of every protocol at once.
         self.client: Any = connect(url, connections=CONNECTIONS, timeout_s=3.0)
         self._reader = connect(url, connections=1, timeout_s=5.0)
@@ -107,6 +109,7 @@ class Store:
             self.keys,
             owner=self.owner,
             availability=availability,
+            damage=self.damage,
             now_ms=self.wall,
             keep_status_ms=86_400_000,
             max_events=100_000,

@@ -1,12 +1,15 @@
 """Readiness. Rule: what only keeps messages from being sent keeps nobody from handing them in."""
 
 import asyncio
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from smsd.daemon.readiness import FULL, Readiness
+from smsd.store.damage import COMMANDS
+from smsd.store.keys import Keys
 
 UP = {"up": True, "reason": "", "full": False}
 AWAY = {"up": False, "reason": "ConnectionError: refused", "full": False}
@@ -21,11 +24,17 @@ def readiness(
     *,
     held: str = "",
     stopping: bool = False,
+    damage: Mapping[str, str] = {},
 ) -> tuple[dict[str, object], dict[str, object]]:
     stop = asyncio.Event()
     if stopping:
         stop.set()
-    storage = SimpleNamespace(availability=SimpleNamespace(**redis), lease=SimpleNamespace(**lease))
+    storage = SimpleNamespace(
+        availability=SimpleNamespace(**redis),
+        lease=SimpleNamespace(**lease),
+        damage=SimpleNamespace(found=damage),
+        server=SimpleNamespace(keys=Keys()),
+    )
     hold = SimpleNamespace(reason=held)
     both = Readiness(cast("Any", storage), cast("Any", hold), stop, "me")
     return both.intake(), both.dispatch()
@@ -49,6 +58,25 @@ def test_each_is_ready_or_says_why_not(
 ) -> None:
     for answer, reason in zip(readiness(redis, lease, held=held), (intake, dispatch), strict=True):
         assert (answer["ready"], answer["reason"]) == (not reason, reason)
+
+
+@pytest.mark.parametrize(
+    ("key", "intake", "dispatch"),
+    [
+        ("smsd:events", True, True),  # a statistic: it is named, and all goes on
+        ("smsd:dead", True, False),
+        ("smsd:queue:high", False, False),
+        (COMMANDS, True, False),
+    ],
+)
+def test_what_is_wrong_in_redis_is_named_and_red_where_something_cannot_go_on(
+    key: str, *, intake: bool, dispatch: bool
+) -> None:
+    answers = readiness(UP, ACTIVE, damage={key: "is a string"})
+    assert [answer["ready"] for answer in answers] == [intake, dispatch]
+    for answer in answers:
+        assert answer["damage"] == {key: "is a string"}
+        assert answer["reason"] == ("" if answer["ready"] else f"redis: {key} is a string")
 
 
 def test_a_daemon_that_stops_is_ready_for_nothing() -> None:

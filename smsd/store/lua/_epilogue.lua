@@ -2,7 +2,6 @@
 -- Shared by every script, after its own part. Rule: each request is answered, whatever became of the others.
 --
 -- One that fails must not undo what the others did, nor keep it from being written.
-local function failure(reason) return type(reason) == 'table' and reason or redis.error_reply(reason) end
 
 -- `unpack` hands over some 8,000 at most; a request to 10,000 recipients has a key for each.
 local function keys_between(first, last)

@@ -5,6 +5,10 @@
 -- undone only by whoever set it. Where a script must work while Redis is full, its first write is
 -- one that frees memory: once a script has written, Redis lets it finish.
 --
+-- Other hands may have put anything at any key, and Redis undoes nothing of a script that fails. So what
+-- a transition cannot do without is looked at before its first write (`need`, `add`), and statistics
+-- (status, events, counters) are written with `redis.pcall`: they never undo or refuse one.
+--
 -- A script's own file defines `run(request, keys)`, which is called for each request of a group
 -- with the keys that this request brought.
 local COMMON = 12 -- keys that every script is given
@@ -12,6 +16,58 @@ local QUEUE, HIGH, DEFERRED, MESSAGES, INFLIGHT, DEAD, EVENTS, COUNTERS, OPTOUTS
 local OWNER, NOW, KEEP_STATUS, MOST_EVENTS = unpack(ARGV, 1, 4)
 local GROUP, CONSUMER = 'smsd', 'smsd'
 local CALLS = cjson.decode(ARGV[5]) -- of each how many keys are its own, and its request
+
+local KIND = {
+  [QUEUE] = 'stream', [HIGH] = 'stream', [DEFERRED] = 'zset', [MESSAGES] = 'hash', [INFLIGHT] = 'hash',
+  [DEAD] = 'stream', [EVENTS] = 'stream', [COUNTERS] = 'hash', [OPTOUTS] = 'set', [LEASE] = 'string', [INTAKE] = 'hash',
+  [STORE] = 'hash',
+}
+
+-- What a `pcall` caught, as an error to reply.
+local function failure(reason) return type(reason) == 'table' and reason or redis.error_reply(reason) end
+
+-- A command that Redis refuses and will refuse again: smsd/store/damage.py reads key and reason.
+local function refuse(key, reason) error({err = 'DAMAGED ' .. key .. ': ' .. reason}) end
+
+-- Why a key cannot be used as what it is for, or nil.
+local function wrong_type(key, kind)
+  local found = redis.call('TYPE', key).ok
+  if found ~= 'none' and found ~= kind then return 'is a ' .. found .. ', not a ' .. kind end
+end
+
+-- Refuse if one of these keys has a wrong type. Each is looked at once, whatever the number of requests.
+local sound = {}
+local function need(...)
+  for _, key in ipairs({...}) do
+    if not sound[key] then
+      local reason = wrong_type(key, KIND[key])
+      if reason then refuse(key, reason) end
+      sound[key] = true
+    end
+  end
+end
+
+local function need_hash(key)
+  local reason = wrong_type(key, 'hash')
+  if reason then refuse(key, reason) end
+end
+
+-- Append to a stream that is needed. Refused by name where its ids have run out.
+local EXHAUSTED = 'can take no more entries, since its last id is the largest there is'
+local function add(stream, fields)
+  need(stream)
+  local id = redis.pcall('XADD', stream, '*', unpack(fields))
+  if type(id) == 'string' then return id end
+  if string.find(id.err, 'exhausted', 1, true) or string.find(id.err, 'equal or smaller', 1, true) then
+    refuse(stream, EXHAUSTED)
+  end
+  error(id)
+end
+
+-- No range can begin behind the last id there is. Those near it leave no room; only other hands make such.
+local LAST_ID = '18446744073709551615-18446744073709551615'
+local FIRST_SPENT = '18446744073709551615-10000000000000000000'
+local function is_spent(id) return #id == #LAST_ID and string.sub(id, 1, 21) == string.sub(LAST_ID, 1, 21) end
 
 -- Lua can pass about 8,000 values to one call; a hostile entry may have more fields than that.
 local MOST_VALUES = 1000
@@ -28,6 +84,12 @@ local function field_of(fields, name)
   for i = 1, #fields, 2 do
     if fields[i] == name then return fields[i + 1] end
   end
+end
+
+local function last_id_of(stream) return field_of(redis.call('XINFO', 'STREAM', stream), 'last-generated-id') end
+
+local function are_ids_spent(stream)
+  return redis.call('EXISTS', stream) == 1 and is_spent(last_id_of(stream))
 end
 
 -- Fields without those named in `dropped`, bounded.
@@ -82,13 +144,14 @@ local function history_of(status)
     nothing_told = own > 0 and own <= MOST_VALUES and redis.call('EXISTS', unpack(KEYS, COMMON + 1)) == 0
   end
   if nothing_told and not told[status] then return false end
-  return redis.call('HGET', status, 'history')
+  local history = redis.pcall('HGET', status, 'history')
+  return type(history) == 'string' and history
 end
 
 -- Let listeners know. (The stream of events is trimmed when the group has been told.)
 local announced = false
 local function announce(id, state, detail)
-  redis.call('XADD', EVENTS, '*', 'id', id, 'state', state, 'detail', detail)
+  redis.pcall('XADD', EVENTS, '*', 'id', id, 'state', state, 'detail', detail)
   announced = true
 end
 
@@ -104,22 +167,22 @@ local function tell(status, id, state, line, detail, facts)
   local past = history_of(status)
   told[status] = true
   if past then
-    redis.call('HDEL', status, 'entry', 'due', 'letter', 'reason', 'code', 'detail')
+    redis.pcall('HDEL', status, 'entry', 'due', 'letter', 'reason', 'code', 'detail')
     redis.call('PERSIST', status)
     line = bounded(past) .. '\n' .. line
   end
-  redis.call('HSET', status, 'state', state, 'history', line, unpack(facts or {}))
+  redis.pcall('HSET', status, 'state', state, 'history', line, unpack(facts or {}))
   announce(id, state, detail or '')
 end
 
 -- A first write that Redis allows while it is full; after it, it allows the rest of a script.
-local function open_the_door() redis.call('HDEL', INFLIGHT, '') end
+local function open_the_door() redis.pcall('HDEL', INFLIGHT, '') end
 
 -- Into the dead letters, with `ours` in place of what the text brought under these names. Returns the letter's id.
 local function add_letter(fields, ours)
   local taken = {}
   for i = 1, #ours, 2 do taken[ours[i]] = true end
-  return redis.call('XADD', DEAD, '*', unpack(append_all(without(fields, taken), ours)))
+  return add(DEAD, append_all(without(fields, taken), ours))
 end
 
 -- The fields of a deferred text, or nil: other hands may have written anything there.
@@ -139,20 +202,22 @@ local function bury_deferred(id, status, packed, why, name)
   local attempts, high = field_of(fields, 'attempts') or '0', field_of(fields, 'priority') == 'high'
   local facts = {'reason', why.reason, 'code', why.code, 'detail', why.detail, 'attempts', attempts}
   local ours = {'id', id, 'failed_at', NOW, 'lane', high and 'h' or 'n'}
+  need(DEFERRED, MESSAGES)
   open_the_door()
   local letter = add_letter(fields, append_all(ours, facts))
   redis.call('ZREM', DEFERRED, name or id)
   redis.call('HDEL', MESSAGES, name or id)
-  local state = redis.call('HGET', status, 'state')
-  if state and state ~= 'deferred' then return end -- what it says stays true
+  local state = redis.pcall('HGET', status, 'state')
+  if type(state) == 'string' and state ~= 'deferred' then return end -- what it says stays true
   tell(status, id, 'dead', NOW .. ' dead ' .. why.reason, why.reason, append_all({'letter', letter}, facts))
 end
 
 local INVALID = {reason = 'invalid', code = 'entry', detail = 'what was deferred cannot be read'}
 
--- Whether another daemon holds the lease. (An expired one is nobody's.)
+-- Whether another daemon holds the lease. (An expired one is nobody's; what is no string is dealt with at the next
+-- renewal, and fences until then.)
 local function is_fenced()
-  local holder = redis.pcall('GET', LEASE) -- what is no string is dealt with at the next renewal
+  local holder = redis.pcall('GET', LEASE)
   return holder and holder ~= OWNER
 end
 
@@ -163,9 +228,15 @@ local function mark_of(name)
     local names = {}
     for i, call in ipairs(CALLS) do names[i] = call[2].name end
     marks = {}
-    for i, mark in ipairs(redis.call('HMGET', INFLIGHT, unpack(names))) do marks[names[i]] = mark end
+    for i, mark in ipairs(redis.pcall('HMGET', INFLIGHT, unpack(names))) do marks[names[i]] = mark end
   end
   return marks[name]
+end
+
+-- The mark of an attempt at a time that nobody knows (0): recovery finds it in doubt.
+local function unknown_attempt(fields)
+  local spent = string.match(field_of(fields, 'attempts') or '', '^%d+$') or '0'
+  return string.format('%d 0 unknown', #spent <= 9 and tonumber(spent) + 1 or 1)
 end
 
 -- Whether another daemon's attempt to send this entry is under way.
@@ -182,18 +253,20 @@ local function count(what) counted[what] = (counted[what] or 0) + 1 end
 local function write_together()
   if #marked > 0 then redis.call('HSET', INFLIGHT, unpack(marked)) end
   for stream, ids in pairs(acked) do
-    if #ids > 0 then redis.call('XACK', stream, GROUP, unpack(ids)) end
+    if #ids > 0 then redis.pcall('XACK', stream, GROUP, unpack(ids)) end
   end
-  if #unmarked > 0 then redis.call('HDEL', INFLIGHT, unpack(unmarked)) end
-  for what, times in pairs(counted) do redis.call('HINCRBY', COUNTERS, what, times) end
-  if announced then redis.call('XTRIM', EVENTS, 'MAXLEN', '~', MOST_EVENTS) end
+  if #unmarked > 0 then redis.pcall('HDEL', INFLIGHT, unpack(unmarked)) end
+  for what, times in pairs(counted) do redis.pcall('HINCRBY', COUNTERS, what, times) end
+  if announced then redis.pcall('XTRIM', EVENTS, 'MAXLEN', '~', MOST_EVENTS) end
 end
 
 -- Take an entry out of its stream. Returns 'settled', or why not:
 -- 'gone' (settled before) or 'marked' (another daemon's attempt is under way).
--- `fact`: the provider took it; that holds whoever set the mark.
+-- `fact`: the provider took it; that holds whoever set the mark, and where no mark can be read.
 local function settle(name, mark, fact)
   local stream, id = stream_of(name)
+  need(stream)
+  if not fact then need(INFLIGHT) end
   local foreign = is_foreign(name, mark)
   if foreign and not fact then return 'marked' end
   table.insert(acked[stream], id)

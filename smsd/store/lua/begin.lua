@@ -6,6 +6,7 @@ open_the_door()
 
 local function run(request)
   local name, mark = request.name, request.mark
+  need(INFLIGHT, OPTOUTS)
   local found = mark_of(name)
   if found == mark then return 'begun' end -- our own reply was lost
   if not held then return 'fenced' end

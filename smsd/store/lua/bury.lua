@@ -1,6 +1,8 @@
 -- bury: out of the stream, into the dead letters, with the reason; optionally suppress the recipient.
 local function run(request, keys)
   local id, status = request.id, keys[1]
+  need(INFLIGHT, (stream_of(request.name)))
+  if request.suppress then need(OPTOUTS) end
   open_the_door()
   -- A fact about the number, wherever the entry is by now.
   if request.suppress then redis.call('SADD', OPTOUTS, request.suppress) end

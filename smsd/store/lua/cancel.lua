@@ -2,6 +2,7 @@
 -- Where its entry says another id, returns {that}: ask again with that one's status as a second key; it tells whose it is.
 local function take_entry(id, name, other)
   local stream, entry = stream_of(name)
+  need(stream, INFLIGHT)
   if redis.call('HEXISTS', INFLIGHT, name) == 1 then return nil, 'sending' end
   local fields = entry_of(stream, entry)
   if not fields then return nil, 'unknown' end
@@ -15,9 +16,10 @@ end
 
 local function run(request, keys)
   local id, status = request.id, keys[1]
-  local state, name = unpack(redis.call('HMGET', status, 'state', 'entry'))
+  local state, name = unpack(redis.pcall('HMGET', status, 'state', 'entry'))
   local facts = {}
   if state == 'deferred' then
+    need(DEFERRED, MESSAGES)
     redis.call('ZREM', DEFERRED, id)
     redis.call('HDEL', MESSAGES, id)
   elseif state and state ~= 'queued' then
@@ -27,7 +29,7 @@ local function run(request, keys)
     if not fields then return why_not end
     facts = facts_of(fields)
   end
-  redis.call('HINCRBY', COUNTERS, 'cancelled', 1)
+  count('cancelled')
   tell(status, id, 'cancelled', NOW .. ' cancelled', '', facts)
   redis.call('PEXPIRE', status, KEEP_STATUS)
   return 'cancelled'

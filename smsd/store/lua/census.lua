@@ -1,17 +1,23 @@
 -- census: every number that the conservation of texts rests on, read in one instant.
--- Returns a flat list of name, value.
+-- Returns a flat list of name, value. What is no number, since other hands were there, counts as 0.
+local function number(...)
+  local found = redis.pcall(...)
+  return type(found) == 'number' and found or 0
+end
+
 local function added(stream)
-  if redis.call('EXISTS', stream) == 0 then return 0 end
-  return field_of(redis.call('XINFO', 'STREAM', stream), 'entries-added') or 0
+  if number('XLEN', stream) == 0 and number('EXISTS', stream) == 0 then return 0 end
+  local info = redis.pcall('XINFO', 'STREAM', stream)
+  return field_of(info, 'entries-added') or 0
 end
 
 local function run()
   local census = {
     'added', added(QUEUE) + added(HIGH),
-    'queued', redis.call('XLEN', QUEUE) + redis.call('XLEN', HIGH),
-    'deferred', redis.call('ZCARD', DEFERRED),
-    'inflight', redis.call('HLEN', INFLIGHT),
-    'dead', redis.call('XLEN', DEAD),
+    'queued', number('XLEN', QUEUE) + number('XLEN', HIGH),
+    'deferred', number('ZCARD', DEFERRED),
+    'inflight', number('HLEN', INFLIGHT),
+    'dead', number('XLEN', DEAD),
   }
-  return append_all(census, redis.call('HGETALL', COUNTERS))
+  return append_all(census, redis.pcall('HGETALL', COUNTERS))
 end

@@ -18,9 +18,15 @@ local function read(lane, stream, request, room)
 end
 
 -- Returns 'fenced' while another daemon holds the lease: it has looked through what was claimed before.
+-- A stream that cannot be read does not keep the other from being claimed.
 local function run(request)
   if is_fenced() then return 'fenced' end
+  local high_wrong, normal_wrong = wrong_type(HIGH, KIND[HIGH]), wrong_type(QUEUE, KIND[QUEUE])
   -- Is the second group there? An error after the first lane was claimed would leave its entries to recovery.
-  if request.normal_room > 0 then redis.call('XPENDING', QUEUE, GROUP) end
-  return append_all(read('h', HIGH, request, request.high_room), read('n', QUEUE, request, request.normal_room))
+  if request.normal_room > 0 and not normal_wrong then redis.call('XPENDING', QUEUE, GROUP) end
+  local claimed = {}
+  if not high_wrong then append_all(claimed, read('h', HIGH, request, request.high_room)) end
+  if not normal_wrong then append_all(claimed, read('n', QUEUE, request, request.normal_room)) end
+  if #claimed == 0 then need(HIGH, QUEUE) end
+  return claimed
 end

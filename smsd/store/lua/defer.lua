@@ -3,6 +3,7 @@
 -- Without `attempts` it has never been in line: its `send_at` lies ahead.
 local function run(request, keys)
   local id, status = request.id, keys[1]
+  need(DEFERRED, MESSAGES)
   local fields = entry_of(stream_of(request.name))
   local how = settle(request.name, request.mark, false)
   if how ~= 'settled' or not fields then return how end

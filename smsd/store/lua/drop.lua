@@ -1,10 +1,11 @@
 -- drop: throw a dead letter away for good.
 local function run(request, keys)
   local status = keys[1]
+  need(DEAD)
   local fields = entry_of(DEAD, request.letter)
   if not fields then return 'gone' end
   redis.call('XDEL', DEAD, request.letter)
-  redis.call('HINCRBY', COUNTERS, 'dropped', 1)
+  count('dropped')
   tell(status, field_of(fields, 'id') or '', 'dropped', NOW .. ' dropped')
   redis.call('PEXPIRE', status, KEEP_STATUS)
   return 'done'

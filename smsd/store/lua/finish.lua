@@ -1,17 +1,17 @@
 -- finish: the text is over (sent, suppressed, expired); forget the entry, keep the status for a while.
 -- A successor may have taken our attempt for one in doubt; now that the answer is here, its dead letter is void.
 local function void_letter(status)
-  local letter, reason = unpack(redis.call('HMGET', status, 'letter', 'reason'))
-  return letter and reason == 'in_doubt' and redis.call('XDEL', DEAD, letter) == 1
+  local letter, reason = unpack(redis.pcall('HMGET', status, 'letter', 'reason'))
+  return letter and reason == 'in_doubt' and redis.pcall('XDEL', DEAD, letter) == 1
 end
 
 -- So is what waits to be sent again: a successor deferred it, or the server lost that it was promoted since.
 -- (Where history knows that it was sent, another text has its id.)
 local function void_deferred(id, status, line)
-  local state, history = unpack(redis.call('HMGET', status, 'state', 'history'))
+  local state, history = unpack(redis.pcall('HMGET', status, 'state', 'history'))
   if state ~= 'deferred' or string.find(history or '', line, 1, true) then return false end
-  redis.call('HDEL', MESSAGES, id)
-  return redis.call('ZREM', DEFERRED, id) == 1
+  redis.pcall('HDEL', MESSAGES, id)
+  return redis.pcall('ZREM', DEFERRED, id) == 1
 end
 
 local function run(request, keys)

@@ -1,5 +1,6 @@
 -- fsck_counters: book the difference that a census found, if none was booked since that census.
 local function run(request)
+  need(COUNTERS)
   if (redis.call('HGET', COUNTERS, 'adjusted') or '0') ~= request.adjusted then return 'changed' end
   redis.call('HINCRBY', COUNTERS, 'adjusted', request.difference)
   return 'booked'

@@ -19,7 +19,7 @@ end
 
 local function look(id, status, repair)
   local due, packed = redis.call('ZSCORE', DEFERRED, id), redis.call('HGET', MESSAGES, id)
-  local state, when = unpack(redis.call('HMGET', status, 'state', 'due'))
+  local state, when = unpack(redis.pcall('HMGET', status, 'state', 'due'))
   local missing = fault_of(due, packed, state)
   if not missing then return nil end
   if repair and missing == 'message' then
@@ -36,6 +36,7 @@ end
 
 local function run(request, keys)
   local faults = {}
+  need(DEFERRED, MESSAGES)
   for i, id in ipairs(request.ids) do faults[#faults + 1] = look(id, keys[i], request.repair) end
   return faults
 end

@@ -6,12 +6,9 @@ local function is_readable(mark)
   return number and #number <= 10 and #started <= 13
 end
 
-local function unknown_attempt(fields)
-  local spent = string.match(field_of(fields, 'attempts') or '', '^%d+$') or '0'
-  return string.format('%d 0 unknown', #spent <= 9 and tonumber(spent) + 1 or 1)
-end
-
 local function look(name, repair)
+  local stream = stream_of(name)
+  if wrong_type(stream, KIND[stream]) then return nil end -- nobody can tell whether there is an entry
   local mark, fields = redis.call('HGET', INFLIGHT, name), entry_of(stream_of(name))
   if not mark or (fields and is_readable(mark)) then return nil end
   if repair and fields then
@@ -24,6 +21,7 @@ end
 
 local function run(request)
   local faults = {}
+  need(INFLIGHT)
   if request.repair then open_the_door() end
   for _, name in ipairs(request.names) do faults[#faults + 1] = look(name, request.repair) end
   return faults

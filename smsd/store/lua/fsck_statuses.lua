@@ -1,6 +1,7 @@
 -- fsck_statuses: texts that by their status are waiting or dead, and are nowhere. Keys: the status of each id.
--- Returns {id, what its status says} of each. Mended: marked lost.
+-- Returns {id, what its status says} of each, 'foreign' for one that is none. Mended: marked lost, or removed.
 local function is_there(id, status)
+  if wrong_type(status, 'hash') then return 'foreign', false end
   local state, name, letter = unpack(redis.call('HMGET', status, 'state', 'entry', 'letter'))
   if state == 'deferred' then
     return state, redis.call('ZSCORE', DEFERRED, id) or redis.call('HGET', MESSAGES, id)
@@ -16,12 +17,15 @@ end
 
 local function run(request, keys)
   local lost = {}
+  need(DEFERRED, MESSAGES, DEAD, QUEUE, HIGH)
   for i, id in ipairs(request.ids) do
     local status = keys[i]
     local state, there = is_there(id, status)
     if not there then
       lost[#lost + 1] = {id, state}
-      if request.repair then
+      if request.repair and state == 'foreign' then
+        redis.call('DEL', status)
+      elseif request.repair then
         tell(status, id, 'lost', NOW .. ' lost it was ' .. state .. ' and is nowhere', 'fsck')
         redis.call('PEXPIRE', status, KEEP_STATUS)
       end

@@ -14,8 +14,9 @@ local function short_facts(fields)
 end
 
 local function run(request)
+  need(DEAD)
   local page, octets, start = {}, 0, request.start
-  while #page < request.count and octets < MOST_OCTETS do
+  while #page < request.count and octets < MOST_OCTETS and start ~= '(' .. LAST_ID do
     local letter = redis.call(request.read, DEAD, start, request.stop, 'COUNT', 1)[1]
     if not letter then break end
     local clipped = clip('', letter, request.most_octets)

@@ -1,4 +1,5 @@
--- promote: due messages go back into the queue. Returns how many did. Keys: the status of each.
+-- promote: due messages go back into the queue. Keys: the status of each.
+-- Returns {how many did, how many could not and wait on, why the first of them could not}.
 -- What no text can be made of is buried instead. One that has been in line before goes ahead of those that have not: it has waited.
 -- `foreign` tells, in hexadecimal digits, what stands where an id should, of those whose id had to be made up.
 local function octets_of(digits)
@@ -7,6 +8,7 @@ end
 
 local function promote(id, status, foreign)
   local name = foreign and octets_of(foreign) or id
+  need(DEFERRED, MESSAGES)
   local due = redis.call('ZSCORE', DEFERRED, name)
   if not due or tonumber(due) > tonumber(NOW) then return 0 end
   local packed = redis.call('HGET', MESSAGES, name)
@@ -22,16 +24,23 @@ local function promote(id, status, foreign)
     return 0
   end
   local ahead = field_of(fields, 'priority') == 'high' or field_of(fields, 'attempts')
-  local name = (ahead and 'h' or 'n') .. redis.call('XADD', ahead and HIGH or QUEUE, '*', unpack(fields))
+  local name = (ahead and 'h' or 'n') .. add(ahead and HIGH or QUEUE, fields)
   redis.call('ZREM', DEFERRED, id)
   redis.call('HDEL', MESSAGES, id)
-  redis.call('HINCRBY', COUNTERS, 'promoted', 1)
+  count('promoted')
   tell(status, id, 'queued', NOW .. ' queued', 'due', {'entry', name})
   return 1
 end
 
 local function run(request, keys)
-  local promoted = 0
-  for i, id in ipairs(request.ids) do promoted = promoted + promote(id, keys[i], request.foreign[id]) end
-  return promoted
+  local promoted, refused, why = 0, 0, ''
+  for i, id in ipairs(request.ids) do
+    local done, result = pcall(promote, id, keys[i], request.foreign[id])
+    if done then
+      promoted = promoted + result
+    else -- those of the other stream must not wait for it
+      refused, why = refused + 1, refused == 0 and failure(result).err or why
+    end
+  end
+  return {promoted, refused, why}
 end

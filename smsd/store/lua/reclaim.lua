@@ -5,6 +5,7 @@ local function run(request)
   local claimed = {}
   for _, name in ipairs(request.names) do
     local stream, id = stream_of(name)
+    need(stream)
     local reply = redis.pcall('XCLAIM', stream, GROUP, CONSUMER, 0, id, 'FORCE')
     if reply.err then
       -- A mark may stand under any name, and one that holds no id of an entry must not stop the rest.

@@ -1,5 +1,5 @@
 -- release: undo our own mark; the entry stays claimed and unharmed.
 local function run(request)
-  if redis.call('HGET', INFLIGHT, request.name) == request.mark then redis.call('HDEL', INFLIGHT, request.name) end
+  if redis.pcall('HGET', INFLIGHT, request.name) == request.mark then redis.call('HDEL', INFLIGHT, request.name) end
   return 'released'
 end

@@ -14,15 +14,16 @@ end
 
 local function run(request, keys)
   local status = keys[1]
+  need(DEAD)
   local fields = entry_of(DEAD, request.letter)
   if not fields then return 'gone' end
   local id, lane = field_of(fields, 'id'), lane_of(fields)
   if not id then return 'nameless' end -- nothing says whose text it would be
   open_the_door()
   local kept = append_all(without(fields, OURS), {'id', id})
-  local name = lane .. redis.call('XADD', lane == 'h' and HIGH or QUEUE, '*', unpack(kept))
+  local name = lane .. add(lane == 'h' and HIGH or QUEUE, kept)
   redis.call('XDEL', DEAD, request.letter)
-  redis.call('HINCRBY', COUNTERS, 'replayed', 1)
+  count('replayed')
   tell(status, id, 'queued', NOW .. ' queued replayed', 'replayed', {'entry', name, 'attempts', 0})
   return 'done'
 end

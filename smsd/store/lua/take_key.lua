@@ -3,6 +3,7 @@
 -- message has the key. The record holds the message's id, so the same message is the first again whoever asks again.
 local function run(request, keys)
   local record, status = keys[1], keys[2]
+  need_hash(record)
   local first, fingerprint = unpack(redis.call('HMGET', record, 'id', 'fingerprint'))
   if not first then
     open_the_door()

@@ -1,0 +1,85 @@
+"""The keys themselves. Rule: what is wrong with one is named; it is mended where nothing is lost.
+
+A stream whose ids have run out (one XADD with the largest id does it) is made anew by every look:
+until then it takes no message. What other hands put at a key is set aside by `smsd fsck --repair`.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, cast
+
+from smsd.store.entry import FIRST_SPENT
+from smsd.store.keys import Keys
+from smsd.store.scripts import Call
+from smsd.store.server import Server, text
+from smsd.store.status import COUNTED
+
+log = logging.getLogger("smsd.redis")
+MOST_COPIED = 10_000  # entries of a stream that is made anew beside a daemon: some 50 ms of Redis
+TRIES = 3  # to make a stream anew that changes under our hands
+
+What = Literal["type", "ids", "count"]
+
+
+class KeyFault(NamedTuple):
+    """What is wrong with a key."""
+
+    key: str
+    what: What
+    reason: str
+
+
+async def look(server: Server, *, repair: bool = False) -> list[KeyFault]:
+    """What is wrong, in one instant. Repaired: counts alone, which begin anew."""
+    kinds = beside(server.keys)
+    request = {"kinds": list(kinds.values()), "counted": COUNTED, "repair": repair}
+    reply = await server.ask(Call("fsck_keys", request, list(kinds)))
+    rows = cast("list[list[bytes]]", reply)
+    return [KeyFault(text(key), cast("What", text(what)), text(why)) for key, what, why in rows]
+
+
+def beside(keys: Keys) -> Mapping[str, str]:
+    """The keys that a script is not given anyway, with their types."""
+    others = (keys.hold, keys.held, keys.released, keys.ack)
+    return {key: keys.kinds[key] for key in others}
+
+
+async def examine(server: Server) -> None:
+    """Look, make anew what can be, and note what is left in `server.damage`."""
+    faults = await look(server)
+    for fault in faults:
+        if fault.what == "ids":
+            how = await renew(server, fault.key, most=MOST_COPIED)
+            log.error("stream without ids", extra={"key": fault.key, "mended": how})
+    if any(fault.what == "ids" for fault in faults):
+        faults = await look(server)
+    found = {fault.key: fault.reason for fault in faults}
+    server.damage.examined(found, frozenset(server.keys.kinds))
+
+
+async def renew(server: Server, stream: str, *, most: int) -> str:
+    """Make a stream anew: `renewed`, or why not (see lua/fsck_renew.lua)."""
+    how = "changed"
+    for _ in range(TRIES):
+        spent = await server.read(lambda client: client.xrange(stream, FIRST_SPENT, "+"))
+        entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", spent)
+        request = {"most": most, "spent": [text(id_) for id_, _ in entries]}
+        statuses = [_status(server.keys, stream, text(id_), entry) for id_, entry in entries]
+        call = Call("fsck_renew", request, [stream, f"{stream}:anew", *statuses])
+        how = text(await server.ask(call))
+        if how != "changed":
+            break
+    return how
+
+
+def _status(keys: Keys, stream: str, id_: str, fields: Mapping[bytes, bytes]) -> str:
+    """The key that tells of an entry's message."""
+    own = f"h{id_}" if stream == keys.high else id_
+    return keys.message(text(fields[b"id"]) if b"id" in fields else own)
+
+
+async def set_aside(server: Server, key: str) -> str:
+    """Keep what other hands put at a key under another name, and return that."""
+    aside = f"{key}:foreign:{server.now_ms()}"
+    call = Call("fsck_set_aside", {"kind": server.keys.kinds[key]}, [key, aside])
+    return aside if await server.ask(call) == b"aside" else ""

@@ -1,0 +1,26 @@
+-- fsck_set_aside: what other hands put at a key of ours is kept under another name. Keys: that key, the other.
+-- Where the in-flight records were, whatever is claimed may have been sent: it is marked so that recovery finds it in doubt.
+local function mark_all(lane, stream)
+  if wrong_type(stream, KIND[stream]) then return end
+  local start = '-'
+  while true do
+    local page = redis.pcall('XPENDING', stream, GROUP, start, '+', MOST_VALUES)
+    for _, row in ipairs(page) do
+      local fields = entry_of(stream, row[1])
+      if fields then redis.call('HSET', INFLIGHT, lane .. row[1], unknown_attempt(fields)) end
+    end
+    if #page < MOST_VALUES then return end
+    start = '(' .. page[#page][1]
+  end
+end
+
+local function run(request, keys)
+  local key, aside = keys[1], keys[2]
+  if not wrong_type(key, request.kind) then return 'sound' end
+  redis.call('RENAME', key, aside)
+  if key == INFLIGHT then
+    mark_all('h', HIGH)
+    mark_all('n', QUEUE)
+  end
+  return 'aside'
+end
