@@ -14,7 +14,7 @@ from smsd import provider as providers
 from smsd.config import ConfigError, Settings, explain, unknown_table
 from smsd.daemon.clocks import now_ms
 from smsd.daemon.proxies import proxy_for
-from smsd.provider.base import Provider, ProviderSettings
+from smsd.provider.base import DEFAULT_FROM, Provider, ProviderSettings
 from smsd.store.connection import Availability
 from smsd.store.damage import Damage
 from smsd.store.keys import Keys
@@ -33,7 +33,9 @@ def build_provider(settings: Settings, config_path: Path) -> Provider:
         for fault in _faults_of_unused(chosen.options(name), name, config_path)
     ]
     try:
-        kind, options = _chosen(chosen.name, chosen.options(chosen.name), config_path)
+        kind, options = _chosen(
+            chosen.name, chosen.options(chosen.name), config_path, settings.message.default_from
+        )
     except ConfigError as error:
         faults = [*error.faults, *faults]
     else:
@@ -49,14 +51,14 @@ def build_provider(settings: Settings, config_path: Path) -> Provider:
 
 
 def _chosen(
-    name: str, table: dict[str, Any], config_path: Path
+    name: str, table: dict[str, Any], config_path: Path, default_from: str
 ) -> tuple[type[Provider], ProviderSettings]:
     try:
         kind = providers.load(name)
     except LookupError as error:
         raise ConfigError([f"{config_path}: [provider] name: {error.args[0]}"]) from None
     try:
-        return kind, kind.Settings.model_validate(table)
+        return kind, kind.Settings.model_validate(table, context={DEFAULT_FROM: default_from})
     except ValidationError as error:
         raise explain(error, kind.Settings, config_path, ("provider", name)) from None
 

@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     field_validator,
 )
@@ -79,6 +80,14 @@ def _secret(raw: SecretStr) -> SecretStr:
 
 # For every key of a provider that is one: a line end or a blank is found before it is sent.
 ProviderSecret = Annotated[SecretStr, AfterValidator(_secret)]
+
+
+DEFAULT_FROM = "default_from"
+
+
+def default_sender(info: ValidationInfo) -> str | None:
+    """`[message] default_from`, as a table is judged with it; None where it is judged alone."""
+    return None if info.context is None else info.context[DEFAULT_FROM]
 
 
 class ProviderSettings(BaseModel):

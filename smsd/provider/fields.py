@@ -16,6 +16,7 @@ PLACEHOLDERS: Placeholders = {
     "to": lambda message: message.recipient,
     "to_no_plus": lambda message: message.recipient.removeprefix("+"),
     "from": lambda message: message.content.sender,
+    "from_no_plus": lambda message: message.content.sender.removeprefix("+"),
     "text": lambda message: message.content.text,
     "id": lambda message: message.id,
     "ref": lambda message: message.content.ref,

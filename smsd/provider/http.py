@@ -3,7 +3,7 @@
     [provider.http]
     url     = "https://gateway.example/send"
     body    = "form"      # or "json", "query", "raw" (the text alone; the fields go in the query)
-    fields  = {to = "{to_no_plus}", from = "{from}", text = "{text}", ref = "{id}"}
+    fields  = {to = "{to_no_plus}", from = "{from_no_plus}", text = "{text}", ref = "{id}"}
     encodings = {gsm7 = "0", ucs2 = "2"}                  # what {encoding} says; Kannel's here
     headers = {Authorization = "Bearer ${TOKEN}"}         # from [provider.http.secrets]
     id      = "json:messages.0.id"                        # or "re:id=([0-9]+)", "header:X-Id"
@@ -31,7 +31,8 @@ from typing import Any, ClassVar, Literal, Self
 from urllib.parse import quote
 
 import orjson
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, model_validator
+from pydantic_core import PydanticCustomError
 from yarl import URL
 
 from smsd.core.message import Message
@@ -43,6 +44,7 @@ from smsd.provider.base import (
     ProviderSettings,
     ProxyFor,
     SettledAs,
+    default_sender,
     direct,
 )
 from smsd.provider.fields import Placeholders, Template, Tree
@@ -91,9 +93,16 @@ class GenericSettings(HttpSettings):
     look_up: LookUpSettings | None = None
 
     @model_validator(mode="after")
-    def _readable(self) -> Self:
-        Form(self)
+    def _readable(self, info: ValidationInfo) -> Self:
+        form = Form(self)
         _look_up(self)
+        if form.names & {"from", "from_no_plus"} and default_sender(info) == "":
+            # Else messages that name no sender would leave with an empty one.
+            raise PydanticCustomError(
+                "incomplete",
+                "fields: {from} is empty where a message names no sender;"
+                " set [message] default_from",
+            )
         return self
 
 
@@ -113,7 +122,8 @@ class Form:
             name: _field(name, value, secrets, known, nested=self._body == "json")
             for name, value in settings.fields.items()
         }
-        _complete(fields.names(dict(self._fields)) | ({"text"} if self._body == "raw" else set()))
+        self.names = fields.names(dict(self._fields))
+        _complete(self.names | ({"text"} if self._body == "raw" else set()))
 
     def fill(self, message: Message) -> Request:
         """The request for one message."""

@@ -3,7 +3,8 @@
     [provider.twilio]
     account_sid = "AC…"
     auth_token  = "…"                      # or api_key and api_secret; best as a credential
-    from        = "+12025550100"           # or messaging_service_sid = "MG…"
+    from        = "+12025550100"           # or messaging_service_sid = "MG…"; or neither, where
+                                           # [message] default_from names the sender
     codes       = {"30034" = "rejected:sender"}   # "503": a status, where no code is answered
 
 One submission is one `POST …/Messages.json`. Twilio has no idempotency key for it, and warns that
@@ -31,6 +32,7 @@ from smsd.provider.base import (
     ProxyFor,
     SettledAs,
     Slot,
+    default_sender,
     direct,
 )
 from smsd.provider.codes import RulingField, ruling
@@ -141,9 +143,12 @@ class TwilioSettings(HttpSettings):
     @classmethod
     def _has_a_sender(cls, service: str, info: ValidationInfo) -> str:
         sender = info.data.get("sender")
-        if sender is not None and bool(sender) == bool(service):
-            raise PydanticCustomError("incomplete", "needs either from or messaging_service_sid")
-        return service
+        if sender is None or bool(sender) != bool(service):
+            return service
+        if not sender and default_sender(info):
+            return service  # every message has a sender
+        words = "needs either from or messaging_service_sid, or else [message] default_from"
+        raise PydanticCustomError("incomplete", words)
 
     def authorization(self) -> str:
         """The `Authorization` header."""
@@ -174,11 +179,14 @@ class Twilio(Gateway):
             settings.api_secret.get_secret_value(),
             self._authorization.removeprefix("Basic "),
         )
-        self._sender = (
-            {"From": settings.sender}
-            if settings.sender
-            else {"MessagingServiceSid": settings.messaging_service_sid}
-        )
+        self._sender = {
+            name: value
+            for name, value in (
+                ("From", settings.sender),
+                ("MessagingServiceSid", settings.messaging_service_sid),
+            )
+            if value
+        }
         self._codes = {code: ruling(text) for code, text in CODES.items()} | settings.codes
         self._sids: Recent[str] = Recent(REMEMBERED)
         self._refused: Recent[bool] = Recent(REMEMBERED)  # messages that Twilio did not take once

@@ -10,7 +10,7 @@ from smsd.config import ConfigError, load
 from smsd.daemon import build_provider
 from smsd.provider.http import Http
 from smsd.provider.sandbox import Sandbox
-from smsd.provider.twilio import TwilioSettings
+from smsd.provider.twilio import Twilio, TwilioSettings
 
 HUSH = "hush-hush-hush-hush"  # what no text may ever show
 SID = "AC" + "0" * 32
@@ -88,8 +88,37 @@ def test_all_that_a_chosen_provider_misses_is_told_at_once(file: Path) -> None:
     assert faults(file, '[provider]\nname = "twilio"\n') == [
         "[provider.twilio] account_sid: is required, and not set",
         "[provider.twilio] api_secret: needs either auth_token or api_key and api_secret",
-        "[provider.twilio] messaging_service_sid: needs either from or messaging_service_sid",
+        "[provider.twilio] messaging_service_sid: needs either from or messaging_service_sid,"
+        " or else [message] default_from",
     ]
+
+
+FIELDS = 'fields = {{to = "{{to}}", text = "{{text}}", from = "{}"}}'
+
+
+@pytest.mark.parametrize("sender", ["{from}", "{from_no_plus}", "tel:{from}"])
+def test_a_sender_that_nobody_gives_is_a_fault(file: Path, sender: str) -> None:
+    table = f'url = "https://gw.example/"\n{FIELDS.format(sender)}\n'
+    text = f'[provider]\nname = "http"\n[provider.http]\n{table}'
+    assert faults(file, text) == [
+        "[provider.http]: fields: {from} is empty where a message names no sender;"
+        " set [message] default_from"
+    ]
+    for fine in (
+        f'{text}[message]\ndefault_from = "Acme"\n',
+        f"[provider.http]\n{table}",  # beside the chosen one
+        text.replace(sender, "Acme"),
+    ):
+        file.write_text(fine, "utf-8")
+        build_provider(load(file), file)
+
+
+def test_the_default_sender_alone_satisfies_twilio(file: Path) -> None:
+    table = f'[provider.twilio]\naccount_sid = "{SID}"\nauth_token = "{HUSH}"\n'
+    text = f'[provider]\nname = "twilio"\n{table}'
+    assert len(faults(file, text)) == 1
+    file.write_text(f'{text}[message]\ndefault_from = "+12025550100"\n', "utf-8")
+    assert isinstance(build_provider(load(file), file), Twilio)
 
 
 def test_one_that_is_right_changes_nothing(file: Path) -> None:

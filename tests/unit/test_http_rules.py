@@ -55,6 +55,14 @@ def judge(
 # What is sent
 
 
+def test_numbers_may_go_without_their_plus() -> None:
+    fields = {"to": "{to_no_plus}", "from": "{from_no_plus}", "text": "{text}"}
+    for sender, sent in (("+12025550100", b"12025550100"), ("Shop", b"Shop"), ("", b"")):
+        content = message().content._replace(sender=sender)
+        made = gateway(fields=fields).request(message()._replace(content=content))
+        assert b"to=12025550123&from=" + sent + b"&" in made.body
+
+
 def test_a_form_is_encoded_and_never_spliced() -> None:
     made = request()
     assert made.method == "POST"
