@@ -67,13 +67,13 @@ class Damage:
         return refused
 
     def examined(self, keys: Mapping[str, str], known: frozenset[str]) -> None:
-        """Note what a look at all of the `known` keys found to be wrong."""
+        """Note what a look at all of the `known` keys found to be wrong. It explains WRONGTYPE."""
         self._examined = keys
         now = self._clock()
         self._refused = {
             key: (reason, at)
             for key, (reason, at) in self._refused.items()
-            if key not in known and now - at < KEPT_NS
+            if not (key in known or reason.startswith("WRONGTYPE")) and now - at < KEPT_NS
         }
         self._update()
 

@@ -18,6 +18,7 @@ from redis.exceptions import ResponseError
 
 from smsd.core.message import Content, FieldError, Message, rfc3339, to_fields
 from smsd.store.commit import GroupCommit
+from smsd.store.damage import Refused
 from smsd.store.entry import LANES, LARGEST_ENTRY, LAST_ID, Attempt, Entry, Lane
 from smsd.store.keys import GROUP
 from smsd.store.scripts import Call
@@ -118,7 +119,15 @@ class Queue:
         group = next(self._groups)
         calls = [self._append_call(group, place, one) for place, one in enumerate(requests)]
         async with asyncio.timeout(APPEND_S):
-            return await self._server.insist_all(calls, patience_s=APPEND_PATIENCE_S)
+            replies = await self._server.insist_all(calls, patience_s=APPEND_PATIENCE_S)
+            if [b"late"] in replies:  # groups follow each other: other hands wrote the record
+                await self._forget_groups()
+                return [Refused(LATE) if reply == [b"late"] else reply for reply in replies]
+        return replies
+
+    async def _forget_groups(self) -> None:
+        intake = self._server.keys.intake(self._server.owner)
+        await self._server.read(lambda client: client.delete(intake), wrote=True)
 
     def _append_call(self, group: int, place: int, one: Append) -> Call:
         keys, content, scheduled = self._server.keys, one.content, bool(one.scheduled_ids)
@@ -500,6 +509,7 @@ class Queue:
         return {text(name): Attempt.read(mark) for name, mark in marks.items()}
 
 
+LATE = "its record of the last group held another number; try again"
 PAGE = 100  # entries that recovery reads at a time
 LOOKED_AT = 50  # entries that one script looks at: a quarter of a millisecond of Redis
 

@@ -14,7 +14,7 @@ local function queue_now(request)
     local added, entry = pcall(add, high and HIGH or QUEUE, append_all({'to', recipient}, request.fields))
     if not added then
       take_back(high and HIGH or QUEUE, entries)
-      error(entry)
+      error(failure(entry)) -- some servers' `pcall` makes words of it
     end
     entries[i], ids[i] = entry, high and 'h' .. entry or entry
   end
