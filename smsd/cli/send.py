@@ -8,7 +8,7 @@ import click
 
 from smsd import daemon
 from smsd.cli.store import EX_FAILED, Store, config_option, fail, say, with_store
-from smsd.core.message import FieldError, Limits, parse, parse_recipient
+from smsd.core.message import FieldError, parse, parse_recipient
 from smsd.store.queue import Append, QueueFull
 
 
@@ -45,8 +45,8 @@ def _request(store: Store, recipients: Sequence[str], fields: dict[str, object])
     numbers = list(dict.fromkeys(map(parse_recipient, recipients)))
     if len(numbers) > settings.http.max_recipients:
         raise FieldError("to", f"must name 1 to {settings.http.max_recipients} numbers")
-    limits = Limits(settings.message.max_segments, settings.message.default_from)
-    return Append.of(parse(fields, limits, now_ms), numbers, now_ms)
+    content = parse(fields, daemon.build_limits(settings), now_ms)
+    return Append.of(content, numbers, now_ms)
 
 
 def _argument(text: str) -> str:

@@ -6,7 +6,7 @@ normalised or replaced: the text that is counted and sent is the text that came 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -55,6 +55,8 @@ class Limits:
 
     max_segments: int = 10
     default_from: str = ""
+    # What a provider makes of a text before it is billed, where the text has no sender of its own.
+    billed: Callable[[str], str] | None = None
 
 
 class Content(NamedTuple):
@@ -91,7 +93,8 @@ def parse(
         name = next(name for name in fields if name not in FIELDS)
         raise FieldError(name, f"is no known field; known are {', '.join(sorted(known))}")
     text = _text(fields.get("message"))
-    segments = _counted(text, limits.max_segments)
+    by_provider = not (fields.get("from") or limits.default_from)
+    segments = _counted(text, limits.max_segments, limits.billed if by_provider else None)
     if len(fields) == 1:  # nothing but the text, as most are
         return Content(text, segments, limits.default_from)
     send_at = _instant("send_at", fields.get("send_at"))
@@ -133,13 +136,13 @@ def _text(raw: object) -> str:
 
 
 @lru_cache(maxsize=64)  # the texts of a campaign come one after another, and say the same
-def _counted(text: str, most: int) -> Segments:
+def _counted(text: str, most: int, billed: Callable[[str], str] | None = None) -> Segments:
     if not text.strip():
         raise FieldError("message", "is empty")
     if "\0" in text or "\x1b" in text:
         raise FieldError("message", "must not hold NUL or ESC characters")
     try:
-        segments = segment.count(text)
+        segments = segment.count(text if billed is None else billed(text))
     except segment.TooLong:
         raise _too_long(f"more than {segment.MOST_SEGMENTS}", most) from None
     except ValueError as error:  # half a surrogate pair

@@ -4,7 +4,7 @@
 """
 
 from smsd.config import ConfigError
-from smsd.daemon.build import build_provider, build_queue, build_server
+from smsd.daemon.build import build_limits, build_provider, build_queue, build_server
 from smsd.daemon.clocks import clock, now_ms
 from smsd.daemon.errors import StartError
 from smsd.daemon.root import serve
@@ -14,6 +14,7 @@ __all__ = [
     "ConfigError",
     "EmbeddedError",
     "StartError",
+    "build_limits",
     "build_provider",
     "build_queue",
     "build_server",

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from smsd import provider as providers
 from smsd.config import ConfigError, Settings, explain, unknown_table
+from smsd.core.message import Limits
 from smsd.daemon.clocks import now_ms
 from smsd.daemon.proxies import proxy_for
 from smsd.provider.base import DEFAULT_FROM, Provider, ProviderSettings
@@ -48,6 +49,16 @@ def build_provider(settings: Settings, config_path: Path) -> Provider:
                 proxy_for=proxy_for(chosen.proxy.get_secret_value()),
             )
     raise ConfigError(faults)  # outside `except`: a traceback must not bring the values along
+
+
+def build_limits(settings: Settings) -> Limits:
+    """What an intake refuses, and how it counts. Faults of the provider's table are no matter."""
+    chosen, message = settings.provider, settings.message
+    try:
+        billed = providers.load(chosen.name).Settings.billed(chosen.options(chosen.name))
+    except LookupError:
+        billed = None
+    return Limits(message.max_segments, message.default_from, billed)
 
 
 def _chosen(

@@ -16,10 +16,9 @@ from pathlib import Path
 from smsd import log as logs
 from smsd import systemd
 from smsd.config import ConfigError, Settings, load
-from smsd.core.message import Limits
 from smsd.core.pacer import SECOND, Pacer
 from smsd.daemon import collector
-from smsd.daemon.build import build_provider
+from smsd.daemon.build import build_limits, build_provider
 from smsd.daemon.clocks import clock, now_ms
 from smsd.daemon.intake import Intake
 from smsd.daemon.readiness import Readiness
@@ -55,7 +54,7 @@ class Daemon:
         self._settings = settings
         self._config_path = config_path
         self._owner = owner.name()
-        self._limits = Limits(settings.message.max_segments, settings.message.default_from)
+        self._limits = build_limits(settings)
         self._metrics = Metrics()
         self._hold = Hold(clock=clock, changed=self._hold_changed)
         self._storage = Storage(

@@ -82,6 +82,7 @@ def _secret(raw: SecretStr) -> SecretStr:
 ProviderSecret = Annotated[SecretStr, AfterValidator(_secret)]
 
 
+Billed = Callable[[str], str]
 DEFAULT_FROM = "default_from"
 
 
@@ -100,6 +101,11 @@ class ProviderSettings(BaseModel):
 
     # Hidden: pydantic would otherwise print the input, secrets included, beside what is wrong.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @classmethod
+    def billed(cls, table: Mapping[str, Any]) -> Billed | None:
+        """What a provider with this table, faults and all, makes of a text before it is billed."""
+        return None
 
     @field_validator("*", mode="wrap")
     @classmethod

@@ -5,6 +5,7 @@
     auth_token  = "…"                      # or api_key and api_secret; best as a credential
     from        = "+12025550100"           # or messaging_service_sid = "MG…"; or neither, where
                                            # [message] default_from names the sender
+    smart_encoding = true                  # if the Messaging Service has it: counts as it bills
     codes       = {"30034" = "rejected:sender"}   # "503": a status, where no code is answered
 
 One submission is one `POST …/Messages.json`. Twilio has no idempotency key for it, and warns that
@@ -15,18 +16,27 @@ list of messages is looked through.
 import re
 from collections import Counter
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 from urllib.parse import urlencode
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 from yarl import URL
 
 from smsd.core.message import Message, configured_sender
 from smsd.core.outcome import Accepted, InDoubt, Outcome, Unavailable
-from smsd.provider import codes, twilio_list
+from smsd.provider import codes, smart_encoding, twilio_list
 from smsd.provider.base import (
     KEEP_ALIVE_S,
+    Billed,
     ProviderSecret,
     ProviderSettings,
     ProxyFor,
@@ -44,6 +54,7 @@ from smsd.provider.twilio_list import EARLY_S, LATE_S, Listed, Sought
 REMEMBERED = 20_000  # sids, and for which text each stands
 _API = "2010-04-01"
 _CODE = re.compile(r"[0-9]{1,6}")
+_BOOL = TypeAdapter(bool)
 _LISTED_AS = {"From": "from", "MessagingServiceSid": "messaging_service_sid"}
 
 # What Twilio may answer a submission. Not here: codes of delivery receipts, like 30003 to 30008;
@@ -121,6 +132,7 @@ class TwilioSettings(HttpSettings):
     messaging_service_sid: Annotated[str, Field(pattern=r"^(MG[0-9a-fA-F]{32})?$")] = Field(
         "", validate_default=True
     )
+    smart_encoding: bool = False  # of the Messaging Service: texts are counted as it bills them
     codes: dict[Annotated[str, AfterValidator(_code)], RulingField] = Field(default_factory=dict)
 
     # Judged with their last key, not with the whole: all that is missing is told at once. A key
@@ -149,6 +161,25 @@ class TwilioSettings(HttpSettings):
             return service  # every message has a sender
         words = "needs either from or messaging_service_sid, or else [message] default_from"
         raise PydanticCustomError("incomplete", words)
+
+    @field_validator("smart_encoding")
+    @classmethod
+    def _has_a_service(cls, smart: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic's
+        if smart and info.data.get("messaging_service_sid") == "":
+            raise PydanticCustomError("incomplete", "needs a messaging_service_sid, whose it is")
+        if smart and default_sender(info):
+            words = "needs [message] default_from to be empty, since the service has the senders"
+            raise PydanticCustomError("incomplete", words)
+        return smart
+
+    @classmethod
+    def billed(cls, table: Mapping[str, Any]) -> Billed | None:
+        """Texts as Smart Encoding makes them, where it is set."""
+        try:
+            smart = _BOOL.validate_python(table.get("smart_encoding", False))
+        except ValidationError:
+            return None  # a fault of the table, which is told elsewhere
+        return smart_encoding.billed if smart else None
 
     def authorization(self) -> str:
         """The `Authorization` header."""
@@ -288,7 +319,7 @@ class Twilio(Gateway):
         started = started_ms / 1000
         return Sought(
             message.recipient,
-            message.content.text,
+            (message.content.text, smart_encoding.billed(message.content.text)),
             {_LISTED_AS[field]: value for field, value in self._sender_of(message).items()},
             started,
             started - EARLY_S,

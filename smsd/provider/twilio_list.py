@@ -6,7 +6,7 @@ listed too: their status and code are read as those of an answer are.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -33,7 +33,7 @@ class Sought:
     """What the message must say of itself."""
 
     recipient: str
-    text: str
+    bodies: Collection[str]  # as it was sent, or as Smart Encoding makes it
     sender: Mapping[str, str]  # the field that says who sent it, as Twilio lists it
     started: float  # Unix seconds
     since: float
@@ -49,7 +49,8 @@ class Sought:
         """Whether it is what was sent, whatever has become of it since."""
         created = created_at(listed)
         return (
-            (listed.get("to"), listed.get("body")) == (self.recipient, self.text)
+            listed.get("to") == self.recipient
+            and listed.get("body") in self.bodies
             and all(listed.get(field) == value for field, value in self.sender.items())
             and created is not None
             and self.since <= created <= self.until

@@ -556,7 +556,7 @@ def test_an_absolute_address_is_refused_where_a_base_url_would_go_before_it() ->
 
 START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 FROM = {"from": "+12025550100"}
-SOUGHT = Sought("+12025550123", "Hi", FROM, START, START - EARLY_S, START + LATE_S)
+SOUGHT = Sought("+12025550123", ("Hi",), FROM, START, START - EARLY_S, START + LATE_S)
 TABLE = {code: ruling(text) for code, text in CODES.items()}
 
 
@@ -708,7 +708,7 @@ def test_a_refused_record_of_an_earlier_attempt_says_nothing_of_a_later_one(
 def test_a_message_of_a_service_is_known_by_the_service() -> None:
     sought = Sought(
         "+12025550123",
-        "Hi",
+        ("Hi",),
         {"messaging_service_sid": "MG1"},
         START,
         START - EARLY_S,
