@@ -1,5 +1,6 @@
 """`/dead-letters`. Rule: a person sees why each died, and says which are sent again or dropped."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -27,10 +28,17 @@ class DeadLetters:
         self._letters = found
         self._max_body = max_body
         self._body_timeout_s = body_timeout_s
+        self._long_pages = asyncio.Lock()
 
     async def show(self, request: web.Request) -> web.Response:
         """`GET`: letters with all that is known of them; their texts only with `message=true`."""
         query = _query(request)
+        if _count(query) <= letters.PAGE:
+            return json_response(await self._page(query))
+        async with self._long_pages:  # so that their steps do not add up in one turn of the loop
+            return json_response(await self._page(query))
+
+    async def _page(self, query: Mapping[str, object]) -> dict[str, object]:
         count, with_text = _count(query), _with_text(query)
         found = await self._letters.find(
             letters.choose(query), after=letters.after(query), count=count
@@ -40,7 +48,7 @@ class DeadLetters:
             if place % STEP == 0:
                 await slices.rest()
             told.append(told_of(letter, with_text=with_text))
-        return json_response({"dead_letters": told, **_more(found.swept, "after")})
+        return {"dead_letters": told, **_more(found.swept, "after")}
 
     async def replay(self, request: web.Request) -> web.Response:
         """`POST …/replay`: put the chosen ones back into the queue."""

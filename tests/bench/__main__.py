@@ -23,6 +23,9 @@ def main() -> None:
         "pace": lambda where: measures.pace(where, seconds, None, "alone"),
         "pace-posts": lambda where: measures.pace(where, seconds, 1000, "1,000 POST/s"),
         "pace-flood": lambda where: measures.pace(where, seconds, 0, "POST flat out"),
+        "pace-lists": lambda where: measures.pace(
+            where, seconds, 0, "lists of 1,000 flat out", callers=16, numbers=1000
+        ),
         "pace-400": lambda where: measures.pace(where, seconds, None, "400/s", rate=400),
         "pace-1000": lambda where: measures.pace(where, seconds, None, "1,000/s", rate=1000),
         "pace-slow": lambda where: measures.pace(

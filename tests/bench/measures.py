@@ -38,11 +38,17 @@ def pace(
     *,
     rate: int = RATE,
     latency: float = 0.1,
+    callers: int = 32,
+    numbers: int = 1,
 ) -> list[Row]:
-    """Saturated against a recording gateway; `posts` a second meanwhile, 0 for flat out."""
+    """Saturated against a recording gateway; `posts` a second meanwhile, 0 for flat out.
+
+    `numbers` are in each of them.
+    """
     recorder = Recorder(directory, latency=latency).start()
     settings = (
         f"[rate]\nsegments_per_second = {rate}\n[queue]\nmax_length = 100000000\n"
+        + f"[http]\nmax_recipients = {max(numbers, 1000)}\n"
         + recorder.settings()
     )
     try:
@@ -54,7 +60,8 @@ def pace(
             if posts is None:
                 time.sleep(seconds)
             else:
-                with posting(int(smsd.url.rpartition(":")[2]), seconds, posts) as load:
+                port = int(smsd.url.rpartition(":")[2])
+                with posting(port, seconds, posts, callers=callers, numbers=numbers) as load:
                     posted_rate, p99 = posted(load)
                 meanwhile = [(f"pace, {name}: POSTs", f"{posted_rate:,.0f}/s", f"taken; p99 {p99}")]
             share = (cpu_s(smsd.pid) - spent) / (time.monotonic() - began)

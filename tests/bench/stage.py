@@ -82,15 +82,21 @@ def resident_mb(pid: int) -> float:
 
 
 @contextmanager
-def posting(port: int, seconds: int, per_second: int = 0) -> Iterator["subprocess.Popen[str]"]:
-    """32 connections that post at a steady rate; 0: without pause, by wrk where there is one."""
+def posting(
+    port: int, seconds: int, per_second: int = 0, *, callers: int = 32, numbers: int = 1
+) -> Iterator["subprocess.Popen[str]"]:
+    """Callers that post at a steady rate; 0: without pause, by wrk where there is one.
+
+    `numbers`: in a request; above 1 it is a list.
+    """
     wrk = shutil.which("wrk")
     url = f"http://127.0.0.1:{port}/send"
-    if wrk is None or per_second:
-        command = [sys.executable, str(HERE / "load.py"), url, str(seconds), str(per_second)]
+    if wrk is None or per_second or numbers > 1:
+        how = map(str, (url, seconds, per_second, callers, numbers))
+        command = [sys.executable, str(HERE / "load.py"), *how]
     else:
         script = str(HERE / "post.lua")
-        command = [wrk, "-t1", "-c32", f"-d{seconds}s", "--latency", "-s", script, url]
+        command = [wrk, "-t1", f"-c{callers}", f"-d{seconds}s", "--latency", "-s", script, url]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield process
