@@ -11,6 +11,9 @@ Scope = Literal["message", "recipient", "sender", "account"]
 InDoubtPolicy = Literal["dead-letter", "resend"]
 InDoubtHighPolicy = Literal["dead-letter", "resend", ""]  # of high priority; "": no other
 
+SPENT = "all its attempts were spent while the provider was down"
+MAKES_ROOM = "makes room for other probes"
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -44,6 +47,7 @@ class Unavailable:
     """Surely not taken: no connection, or the provider says it is down."""
 
     reason: str
+    written: bool = True  # False: nothing left, so no attempt is spent
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class Halted:
     code: str
     reason: str
     scope: Scope = "account"
+    known: bool = True  # False: no map knows the code, and a status alone says so
 
 
 Outcome = Accepted | Rejected | Throttled | Unavailable | InDoubt | Halted
@@ -93,7 +98,7 @@ class Bury:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Put the message back unharmed and stop dispatch until the provider takes one again."""
+    """Put the message back as it was: nothing of it has left, and dispatch is held."""
 
     reason: str
 
@@ -121,16 +126,19 @@ class RetryPolicy:
         return chance * ceiling
 
 
-def blame(outcome: Outcome, *, own_sender: bool, alone: bool) -> Outcome:
+def blame(outcome: Outcome, *, own_sender: bool, alone: bool, excused: bool) -> Outcome:
     """The same, unless what should stop everything is the message's own fault.
 
     So it is where the fault lies with a sender that the message brought itself, or where it has
     stopped everything before and others were taken since (`alone`): one message must not be able to
-    hold up all the rest for ever.
+    hold up all the rest for ever. A status that is `excused` did so of late: it is no more than a
+    refusal that nobody knows.
     """
     match outcome:
         case Halted(code, reason, "sender") if own_sender:
             return Rejected(code, reason, "sender")
+        case Halted(code, reason, known=False) if excused:
+            return Rejected(code, reason, known=False)
         case Halted(code, reason) if alone:
             return Rejected(code, reason)
         case _:
@@ -144,13 +152,15 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - one case per outcome: it reads as 
     attempt: int,
     now_ms: int,
     policy: RetryPolicy,
-    provider_down: bool,
+    rest_s: float | None,
     chance: float,
     throttled: int = 0,
 ) -> Verdict:
     """The verdict on `outcome` of attempt number `attempt` (from 1). `high`: its priority.
 
-    `throttled`: how often in a row this message has been, this time included.
+    `rest_s`: how long others are to go first at the least, while dispatch is held for the
+    provider's sake, else None. `throttled`: how often in a row this message has been, this time
+    included.
     """
     match outcome:
         case Accepted(provider_id):
@@ -165,24 +175,53 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - one case per outcome: it reads as 
                 wait = max(told, wait) if throttled > 1 else told
             wait = min(wait, policy.max_delay)
             return Defer(now_ms + round(1000 * wait), reason, spent=False)
-        case Unavailable(reason):
-            if provider_down:
+        case Unavailable(reason, written=False):
+            if rest_s is not None:
                 return Hold(reason)
-            return _again("exhausted", reason, attempt, policy, now_ms=now_ms, chance=chance)
+            return _later(reason, attempt, policy, now_ms=now_ms, chance=chance, spent=False)
+        case Unavailable(reason):
+            if rest_s is None and attempt >= policy.max_attempts:
+                return Bury("exhausted", "", reason)
+            return _later(reason, attempt, policy, now_ms=now_ms, chance=chance, rest_s=rest_s)
         case InDoubt(reason):
             if policy.when_in_doubt(high=high) == "dead-letter":
                 return Bury("in_doubt", "", reason)
-            return _again("in_doubt", reason, attempt, policy, now_ms=now_ms, chance=chance)
+            if attempt >= policy.max_attempts:
+                return Bury("in_doubt", "", reason)
+            return _later(reason, attempt, policy, now_ms=now_ms, chance=chance)
         case Halted(code, reason):
-            return Hold(f"{code}: {reason}" if code else reason)
+            why = f"{code}: {reason}" if code else reason
+            return _later(why, attempt, policy, now_ms=now_ms, chance=chance, rest_s=rest_s)
         case _:
             assert_never(outcome)
 
 
-def _again(
-    buried_as: str, reason: str, attempt: int, policy: RetryPolicy, *, now_ms: int, chance: float
-) -> Verdict:
-    if attempt >= policy.max_attempts:
-        return Bury(buried_as, "", reason)
-    delay_ms = round(1000 * policy.backoff(attempt, chance))
-    return Defer(now_ms + delay_ms, reason, spent=True)
+def spare(
+    attempts: int, policy: RetryPolicy, *, now_ms: int, rest_s: float | None, others: bool
+) -> Verdict | None:
+    """The verdict on a message that is not to be written again, or None if it may be.
+
+    `attempts`: how often it was. `rest_s`: as in `decide`. While dispatch is held a message keeps
+    its last attempt for afterwards, as long as `others` probe; and one that has none left waits as
+    well, since nothing is decided before the provider is up again.
+    """
+    left = policy.max_attempts - attempts
+    if rest_s is None:
+        return None if left > 0 else Bury("in_doubt", "", SPENT)
+    if left > 1 or attempts == 0 or (left == 1 and not others):
+        return None
+    return Defer(now_ms + round(1000 * min(rest_s, policy.max_delay)), MAKES_ROOM, spent=True)
+
+
+def _later(
+    reason: str,
+    attempt: int,
+    policy: RetryPolicy,
+    *,
+    now_ms: int,
+    chance: float,
+    rest_s: float | None = None,
+    spent: bool = True,
+) -> Defer:
+    delay_s = max(policy.backoff(attempt, chance), min(rest_s or 0.0, policy.max_delay))
+    return Defer(now_ms + round(1000 * delay_s), reason, spent)

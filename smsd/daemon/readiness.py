@@ -36,11 +36,12 @@ class Readiness:
     def dispatch(self) -> dict[str, object]:
         """Whether this daemon sends, or another does while this one is its standby."""
         lease = self._storage.lease
-        held = self._hold.reason if lease.held else ""
+        held = self._hold.reason if lease.held else self._hold.operator_reason
+        stands = "" if self._hold.unproven else held
         return _told(
             self._down()
             or self._damaged(self._storage.server.keys.for_dispatch | {COMMANDS})
-            or held
+            or stands
             or ("" if lease.has_holder else "nobody holds the lease"),
             role="active" if lease.held else "standby",
             lease_holder=lease.holder,  # as last seen

@@ -56,7 +56,8 @@ class Daemon:
         self._owner = owner.name()
         self._limits = build_limits(settings)
         self._metrics = Metrics()
-        self._hold = Hold(clock=clock, changed=self._hold_changed)
+        rate = settings.rate.segments_per_second
+        self._hold = Hold(rate=rate, clock=clock, changed=self._hold_changed)
         self._storage = Storage(
             settings, config_path, self._owner, self._metrics, operator=self._hold.operator
         )

@@ -14,13 +14,13 @@ from typing import NamedTuple
 from smsd.core.message import Message
 from smsd.core.outcome import (
     Accepted,
-    Halted,
     InDoubt,
     Outcome,
     RetryPolicy,
     Throttled,
-    blame,
+    Verdict,
     decide,
+    spare,
 )
 from smsd.core.outcome import Hold as HoldVerdict
 from smsd.core.pacer import SECOND
@@ -95,6 +95,7 @@ class Dispatcher:
         self._metrics = metrics
         self._doubt = doubt
         self._deliveries: dict[str, asyncio.Task[None]] = {}  # by entry
+        self._probes: set[str] = set()  # entries of those that have come to no outcome yet
         self._room = asyncio.Event()  # set while fewer are in flight than may be
         self._count(0)
         self._marking: asyncio.Task[None] | None = None
@@ -102,15 +103,10 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Start deliveries, each shortly before its slot, until cancelled."""
-        self._hold.void()  # whatever probed for a predecessor
+        self._hold.unsent()  # whatever probed for a predecessor
         while True:
-            probe = await self._hold.passage()
-            try:
-                due = await self._due(most=1 if probe else TOGETHER, probe=probe)
-            except asyncio.CancelledError:
-                if probe:
-                    self._hold.void()
-                raise
+            probes = await self._hold.passage()
+            due = await self._due(most=probes or TOGETHER, probe=probes > 0)
             # Shielded: who cancels us must not leave marks behind that nobody knows of.
             self._marking = asyncio.create_task(self._mark(due))
             await asyncio.shield(self._marking)
@@ -154,6 +150,8 @@ class Dispatcher:
 
     def _next(self, *, probe: bool) -> Delivery:
         entry, message = self._window.take()
+        if probe:
+            self._probes.add(entry.name)
         attempt = Attempt(message.attempts + 1, self._now_ms(), self._owner)
         segments = message.content.segments.segments
         slot = self._pace.slot(segments, wanted=lambda: self._wanted(message, probe))
@@ -163,7 +161,7 @@ class Dispatcher:
         """Mark messages in flight, all at once; each goes its own way from there."""
         if not self._may_begin(probe=due[0].probe):
             for one in reversed(due):  # it was decided while they waited for their time
-                self._put_back_unmarked(one)
+                self._window.put_back(Held(one.entry, one.message))
                 self._end(one)
             await asyncio.sleep(DECIDED_PAUSE_S)
             return
@@ -182,34 +180,49 @@ class Dispatcher:
 
     def _cannot_be_marked(self, one: Delivery, error: Exception) -> None:
         if isinstance(error, Refused) and error.key:  # no entry can be, until it is mended
-            self._put_back_unmarked(one)
+            self._window.put_back(Held(one.entry, one.message))
         else:
             self._broke(one, error)
         self._end(one)
 
-    async def _begin(self, due: Sequence[Delivery]) -> list[str | Exception]:
-        """For each `begun`, or a word for why it is not to be sent, or what broke."""
-        expired = [self._expired(one.message) for one in due]
+    async def _begin(self, due: Sequence[Delivery]) -> list[str | Verdict | Exception]:
+        """For each `begun`, or why or with which verdict it is not to be sent, or what broke."""
+        kept = [self._kept(one.message) for one in due]
         sends = [
             (one.entry, one.attempt, one.message.recipient)
-            for one, late in zip(due, expired, strict=True)
-            if not late
+            for one, why in zip(due, kept, strict=True)
+            if why is None
         ]
         try:
             answers = await self._queue.begin(sends)
         except Exception as error:  # noqa: BLE001 - logged, one by one
             answers = [error] * len(sends)
         begun = iter(answers)
-        return ["expired" if late else next(begun) for late in expired]
+        return [next(begun) if why is None else why for why in kept]
+
+    def _kept(self, message: Message) -> str | Verdict | None:
+        """What keeps a message from being written once more, if anything does."""
+        if self._expired(message):
+            return "expired"
+        return spare(
+            message.attempts,
+            self._policy,
+            now_ms=self._now_ms(),
+            rest_s=self._hold.rest_s(stops=True),
+            others=self._hold.others_probe,
+        )
 
     # -- the slot, and after ----------------------------------------------------------------------
 
-    async def _deliver(self, one: Delivery, begun: str) -> None:
+    async def _deliver(self, one: Delivery, begun: str | Verdict) -> None:
         try:
             if begun == "begun":
                 await self._send(one)
-            else:
+            elif isinstance(begun, str):
                 await self._end_unsent(one, begun)
+            else:
+                attempt = Attempt(one.message.attempts, 0, self._owner)
+                await self._perform(one._replace(attempt=attempt), None, begun)
         except Exception as error:  # noqa: BLE001 - logged
             self._broke(one, error)
         finally:
@@ -237,10 +250,9 @@ class Dispatcher:
 
     async def _settle(self, one: Delivery, outcome: Outcome) -> None:
         message = one.message
-        if isinstance(outcome, Halted):
-            alone = self._hold.stands_alone(message.id)
-            outcome = blame(outcome, own_sender=bool(self._own_sender(message)), alone=alone)
-        stops = self._learn(message, outcome, probe=one.probe)
+        own_sender = bool(self._own_sender(message))
+        outcome = self._hold.blame(message.id, outcome, own_sender=own_sender)
+        stops = self._learn(one, outcome)
         if isinstance(outcome, InDoubt):
             outcome = await self._doubt.resolve(message, one.attempt.started_ms, outcome)
         verdict = decide(
@@ -249,17 +261,22 @@ class Dispatcher:
             attempt=one.attempt.number,
             now_ms=self._now_ms(),
             policy=self._policy,
-            provider_down=bool(self._hold.provider_reason),
+            rest_s=self._hold.rest_s(stops=stops),
             chance=self._chance(),
             throttled=self._throttle.times(message.id),
         )
-        tell(self._metrics, message, one.attempt, outcome, verdict)
+        await self._perform(one, outcome, verdict, last=stops)
+
+    async def _perform(
+        self, one: Delivery, outcome: Outcome | None, verdict: Verdict, *, last: bool = False
+    ) -> None:
+        tell(self._metrics, one.message, one.attempt, outcome, verdict)
         if isinstance(verdict, HoldVerdict):
-            return await self._put_back(one, last=stops)
-        settled = await settle_at_last(self._queue, verdict, one.entry, one.attempt, message)
+            return await self._put_back(one, last=last)
+        settled = await settle_at_last(self._queue, verdict, one.entry, one.attempt, one.message)
         self._window.forget(one.entry.name)
         if not settled:
-            log.warning("was settled elsewhere", extra={"id": message.id})
+            log.warning("was settled elsewhere", extra={"id": one.message.id})
         return None
 
     async def _not_sent(self, one: Delivery) -> None:
@@ -267,25 +284,17 @@ class Dispatcher:
         if self._expired(one.message):
             await self._queue.expire(one.entry, one.attempt, one.message)
             return self._over(one, "expired")
-        await self._put_back(one)
-        if one.probe:
-            self._hold.void()
-        return None
+        return await self._put_back(one)
 
     async def _put_back(self, one: Delivery, *, last: bool = False) -> None:
         await self._queue.release(one.entry.name, one.attempt)
         put = self._window.put_last if last else self._window.put_back
         put(Held(one.entry, one.message))
 
-    def _put_back_unmarked(self, one: Delivery) -> None:
-        self._window.put_back(Held(one.entry, one.message))
-        if one.probe:
-            self._hold.void()
-
     async def _end_unsent(self, one: Delivery, why: str) -> None:
         """It was not marked: it has ended, or ends here, or another daemon is to send it."""
         if why == "fenced":
-            self._put_back_unmarked(one)
+            self._window.put_back(Held(one.entry, one.message))
             return self._fenced()
         if why == "expired":
             await self._queue.expire(one.entry, None, one.message)
@@ -298,14 +307,10 @@ class Dispatcher:
         log.info("not sent", extra={"id": one.message.id, "because": how})
         self._metrics.settled[how] += 1
         self._window.forget(one.entry.name)
-        if one.probe:
-            self._hold.void()
 
     def _broke(self, one: Delivery, error: Exception) -> None:
         # Recovery will find it, marked or not, and settle it by that.
         self._window.forget(one.entry.name)
-        if one.probe:
-            self._hold.void()
         if isinstance(error, Refused):
             log.error("not settled", extra={"id": one.message.id, "because": str(error)})
         else:
@@ -313,6 +318,9 @@ class Dispatcher:
 
     def _end(self, one: Delivery) -> None:
         one.slot.close()
+        if one.entry.name in self._probes:
+            self._probes.discard(one.entry.name)
+            self._hold.unsent()
         self._count(self._in_flight - 1)
 
     def _count(self, in_flight: int) -> None:
@@ -340,9 +348,11 @@ class Dispatcher:
         sender = message.content.sender
         return "" if sender == self._default_sender else sender
 
-    def _learn(self, message: Message, outcome: Outcome, *, probe: bool) -> bool:
+    def _learn(self, one: Delivery, outcome: Outcome) -> bool:
         """Whether dispatch is held for it."""
-        stops = self._hold.saw(message.id, outcome, probe=probe)
+        message = one.message
+        self._probes.discard(one.entry.name)
+        stops = self._hold.saw(message.id, outcome, probe=one.probe, waiting=len(self._window) > 0)
         too_fast = self._throttle.saw(self._own_sender(message) or message.id, message.id, outcome)
         self._metrics.outcomes[type(outcome).__name__] += 1
         if isinstance(outcome, Throttled) and too_fast:

@@ -1,12 +1,13 @@
 """When not to send. Rule: an outage leaves the queue where it is, out of the dead letters.
 
-Dispatch is held when the provider says that nothing will be taken until a person acts, when
-several submissions in a row brought no answer, or when many in a row were refused for reasons
-nobody knows. Then single messages probe, at a growing interval, until one is taken. While an
-operator holds it nothing leaves at all, until a release, which ends the provider's holds too.
+Nothing leaves while an operator holds dispatch, until a release. For the provider's sake there are
+two more holds, in which probes leave, each another message:
 
-Any answer shows that the provider is up again. That the account is in order only shows when a
-probe is taken: a bad number is refused, and too much throttled, before anybody looks at the funds.
+- *account*: the provider says that nothing will be taken until a person acts, or many in a row were
+  refused for reasons nobody knows. One probe at a time, at a growing interval, until one is taken:
+  a bad number is refused, and too much throttled, before anybody looks at the funds.
+- *down*: several submissions in a row brought no answer. Probes leave at a share of the rate that
+  each answer enlarges, until it is whole and most are answered, or nothing waits any more.
 """
 
 import asyncio
@@ -14,73 +15,129 @@ import logging
 from collections.abc import Callable
 from typing import assert_never
 
-from smsd.core.outcome import Accepted, Halted, InDoubt, Outcome, Rejected, Throttled, Unavailable
+from smsd.core.outcome import (
+    Accepted,
+    Halted,
+    InDoubt,
+    Outcome,
+    Rejected,
+    Throttled,
+    Unavailable,
+    blame,
+)
 from smsd.core.pacer import SECOND
+from smsd.core.share import FIRST
+from smsd.dispatch.blame import Blame
+from smsd.dispatch.probes import LONGEST_REST_S, Probes
 from smsd.store.operator_hold import HeldBy, Operator
 
 log = logging.getLogger("smsd.hold")
 
 NO_ANSWERS = 5  # in a row, before the provider counts as down
+ANSWERS = 20  # in a row, before one that was down counts as up while messages wait
 UNKNOWN_REFUSALS = 20  # in a row, before they count as the account's fault
-# First and longest interval between probes, seconds.
-DOWN_S = (1.0, 60.0)
-HALTED_S = (15.0, 600.0)
-REMEMBERED = 100  # messages that stopped dispatch
+UNPROVEN_S = 600.0  # without a message to probe with, until a hold is no reason for an alarm
+LOOK_S = 0.05  # how often what holds is looked at
 
 
 class Hold:
     """Whether dispatch is held, why, and when to probe."""
 
-    def __init__(self, *, clock: Callable[[], int], changed: Callable[[str], None]) -> None:
-        """`clock`: monotonic ns.
+    def __init__(
+        self, *, rate: float, clock: Callable[[], int], changed: Callable[[str], None]
+    ) -> None:
+        """`rate` in segments per second, `clock` in monotonic ns.
 
         `changed` is called when dispatch is held, or goes on, with the provider's reason or "".
         """
         self._clock = clock
         self._changed = changed
-        self.provider_reason = ""
         self._by_operator: HeldBy | None = None
         self._release: str | None = None  # number of the last one; None: not known yet
-        self._no_answers = 0
-        self._unknown_refusals = 0
-        self._interval_s, self._longest_s = DOWN_S
-        self._probe_at = 0
-        self._probing = False
-        self._by_account = False  # it is held for what the provider says of our account
-        self._openings = 0  # by a message that was taken
-        self._stoppers: dict[str, int] = {}  # by message: how many openings there had been
-        self._blamed = False  # one of these was, and nobody has been taken since
+        self._provider_reason = ""
+        self._account = False  # it is held for what the provider says of our account
+        self._idle = False  # nothing has waited for so long that nobody knows whether that is true
+        self._blame = Blame(clock)
+        self._probes = Probes(rate, clock)
+        self._heard_at = clock()  # when a submission last came to an outcome
+        self._was_up = False  # it has answered since the start, or a person said that it would
+        self._answers = self._no_answers = self._unknown_refusals = 0  # in a row
 
     @property
     def engaged(self) -> bool:
         """Whether dispatch is held."""
-        return bool(self._by_operator or self.provider_reason)
+        return bool(self._by_operator or self._provider_reason)
+
+    @property
+    def unproven(self) -> bool:
+        """Whether it is held for nothing but what was true when a message last waited."""
+        return self._idle and not self._by_operator
+
+    @property
+    def operator_reason(self) -> str:
+        """Why an operator holds dispatch, or ""."""
+        held = self._by_operator
+        return f"held by {held.by}: {held.reason}" if held else ""
+
+    @property
+    def provider_reason(self) -> str:
+        """Why dispatch is held for the provider's sake, or ""."""
+        note = " (unproven: nothing waits to probe with)" if self._idle else ""
+        return self._provider_reason + note
 
     @property
     def reason(self) -> str:
         """Why dispatch is held, "" while it is not."""
-        held = self._by_operator
-        return f"held by {held.by}: {held.reason}" if held else self.provider_reason
+        return self.operator_reason or self.provider_reason
+
+    def set_rate(self, segments_per_second: float) -> None:
+        """Go on at another rate."""
+        self._probes.share.set_rate(segments_per_second)
+
+    # -- who may leave ------------------------------------------------------------------------
 
     def permits(self, *, probe: bool) -> bool:
         """Whether a message may leave at this instant."""
-        return not self._by_operator and (probe or not self.provider_reason)
+        return not self._by_operator and (probe or not self._provider_reason)
 
-    async def passage(self) -> bool:
-        """Return when a message may be sent; True if it is sent as a probe."""
+    async def passage(self) -> int:
+        """Return when messages may be sent: how many as probes, 0 for any number and as usual."""
         while self.engaged:
-            due = not self._probing and self._clock() >= self._probe_at
-            if due and self.permits(probe=True):
-                self._probing = True
-                return True
-            await asyncio.sleep(0.05)
-        return False
+            due_in_s = None if self._by_operator else self._probes.due_in_s()
+            if due_in_s is not None and due_in_s <= 0:
+                return self._probes.take()
+            await asyncio.sleep(LOOK_S if due_in_s is None else min(due_in_s, LOOK_S))
+        return 0
+
+    def unsent(self) -> None:
+        """A probe was not sent after all: the next message is one."""
+        self._probes.unsent()
+
+    def rest_s(self, *, stops: bool) -> float | None:
+        """How long a message that `stops` dispatch makes room for others.
+
+        None while the provider is known to be up. At a start nobody knows whether a predecessor
+        held dispatch.
+        """
+        if not self._provider_reason and self._was_up:
+            return None
+        if not stops:
+            return 0.0
+        return self._probes.rest_s if self._provider_reason else LONGEST_REST_S
+
+    @property
+    def others_probe(self) -> bool:
+        """Whether there are messages enough to probe with, as it seems."""
+        return self._clock() - self._heard_at < LONGEST_REST_S * SECOND
+
+    # -- what is learned ----------------------------------------------------------------------
 
     def operator(self, found: Operator) -> None:
         """Obey what an operator holds or has released."""
         if self._release not in (None, found.release):
-            self._answered(of_account=True)
             self._unknown_refusals = 0
+            self._was_up = True
+            self._end()
         self._release = found.release
         if found.held != self._by_operator:
             self._by_operator = found.held
@@ -91,91 +148,137 @@ class Hold:
                 log.warning("dispatch released by an operator")
             self._changed(self.provider_reason)
 
-    def stands_alone(self, message_id: str) -> bool:
-        """Whether this message stopped dispatch before, and others were taken since.
+    def nothing_waits(self, since: int | None) -> None:
+        """How long there has been nothing to probe with; None: there is something."""
+        idle = since is not None and self._clock() - since >= UNPROVEN_S * SECOND
+        if self._provider_reason and idle != self._idle:
+            self._idle = idle
+            log.warning("dispatch is held", extra={"reason": self.provider_reason})
+            self._changed(self.provider_reason)
 
-        After one of them was blamed the account may be what is out of order again: then the next
-        one stops dispatch, however often it has done so.
+    def blame(self, message_id: str, outcome: Outcome, *, own_sender: bool) -> Outcome:
+        """The same, unless what would hold dispatch is this message's own fault."""
+        if self._provider_reason or not isinstance(outcome, Halted):
+            return blame(outcome, own_sender=own_sender, alone=False, excused=False)
+        return blame(
+            outcome,
+            own_sender=own_sender,
+            alone=self._blame.stands_alone(message_id),
+            excused=self._blame.excuses(outcome.code),
+        )
+
+    def saw(self, message_id: str, outcome: Outcome, *, probe: bool, waiting: bool) -> bool:
+        """Learn from the outcome of a submission. True: it is why dispatch is held, or still is.
+
+        `waiting`: messages are kept back behind it.
         """
-        seen = self._stoppers.get(message_id, self._openings)
-        return not self.provider_reason and not self._blamed and self._openings > seen
-
-    def saw(self, message_id: str, outcome: Outcome, *, probe: bool) -> bool:
-        """Learn from the outcome of a submission. True: it is why dispatch is held, or still is."""
-        self._probing &= not probe
+        if probe:
+            self._probes.answered()
+        self._heard_at = self._clock()
         match outcome:
             case Accepted():
-                self._taken(probe=probe)
+                self._taken(probe=probe, waiting=waiting)
                 return False
-            case Throttled() | Rejected(known=True):
-                if (
-                    isinstance(outcome, Rejected)
-                    and self._stoppers.pop(message_id, None) is not None
-                ):
-                    self._blamed = True
-                self._answered()
-                self._unknown_refusals = 0
-                return False
-            case Rejected(reason=reason):
-                self._answered()
-                self._unknown_refusals += 1
-                enough, pace = self._unknown_refusals >= UNKNOWN_REFUSALS, HALTED_S
-                words = f"many unknown refusals: {reason}"
+            case Throttled() | Rejected():
+                self._answered(waiting=waiting)
+                return self._declined(message_id, outcome, probe=probe)
             case Unavailable(reason) | InDoubt(reason):
-                self._no_answers += 1
-                enough, pace = self._no_answers >= NO_ANSWERS, DOWN_S
-                words = f"provider down: {reason}"
+                costly = isinstance(outcome, InDoubt)
+                return self._unanswered(f"provider down: {reason}", probe=probe, costly=costly)
             case Halted(code, reason):
-                enough, pace = True, HALTED_S
-                words = f"halted: {code} {reason}"
+                stops = self._blames_account(f"halted: {code} {reason}", probe=probe)
+                if stops:
+                    self._blame.stopped(message_id, outcome)
+                return stops
             case _:
                 assert_never(outcome)
-        stops = self._trouble(words, pace, enough=enough, probe=probe)
-        if stops and isinstance(outcome, Halted):
-            self._remember(message_id)
-        return stops
 
-    def void(self) -> None:
-        """A probe was not sent after all: the next message is one."""
-        self._probing = False
+    def _declined(self, message_id: str, outcome: Throttled | Rejected, *, probe: bool) -> bool:
+        if isinstance(outcome, Rejected) and not outcome.known:
+            self._unknown_refusals += 1
+            if self._unknown_refusals >= UNKNOWN_REFUSALS:
+                self._blame.convict()
+                return self._blames_account(f"many unknown refusals: {outcome.reason}", probe=probe)
+            if self._account and probe:
+                self._wait_longer(self._provider_reason)
+            return self._account and probe
+        self._unknown_refusals = 0
+        if isinstance(outcome, Rejected):
+            self._blame.refused(message_id)
+        if self._account and probe:
+            self._probes.unsent()  # it told nothing of the account
+        return False
 
-    def _taken(self, *, probe: bool) -> None:
-        self._unknown_refusals = self._no_answers = 0
-        self._blamed = False
-        if self.provider_reason:
-            self._openings += probe
-            self._answered(of_account=probe)
+    def _taken(self, *, probe: bool, waiting: bool) -> None:
+        self._unknown_refusals = 0
+        self._blame.taken()
+        if self._provider_reason and probe:
+            self._blame.opened()
+        if self._account and probe:
+            self._end()
+        self._answered(waiting=waiting)
 
-    def _answered(self, *, of_account: bool = False) -> None:
-        """The provider is up; `of_account`: and our account is in order."""
+    def _answered(self, *, waiting: bool) -> None:
+        """The provider is up; that the account is in order it need not mean."""
+        self._was_up = True
         self._no_answers = 0
-        if self.provider_reason and (of_account or not self._by_account):
-            log.warning("dispatch goes on", extra={"held_for": self.provider_reason})
-            self._by_account = False
-            self.provider_reason = ""
-            self._changed("")
+        self._answers += 1
+        if self._provider_reason and not self._account:
+            share = self._probes.share
+            share.grow()
+            if not waiting or (share.whole and self._answers >= ANSWERS):
+                self._end()
 
-    def _trouble(
-        self, reason: str, pace: tuple[float, float], *, enough: bool, probe: bool
-    ) -> bool:
-        """Hold when there is `enough` trouble; a probe that failed is followed by a longer wait."""
-        if self.provider_reason and probe:
-            self._interval_s = min(self._interval_s * 2, self._longest_s)
-            log.warning("probe failed", extra={"reason": reason, "probe_in_s": self._interval_s})
-        elif enough and not self.provider_reason:
-            self._interval_s, self._longest_s = pace
-            log.error("dispatch held", extra={"reason": reason, "probe_in_s": self._interval_s})
+    def _blames_account(self, reason: str, *, probe: bool) -> bool:
+        if not self._account:
+            self._begin(reason, account=True)
+        elif probe:
+            self._wait_longer(reason)
         else:
             return False
-        self._probe_at = self._clock() + round(self._interval_s * SECOND)
-        by_account = pace is HALTED_S
-        if enough and (by_account or not self._by_account):  # an outage says nothing of the account
-            self._by_account = by_account
-            self.provider_reason = reason
-            self._changed(reason)
         return True
 
-    def _remember(self, message_id: str) -> None:
-        self._stoppers[message_id] = self._openings
-        if len(self._stoppers) > REMEMBERED:
-            del self._stoppers[next(iter(self._stoppers))]
+    def _unanswered(self, reason: str, *, probe: bool, costly: bool) -> bool:
+        self._answers = 0
+        self._no_answers += 1
+        if self._account and probe:  # an outage says nothing of the account
+            self._wait_longer(self._provider_reason)
+        elif self._provider_reason and probe:
+            self._probes.share.shrink(costly=costly)
+            if self._probes.share.per_second < FIRST:
+                self._log_failure(reason)
+        elif not self._provider_reason and self._no_answers >= NO_ANSWERS:
+            self._begin(reason, account=False)
+        else:
+            return False
+        return True
+
+    # -- begin and end ------------------------------------------------------------------------
+
+    def _begin(self, reason: str, *, account: bool) -> None:
+        self._account = account
+        self._probes.begin(alone=account)
+        log.error("dispatch held", extra={"reason": reason})
+        self._set(reason)
+
+    def _wait_longer(self, reason: str) -> None:
+        self._probes.wait_longer()
+        self._log_failure(reason)
+        self._set(reason)
+
+    def _log_failure(self, reason: str) -> None:
+        facts = {"reason": reason, "probe_in_s": self._probes.interval_s}
+        log.warning("probe failed", extra=facts)
+
+    def _end(self) -> None:
+        self._answers = self._no_answers = 0
+        self._account = False
+        if self._provider_reason:
+            log.warning("dispatch goes on", extra={"held_for": self._provider_reason})
+            self._set("")
+
+    def _set(self, reason: str) -> None:
+        self._idle = False
+        if reason != self._provider_reason:
+            self._provider_reason = reason
+            self._changed(reason)

@@ -173,7 +173,7 @@ class Recovery:
             attempt=attempt.number,
             now_ms=self._now_ms(),
             policy=self._policy,
-            provider_down=False,
+            rest_s=None,
             chance=self._chance(),
         )
         if isinstance(verdict, Hold):

@@ -51,9 +51,9 @@ async def settle_at_last(
 
 
 def tell(
-    metrics: Metrics, message: Message, attempt: Attempt, outcome: Outcome, verdict: Verdict
+    metrics: Metrics, message: Message, attempt: Attempt, outcome: Outcome | None, verdict: Verdict
 ) -> None:
-    """Say what becomes of an attempt."""
+    """Say what becomes of an attempt; without an outcome none was made."""
     metrics.settled[type(verdict).__name__.lower()] += 1
     if isinstance(verdict, Ack) and not log.isEnabledFor(logging.INFO):
         return
@@ -67,5 +67,10 @@ def tell(
         log.info("sent", extra=facts | {"provider_id": verdict.provider_id})
         return
     word = {Defer: "deferred", Bury: "buried", Hold: "put back"}[type(verdict)]
-    facts |= {"outcome": type(outcome).__name__, "reason": getattr(outcome, "reason", "")}
+    reason = getattr(outcome, "reason", "") if outcome else _reason(verdict)
+    facts |= {"outcome": type(outcome).__name__ if outcome else "not sent", "reason": reason}
     log.warning(word, extra=facts)
+
+
+def _reason(verdict: Verdict) -> str:
+    return verdict.detail if isinstance(verdict, Bury) else getattr(verdict, "reason", "")

@@ -40,6 +40,7 @@ class Tenure:
         parts = asyncio.create_task(self._work())
         while may_go_on() and not parts.done():
             await asyncio.wait([parts], timeout=WATCH_S)
+            self.hold.nothing_waits(None if len(self.window) else self.dispatcher.moved_at)
         parts.cancel()
         drained = await self.dispatcher.drain(drain_s)
         await asyncio.wait([parts])
@@ -64,6 +65,7 @@ class Tenure:
         """Go on at another rate."""
         self.window.set_rate(segments_per_second)
         self.pace.set_rate(segments_per_second)
+        self.hold.set_rate(segments_per_second)
 
     async def _work(self) -> None:
         await self.recovery.recover()

@@ -118,7 +118,7 @@ def by_status(answer: Answer, code: str, reason: str) -> Outcome:
         # Whoever takes the texts is elsewhere: every one will end so until the address is mended.
         return Halted(code, f"{reason}: a redirect, and none is followed; mend the URL")
     if status in _ACCOUNT_FAULTS:
-        return Halted(code, reason)
+        return Halted(code, reason, known=False)
     if status == _TOO_MANY:
         return Throttled(retry_after(answer.headers), reason)
     if status == _DOWN:

@@ -143,7 +143,9 @@ class Link:
             async with deadline:
                 response = await self._request(request, gate, proxy)
                 if not gate.sent:  # a farewell, like the 408 some servers send before closing
-                    return Unavailable("the connection was answered before the request")
+                    return Unavailable(
+                        "the connection was answered before the request", written=False
+                    )
                 self._keep(gate, response)
                 trouble = await _read(response, heard)
         except aiohttp.ClientHttpProxyError as error:  # of CONNECT: nothing was written
@@ -153,7 +155,7 @@ class Link:
                 raise gate.refusal from None
             trouble = self._why(error, deadline)
             if response is None:
-                return InDoubt(trouble) if gate.sent else Unavailable(trouble)
+                return InDoubt(trouble) if gate.sent else Unavailable(trouble, written=False)
         finally:
             if response is not None:
                 response.close()  # a connection whose answer was read to its end is kept

@@ -45,7 +45,7 @@ def dispatcher(
         provider,
         store.window,
         Pace(Pacer(1000, ceiling="segment"), clock=nanoseconds, metrics=metrics),
-        hold or Hold(clock=nanoseconds, changed=lambda _: None),
+        hold or Hold(rate=1000, clock=nanoseconds, changed=lambda _: None),
         owner=store.owner,
         default_sender="",
         may_send=lambda: True,

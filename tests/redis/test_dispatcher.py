@@ -1,12 +1,14 @@
 """Dispatch on a real server. Rule: what is decided while a text waits for its time holds."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from redis.exceptions import ResponseError
 
+from smsd.core import share as share_module
 from smsd.core.message import Message
 from smsd.core.outcome import (
     Accepted,
@@ -18,8 +20,9 @@ from smsd.core.outcome import (
     Unavailable,
 )
 from smsd.dispatch import dispatcher as dispatcher_module
-from smsd.dispatch import hold as hold_module
+from smsd.dispatch import probes as probes_module
 from smsd.dispatch.hold import Hold
+from smsd.dispatch.probes import REST_PROBES
 from smsd.dispatch.recovery import Recovery
 from smsd.metrics import Metrics
 from smsd.provider.base import SettledAs, Slot
@@ -55,10 +58,10 @@ class Carrier:
 
 def held() -> Hold:
     """Held, and free to probe at once."""
-    hold = Hold(clock=lambda: nanoseconds() + 60_000_000_000, changed=lambda _: None)
-    hold.saw("1-0", NO_FUNDS, probe=False)
+    hold = Hold(rate=1000, clock=lambda: nanoseconds() + 60_000_000_000, changed=lambda _: None)
+    hold.saw("1-0", NO_FUNDS, probe=False, waiting=False)
     hold._clock = nanoseconds
-    hold._probe_at = 0
+    hold._probes._last = 0
     return hold
 
 
@@ -69,11 +72,11 @@ async def claimed(store: Store, *recipients: str) -> list[str]:
 
 
 async def test_texts_that_came_while_it_waited_do_not_leave_once_it_is_held(store: Store) -> None:
-    hold, carrier = Hold(clock=nanoseconds, changed=lambda _: None), Carrier()
+    hold, carrier = Hold(rate=1000, clock=nanoseconds, changed=lambda _: None), Carrier()
     async with at_work(dispatcher(store, carrier, hold=hold)):
         await asyncio.sleep(0.05)  # it waits for a text
         for _ in range(5):
-            hold.saw("1-0", Unavailable("no connection"), probe=False)
+            hold.saw("1-0", Unavailable("no connection"), probe=False, waiting=False)
         assert hold.engaged
         await claimed(store, ALICE, BOB)
         await asyncio.sleep(0.3)
@@ -97,18 +100,18 @@ class Preparing(Carrier):
 
 
 async def test_a_text_that_is_marked_does_not_leave_either_once_it_is_held(store: Store) -> None:
-    hold, carrier = Hold(clock=nanoseconds, changed=lambda _: None), Preparing()
+    hold, carrier = Hold(rate=1000, clock=nanoseconds, changed=lambda _: None), Preparing()
     [id_] = await claimed(store, ALICE)
     async with at_work(dispatcher(store, carrier, hold=hold)):
         async with asyncio.timeout(20):
             while not await store.queue.journal():
                 await asyncio.sleep(0.01)
-            hold.saw("1-0", NO_FUNDS, probe=False)
+            hold.saw("1-0", NO_FUNDS, probe=False, waiting=False)
             carrier.prepared.set()
             while await store.queue.journal():
                 await asyncio.sleep(0.01)
         assert carrier.submitted == []
-        hold._probe_at = 0
+        hold._probes._last = 0
         await until(lambda: carrier.submitted == [id_], "it probes")
 
 
@@ -292,17 +295,26 @@ class Fussy(Carrier):
 class Hasty(Hold):
     """Probes at once."""
 
-    async def passage(self) -> bool:
-        self._probe_at = 0
+    async def passage(self) -> int:
+        self._probes._last = 0
         return await super().passage()
 
 
+async def promoted(store: Store, seconds: float) -> None:
+    """What was deferred for so long comes back."""
+    store.wall.advance(seconds)
+    await store.queue.promote()
+    await store.claimer.admit(await store.queue.claim(10, 10))
+
+
 async def test_one_text_cannot_hold_up_the_others_for_ever(store: Store) -> None:
-    carrier, hold = Fussy(), Hasty(clock=nanoseconds, changed=lambda _: None)
+    carrier, hold = Fussy(), Hasty(rate=1000, clock=nanoseconds, changed=lambda _: None)
     bad, *good = await claimed(store, BOB, *[ALICE] * 3)
-    async with at_work(dispatcher(store, carrier, hold=hold, max_in_flight=1)):
-        await until(lambda: len(carrier.submitted) == 5, "all have had their turn")
-        await until(lambda: not store.window.knows(f"n{bad}"), "and the bad one its end")
+    part = dispatcher(store, carrier, hold=hold, max_in_flight=1)
+    async with at_work(part):
+        await until(lambda: len(carrier.submitted) == 4, "all have had their turn")
+        await promoted(store, REST_PROBES)
+        await until(lambda: part._metrics.settled["bury"] == 1, "and the bad one its end")
     assert carrier.submitted == [bad, *good, bad]
     [(_, letter)] = await store.status.dead_letters("", 10)
     assert (letter["id"], letter["reason"], letter["code"]) == (bad, "rejected", "21606")
@@ -317,11 +329,13 @@ async def test_bad_numbers_among_the_probes_do_not_prove_that_an_account_has_fun
             await super().submit(message, slot)
             return Rejected("21211", "no number") if message.recipient == BOB else NO_FUNDS
 
-    monkeypatch.setattr(hold_module, "HALTED_S", (0.01, 0.01))
-    carrier, hold = Broke(), Hold(clock=nanoseconds, changed=lambda _: None)
+    monkeypatch.setattr(probes_module, "HALTED_S", (0.01, 0.01))
+    carrier, hold = Broke(), Hold(rate=1000, clock=nanoseconds, changed=lambda _: None)
     ids = await claimed(store, ALICE, BOB, ALICE, BOB, ALICE)
     async with at_work(dispatcher(store, carrier, hold=hold, max_in_flight=1)):
-        await until(lambda: len(carrier.submitted) > 15, "each has had its turn, and more")
+        for turn in range(1, 4):
+            await until(lambda: len(carrier.submitted) == 3 * turn + 2, "each has had its turn")  # noqa: B023
+            await promoted(store, 30)
         assert hold.engaged
     letters = [letter["id"] for _, letter in await store.status.dead_letters("", 10)]
     assert letters == [ids[1], ids[3]]
@@ -356,13 +370,101 @@ async def test_one_that_brings_no_answer_cannot_hold_up_the_others_either(store:
             await super().submit(message, slot)
             return Accepted("p") if message.recipient != BOB else Unavailable("no connection")
 
-    carrier, hold = Mute(), Hasty(clock=nanoseconds, changed=lambda _: None)
+    carrier, hold = Mute(), Hasty(rate=1000, clock=nanoseconds, changed=lambda _: None)
     bad, good = await claimed(store, BOB, ALICE)
     for _ in range(5):
-        hold.saw("1-0", Unavailable("no connection"), probe=False)
+        hold.saw("1-0", Unavailable("no connection"), probe=False, waiting=False)
     async with at_work(dispatcher(store, carrier, hold=hold)):
         await until(lambda: good in carrier.submitted, "the good one has its turn")
     assert carrier.submitted[:2] == [bad, good]
+
+
+class Down(Carrier):
+    """Says that it is down; it may have taken what it was given all the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = False
+
+    async def submit(self, message: Message, slot: Slot) -> Outcome:
+        await super().submit(message, slot)
+        return Accepted("p") if self.up else Unavailable("HTTP 503")
+
+
+async def test_each_probe_is_another_message_and_none_is_written_more_often_than_may_be(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(share_module, "FIRST", 1000.0)
+    carrier, policy = Down(), RetryPolicy(max_attempts=3)
+    hold = Hold(rate=1000, clock=nanoseconds, changed=lambda _: None)
+    ids = await claimed(store, *[ALICE] * 8)
+    async with at_work(dispatcher(store, carrier, policy, hold=hold)):
+        await until(lambda: len(carrier.submitted) == 8, "each is written once")
+        assert sorted(carrier.submitted) == sorted(ids)
+        for _ in range(10):
+            await promoted(store, 1000)
+            await asyncio.sleep(0.05)
+        assert Counter(carrier.submitted) == dict.fromkeys(ids, 2)  # the last is for afterwards
+        assert hold.engaged
+        assert await store.status.dead_letters("", 10) == []
+
+        carrier.up = True
+        [new] = await claimed(store, BOB)
+        await until(lambda: carrier.submitted[-1] == new, "a new one probes")
+        await promoted(store, 1000)
+        await until(lambda: len(carrier.submitted) == 8 * 3 + 1, "and all are sent")
+    assert Counter(carrier.submitted) == dict.fromkeys(ids, 3) | {new: 1}
+    assert [await store.state(id_) for id_ in ids] == ["sent"] * 8
+    assert await store.difference() == 0
+
+
+async def test_what_has_no_attempt_left_waits_for_the_end_of_a_hold_and_is_in_doubt_then(
+    store: Store,
+) -> None:
+    carrier, policy = Down(), RetryPolicy(max_attempts=1)
+    hold = Hold(rate=1000, clock=nanoseconds, changed=lambda _: None)
+    hold.saw("1-0", Accepted(), probe=False, waiting=False)
+    for _ in range(5):
+        hold.saw("1-0", Unavailable("HTTP 503"), probe=False, waiting=False)
+    hold._probes._last = 0
+    [id_] = await claimed(store, ALICE)
+    part = dispatcher(store, carrier, policy, hold=hold)
+    async with at_work(part):
+        for times in range(1, 4):
+            await until(lambda: part._metrics.settled["defer"] == times, "it waits")  # noqa: B023
+            await promoted(store, 1000)
+        hold.saw("1-0", Accepted(), probe=False, waiting=False)
+        await promoted(store, 1000)
+        await until(lambda: part._metrics.settled["bury"] == 1, "it is decided on")
+    assert carrier.submitted == [id_]
+    [(_, letter)] = await store.status.dead_letters("", 10)
+    assert (letter["reason"], letter["attempts"]) == ("in_doubt", "1")
+    assert await store.queue.replay((await store.status.dead_letters("", 1))[0][0], id_)
+    [(entry, message)] = [await store.claim_one()]
+    assert message.attempts == 0  # it begins anew
+    assert await store.queue.suppress(entry, message)
+    assert await store.difference() == 0
+
+
+async def test_a_connection_that_fails_spends_no_attempt(store: Store) -> None:
+    class Away(Carrier):
+        async def submit(self, message: Message, slot: Slot) -> Outcome:
+            await super().submit(message, slot)
+            return Unavailable("no connection", written=False)
+
+    carrier, policy = Away(), RetryPolicy(max_attempts=2)
+    hold = Hold(rate=1000, clock=nanoseconds, changed=lambda _: None)
+    hold.saw("1-0", Accepted(), probe=False, waiting=False)
+    [id_] = await claimed(store, ALICE)
+    async with at_work(dispatcher(store, carrier, policy, hold=hold)):
+        for times in range(1, 7):
+            await until(lambda: len(carrier.submitted) == times, "it is tried again")  # noqa: B023
+            await until(lambda: hold.engaged or not len(store.window), "and settled")
+            await promoted(store, 10)
+    assert carrier.submitted == [id_] * 6
+    told = await store.status.message(id_)
+    assert told is not None
+    assert told.get("attempts", 0) == 0
 
 
 async def test_a_place_in_flight_that_becomes_free_is_used(store: Store) -> None:

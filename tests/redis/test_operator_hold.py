@@ -129,7 +129,7 @@ async def test_it_works_while_redis_is_full(redis_server: RedisServer, store: St
 async def test_nothing_leaves_while_it_stands_and_all_goes_on_after_a_release(
     store: Store,
 ) -> None:
-    hold, carrier = Hold(clock=nanoseconds, changed=lambda _: None), Carrier()
+    hold, carrier = Hold(rate=1000, clock=nanoseconds, changed=lambda _: None), Carrier()
     store.lease._operator = hold.operator
     await store.operator_hold.hold("maintenance", "ann")
     keeping = asyncio.create_task(store.lease.run())
@@ -155,9 +155,9 @@ async def test_nothing_leaves_while_it_stands_and_all_goes_on_after_a_release(
 
 async def test_a_release_ends_a_hold_for_the_providers_sake(store: Store) -> None:
     told: list[str] = []
-    hold = Hold(clock=nanoseconds, changed=told.append)
+    hold = Hold(rate=1000, clock=nanoseconds, changed=told.append)
     hold.operator(await renewed(store))
-    hold.saw("1-0", Halted("20005", "no funds"), probe=False)
+    hold.saw("1-0", Halted("20005", "no funds"), probe=False, waiting=False)
     hold.operator(await renewed(store))
     assert told == ["halted: 20005 no funds"]
 
@@ -169,7 +169,9 @@ async def test_a_release_ends_a_hold_for_the_providers_sake(store: Store) -> Non
 
 async def test_a_release_of_long_ago_does_not_end_a_hold(store: Store) -> None:
     await store.operator_hold.release("ann")
-    hold = Hold(clock=nanoseconds, changed=lambda _: None)
-    hold.saw("1-0", Halted("20005", "no funds"), probe=False)  # (in a standby it is none)
+    hold = Hold(rate=1000, clock=nanoseconds, changed=lambda _: None)
+    hold.saw(
+        "1-0", Halted("20005", "no funds"), probe=False, waiting=False
+    )  # (in a standby it is none)
     hold.operator(await renewed(store))
     assert hold.engaged

@@ -24,9 +24,11 @@ class Recorder:
         directory: Path,
         *,
         plan: Mapping[str, float] | None = None,
+        replies: Mapping[str, str] | None = None,
         latency: float = 0.02,
         seed: int = 0,
     ) -> None:
+        """`replies`: of single recipients, whatever the plan says."""
         self.record = directory / "arrivals.jsonl"
         self._command = [
             sys.executable,
@@ -34,6 +36,7 @@ class Recorder:
             *("--record", str(self.record)),
             *("--seed", str(seed)),
             *("--latency", str(latency)),
+            *("--replies", json.dumps(replies or {})),
         ]
         self.plan = plan or {"ok": 1}
         self._process: subprocess.Popen[str] | None = None

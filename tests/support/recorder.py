@@ -3,9 +3,10 @@
 The time of an arrival is the kernel's (SO_TIMESTAMPING), so a busy recorder does not blur it. One
 JSON line an arrival goes to a file: at (ns), to, id, segments, reply, taken, and the recorder's own
 id of it. Replies follow `--plan`, a JSON object of reply kind to weight, drawn from `--seed`; each
-is given after `--latency` seconds. Kinds: ok 429 503 500 400 garbage half reset hang drop (takes
-it, then closes without an answer) refuse (resets the connection with the request unread: such a
-text never arrived, and no line tells of it), "taken 503" (takes it, and answers as 503 does),
+is given after `--latency` seconds; `--replies`, of recipient to kind, wins over the plan. Kinds: ok
+429 503 500 400 403 garbage half reset hang drop (takes it, then closes without an answer) refuse
+(resets the connection with the request unread: such a text never arrived, and no line tells of it),
+"taken 503" (takes it, and answers as 503 does),
 "forwarded 503" and "unreached 503" (what Envoy answers when its connection to the service ended
 after the request, or never came about). Half of those answered with 500, reset or forwarded 503
 are taken.
@@ -49,6 +50,7 @@ SENDS = {
     "unreached 503": envoy("connection failure"),
     "500": b"HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\n{}",
     "400": b"HTTP/1.1 400 Bad\r\nContent-Length: 2\r\n\r\n{}",
+    "403": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\n{}",
     "garbage": b"\x00\xff not http at all\r\n\r\n",
     "half": b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"id": "',
 }
@@ -83,13 +85,21 @@ class Behaviour:
 
 
 class Recorder:
-    def __init__(self, record: Path, plan: dict[str, float], seed: int, latency: float) -> None:
+    def __init__(
+        self,
+        record: Path,
+        plan: dict[str, float],
+        seed: int,
+        latency: float,
+        replies: dict[str, str],
+    ) -> None:
         self._record = record.open("a", buffering=1)
         before = [json.loads(line) for line in record.read_text().splitlines()]
         self._taken = {each["id"]: each["own_id"] for each in before if each["taken"]}
         self._behaviour = Behaviour(plan)
         self._random = random.Random(seed)
         self._latency = latency
+        self._replies = replies
         self._count = len(before)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -198,6 +208,7 @@ class Recorder:
             _reset(sock)
             return False
         text = json.loads(body)
+        kind = self._replies.get(text.get("to", ""), kind)
         taken = self._takes(kind)
         self._count += 1
         own_id = f"{self._count:07d}"
@@ -254,13 +265,14 @@ async def main() -> None:
     parser.add_argument("--record", type=Path, required=True)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--plan", type=json.loads, default={"ok": 1})
+    parser.add_argument("--replies", type=json.loads, default={})
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--latency", type=float, default=0.0)
     given = parser.parse_args()
     listener = socket.create_server(("127.0.0.1", given.port), backlog=1024)
     listener.setblocking(False)
     print(listener.getsockname()[1], flush=True)
-    recorder = Recorder(given.record, given.plan, given.seed, given.latency)
+    recorder = Recorder(given.record, given.plan, given.seed, given.latency, given.replies)
     serving = asyncio.create_task(recorder.serve(listener))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
     try:

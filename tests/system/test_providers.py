@@ -211,7 +211,9 @@ async def test_an_answer_that_comes_before_the_request_is_unavailable(maker: Mak
     async with listening(gateway), started(maker(gateway.url)) as provider:
         slot = Slot(closed=True)
         outcome = await provider.submit(message(), slot)
-        assert outcome == Unavailable("the connection was answered before the request")
+        assert outcome == Unavailable(
+            "the connection was answered before the request", written=False
+        )
         assert slot.events == ["asked", "cancelled"]
     assert gateway.requests == []
 
@@ -522,7 +524,7 @@ async def test_a_connection_that_is_never_accepted_is_unavailable_in_time(maker:
             outcome = await provider.submit(message(), Slot())
         for each in stuffing:
             each.close()
-    assert outcome == Unavailable("ConnectionTimeoutError")
+    assert outcome == Unavailable("ConnectionTimeoutError", written=False)
     assert 0.25 < time.monotonic() - began < 1
 
 

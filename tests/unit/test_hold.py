@@ -14,13 +14,24 @@ from smsd.core.outcome import (
     Unavailable,
 )
 from smsd.core.pacer import SECOND
-from smsd.dispatch.hold import DOWN_S, HALTED_S, NO_ANSWERS, REMEMBERED, UNKNOWN_REFUSALS, Hold
+from smsd.core.share import SILENT
+from smsd.dispatch.blame import EXCUSED_S, REMEMBERED
+from smsd.dispatch.hold import (
+    ANSWERS,
+    NO_ANSWERS,
+    UNKNOWN_REFUSALS,
+    UNPROVEN_S,
+    Hold,
+)
+from smsd.dispatch.probes import HALTED_S, LONGEST_REST_S, REST_PROBES
 
 DOWN = Unavailable("no connection")
 DOUBT = InDoubt("no answer")
 NO_FUNDS = Halted("no_funds", "the balance is used up")
 STRANGE = Rejected("4711", "who knows", known=False)
 REFUSED = Rejected("invalid", "not a number", "recipient")
+FORBIDDEN = Halted("403", "HTTP 403", known=False)
+RATE = 45.0
 
 
 class Bench:
@@ -30,16 +41,29 @@ class Bench:
         self.now = 1_000 * SECOND
         self.told: list[str] = []
         self.stops = False
-        self.hold = Hold(clock=lambda: self.now, changed=self.told.append)
+        self.hold = Hold(rate=RATE, clock=lambda: self.now, changed=self.told.append)
 
-    def saw(self, *outcomes: Outcome, probe: bool = False, message_id: str = "1-0") -> "Bench":
+    def saw(
+        self,
+        *outcomes: Outcome,
+        probe: bool = False,
+        message_id: str = "1-0",
+        waiting: bool = False,
+    ) -> "Bench":
         for outcome in outcomes:
-            self.stops = self.hold.saw(message_id, outcome, probe=probe)
+            self.stops = self.hold.saw(message_id, outcome, probe=probe, waiting=waiting)
         return self
+
+    def blamed(self, message_id: str, outcome: Outcome = NO_FUNDS) -> bool:
+        """Whether what would hold dispatch is said to be this message's own fault."""
+        return self.hold.blame(message_id, outcome, own_sender=False) != outcome
 
     def after(self, seconds: float) -> "Bench":
         self.now += round(seconds * SECOND)
         return self
+
+    def passes_now(self) -> bool:
+        return (self.hold._probes.due_in_s() or 0) <= 0
 
     async def passes(self) -> str:
         """What a message would be let through as, at this instant."""
@@ -50,15 +74,17 @@ class Bench:
             return "nothing"
         return "a probe" if await passage else "anything"
 
-    async def probe(self, outcome: Outcome, message_id: str = "1-0") -> "Bench":
+    async def probe(
+        self, outcome: Outcome, message_id: str = "1-0", *, waiting: bool = False
+    ) -> "Bench":
         assert await self.passes() == "a probe"
-        return self.saw(outcome, probe=True, message_id=message_id)
+        return self.saw(outcome, probe=True, message_id=message_id, waiting=waiting)
 
     async def interval(self) -> float:
         """Seconds until the next probe, to a tenth."""
         for tenths in range(100_000):
             if await self.passes() == "a probe":
-                self.hold.void()
+                self.hold.unsent()
                 return tenths / 10
             self.after(0.1)
         raise AssertionError("there is never a probe")
@@ -122,25 +148,34 @@ async def test_known_refusals_never_hold() -> None:
     assert not Bench().saw(*[REFUSED] * 1_000).hold.engaged
 
 
-async def test_probes_come_at_a_growing_interval_up_to_the_longest() -> None:
+async def test_probes_come_once_a_second_at_first_and_then_at_a_growing_interval() -> None:
     bench = Bench().saw(*[DOWN] * 5)
     intervals = []
-    for _ in range(9):
+    for _ in range(SILENT + 9):
         intervals.append(await bench.interval())
         await bench.probe(DOWN)
 
-    assert intervals == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-    assert (intervals[0], intervals[-1]) == DOWN_S
+    assert intervals == [*[1] * (SILENT + 1), 2, 4, 8, 16, 32, 60, 60, 60]
 
 
-async def test_a_halt_is_probed_more_slowly() -> None:
-    bench = Bench().saw(NO_FUNDS)
+async def test_probes_that_may_cost_a_message_come_at_a_growing_interval_from_the_first() -> None:
+    bench = Bench().saw(*[DOUBT] * 5)
     intervals = []
     for _ in range(8):
         intervals.append(await bench.interval())
+        await bench.probe(DOUBT)
+
+    assert intervals == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+async def test_an_account_is_probed_first_after_a_second_and_then_more_slowly() -> None:
+    bench = Bench().saw(NO_FUNDS)
+    intervals = []
+    for _ in range(11):
+        intervals.append(await bench.interval())
         await bench.probe(NO_FUNDS)
 
-    assert intervals == [15, 30, 60, 120, 240, 480, 600, 600]
+    assert intervals == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600]
     assert (intervals[0], intervals[-1]) == HALTED_S
 
 
@@ -177,7 +212,7 @@ async def test_after_it_opened_everything_begins_anew() -> None:
 
     assert not bench.saw(*[DOWN] * 4).hold.engaged
     assert bench.saw(DOWN).hold.engaged
-    assert await bench.interval() == DOWN_S[0]
+    assert await bench.interval() == 1
 
 
 async def test_a_straggler_that_was_taken_shows_that_the_provider_is_up() -> None:
@@ -231,7 +266,7 @@ async def test_a_probe_that_tells_nothing_of_the_account_leaves_the_hold_what_it
 
 async def test_an_account_without_funds_stays_the_reason_through_an_outage() -> None:
     bench = Bench().saw(NO_FUNDS)
-    for seconds in (15, 30, 60, 120, 240, 480):
+    for seconds in (1, 2, 4, 8, 16, 32):
         await bench.after(seconds).probe(DOWN)
 
     assert bench.told == ["halted: no_funds the balance is used up"]
@@ -258,23 +293,23 @@ async def test_it_tells_which_message_it_stands_for() -> None:
 
 async def test_who_stopped_everything_stands_alone_once_others_were_taken() -> None:
     bench = Bench().saw(NO_FUNDS, message_id="bad")
-    assert not bench.hold.stands_alone("bad")
+    assert not bench.blamed("bad")
 
     bench.saw(Accepted(), message_id="straggler")
     await bench.after(15).probe(NO_FUNDS, "another")
-    assert not bench.hold.stands_alone("bad")
+    assert not bench.blamed("bad")
 
     await bench.after(30).probe(Accepted(), "good")
-    assert bench.hold.stands_alone("bad")
-    assert bench.hold.stands_alone("another")
-    assert not bench.hold.stands_alone("good")
+    assert bench.blamed("bad")
+    assert bench.blamed("another")
+    assert not bench.blamed("good")
 
 
 async def test_who_stops_everything_again_does_not_stand_alone_before_others_are_taken() -> None:
     bench = await Bench().saw(NO_FUNDS, message_id="bad").after(15).probe(Accepted(), "good")
     bench.saw(NO_FUNDS, message_id="good")
 
-    assert not bench.hold.stands_alone("good")
+    assert not bench.blamed("good")
 
 
 @pytest.mark.parametrize("answer", [Accepted("SM1"), Throttled(), REFUSED])
@@ -283,34 +318,34 @@ async def test_one_is_blamed_at_most_until_another_was_taken(answer: Outcome) ->
     bench = Bench().saw(NO_FUNDS, message_id="a").after(15)
     bench = await (await bench.probe(NO_FUNDS, "b")).after(30).probe(answer, "c")
     if not isinstance(answer, Accepted):
-        assert not bench.hold.stands_alone("a")
+        assert not bench.blamed("a")
         await bench.probe(Accepted(), "d")
-    assert bench.hold.stands_alone("a")
-    assert bench.hold.stands_alone("b")
+    assert bench.blamed("a")
+    assert bench.blamed("b")
 
     bench.saw(Rejected("no_funds", "blamed"), message_id="a")
-    assert not bench.hold.stands_alone("b")
+    assert not bench.blamed("b")
 
     bench.saw(Accepted(), message_id="e")
-    assert bench.hold.stands_alone("b")
+    assert bench.blamed("b")
 
 
 async def test_nobody_stands_alone_while_dispatch_is_held_for_another() -> None:
     bench = await Bench().saw(NO_FUNDS, message_id="a").after(15).probe(Accepted(), "b")
-    assert bench.hold.stands_alone("a")
+    assert bench.blamed("a")
 
     bench.saw(NO_FUNDS, message_id="c")
-    assert not bench.hold.stands_alone("a")
+    assert not bench.blamed("a")
 
 
 async def test_stragglers_and_messages_in_an_outage_are_not_remembered() -> None:
     bench = Bench().saw(*[DOWN] * 5, message_id="last of five")
     bench = await bench.after(1).probe(Accepted(), "good")
-    assert not bench.hold.stands_alone("last of five")
+    assert not bench.blamed("last of five")
 
     bench.saw(NO_FUNDS, message_id="bad").saw(NO_FUNDS, message_id="straggler")
     bench = await bench.after(15).probe(Accepted(), "good")
-    assert not bench.hold.stands_alone("straggler")
+    assert not bench.blamed("straggler")
 
 
 async def test_only_the_latest_that_stopped_everything_are_remembered() -> None:
@@ -319,14 +354,14 @@ async def test_only_the_latest_that_stopped_everything_are_remembered() -> None:
         bench.saw(NO_FUNDS, message_id=f"{number}-0")
         await bench.after(15).probe(Accepted(), "good")
 
-    assert not bench.hold.stands_alone("0-0")
-    assert bench.hold.stands_alone("1-0")
+    assert not bench.blamed("0-0")
+    assert bench.blamed("1-0")
 
 
 async def test_stragglers_do_not_stretch_the_interval() -> None:
-    bench = Bench().saw(NO_FUNDS).after(10).saw(*[NO_FUNDS] * 50).saw(*[DOWN] * 50)
+    bench = Bench().saw(NO_FUNDS).after(0.5).saw(*[NO_FUNDS] * 50).saw(*[DOWN] * 50)
 
-    assert await bench.interval() == 5
+    assert await bench.interval() == 0.5
     assert bench.told == ["halted: no_funds the balance is used up"]
 
 
@@ -341,7 +376,7 @@ async def test_stragglers_leave_the_probe_under_way_alone() -> None:
 async def test_when_a_probe_was_not_sent_the_next_message_is_one() -> None:
     bench = Bench().saw(NO_FUNDS).after(15)
     assert await bench.passes() == "a probe"
-    bench.hold.void()
+    bench.hold.unsent()
 
     assert await bench.passes() == "a probe"
 
@@ -361,7 +396,7 @@ async def test_a_message_that_waits_passes_once_the_hold_opens() -> None:
     bench.saw(Accepted())
 
     async with asyncio.timeout(30):
-        assert await waiting is False
+        assert await waiting == 0
 
 
 @pytest.mark.parametrize(
@@ -379,3 +414,129 @@ async def test_a_probe_that_fails_otherwise_than_what_holds_is_followed_by_a_wai
     await bench.probe(outcome)
 
     assert await bench.passes() == "nothing"
+
+
+# -- a provider that takes a part ----------------------------------------------------------------
+
+
+async def test_answers_enlarge_the_share_until_it_is_whole_and_most_are_answered() -> None:
+    bench = Bench().saw(*[DOWN] * 5)
+    intervals = []
+    for _ in range(ANSWERS - 1):
+        intervals.append(bench.hold._probes.share.interval_s)
+        bench.after(1).saw(Accepted(), probe=True, waiting=True)
+        assert bench.hold.engaged
+    assert intervals[0] == 1
+    assert intervals[8] == intervals[-1] == 1 / RATE
+    bench.saw(Accepted(), probe=True, waiting=True)
+    assert not bench.hold.engaged
+
+
+async def test_one_failure_among_them_keeps_it_held_at_nearly_the_whole_rate() -> None:
+    bench = Bench().saw(*[DOWN] * 5)
+    outcomes: list[Outcome] = [*[Accepted()] * 15, DOWN, *[Accepted()] * 15]
+    for outcome in outcomes:
+        bench.saw(outcome, probe=True, waiting=True)
+    assert bench.hold.engaged
+    assert bench.hold._probes.share.whole
+
+
+async def test_an_answer_ends_it_when_nothing_waits_any_more() -> None:
+    bench = Bench().saw(*[DOWN] * 5).saw(Accepted(), probe=True, waiting=False)
+    assert not bench.hold.engaged
+
+
+async def test_probes_of_a_share_do_not_wait_for_each_other() -> None:
+    bench = Bench().saw(*[DOWN] * 5)
+    for _ in range(4):
+        bench.saw(Accepted(), probe=True, waiting=True)
+    granted = 0
+    for _ in range(1000):
+        bench.after(0.01)
+        granted += await bench.hold.passage() if bench.passes_now() else 0
+    assert 0.98 * bench.hold._probes.share.per_second * 10 <= granted
+    assert granted <= 1.02 * bench.hold._probes.share.per_second * 10
+
+
+async def test_what_failed_as_a_probe_rests_for_as_long_as_many_others_take() -> None:
+    bench = Bench().saw(Accepted())
+    assert bench.hold.rest_s(stops=True) is None
+    bench.saw(*[DOWN] * 5)
+    assert bench.hold.rest_s(stops=True) == REST_PROBES
+    assert bench.hold.rest_s(stops=False) == 0
+    for _ in range(5):
+        await bench.after(60).probe(DOUBT)
+    assert bench.hold.rest_s(stops=True) == LONGEST_REST_S
+
+
+async def test_before_the_first_answer_nobody_knows_whether_the_provider_is_up() -> None:
+    bench = Bench()
+    assert bench.hold.rest_s(stops=True) == LONGEST_REST_S
+    assert bench.hold.rest_s(stops=False) == 0
+    assert await bench.passes() == "anything"
+    assert bench.saw(REFUSED).hold.rest_s(stops=True) is None
+
+
+async def test_others_probe_as_long_as_submissions_come_to_an_outcome() -> None:
+    bench = Bench().saw(NO_FUNDS).after(LONGEST_REST_S - 1)
+    assert bench.hold.others_probe
+    assert not bench.after(1).hold.others_probe
+    assert bench.saw(NO_FUNDS, probe=True).hold.others_probe
+
+
+# -- a status that blames nobody in particular ---------------------------------------------------
+
+
+async def test_a_status_alone_blames_the_account_until_another_message_is_taken() -> None:
+    bench = Bench().saw(FORBIDDEN, message_id="bad")
+    assert bench.hold.engaged
+    assert not bench.blamed("another", FORBIDDEN)
+    await bench.after(1).probe(Accepted(), "good")
+
+    excused = bench.hold.blame("another", FORBIDDEN, own_sender=False)
+    assert excused == Rejected("403", "HTTP 403", known=False)
+    assert bench.blamed("bad", FORBIDDEN)
+    assert not bench.blamed("another", Halted("401", "HTTP 401", known=False))
+    assert not bench.blamed("another", Halted("403", "suspended"))
+
+    bench.after(EXCUSED_S + 1)
+    assert not bench.blamed("another", FORBIDDEN)
+
+
+async def test_a_status_is_no_excuse_once_so_many_in_a_row_were_refused_with_it() -> None:
+    bench = await Bench().saw(FORBIDDEN, message_id="bad").after(1).probe(Accepted(), "good")
+    unknown = Rejected("403", "HTTP 403", known=False)
+    bench.saw(*[unknown] * UNKNOWN_REFUSALS)
+    assert bench.hold.reason == "many unknown refusals: HTTP 403"
+    assert not bench.blamed("another", FORBIDDEN)
+    await bench.after(1).probe(FORBIDDEN, "another")
+    assert bench.hold.reason == "halted: 403 HTTP 403"
+    await bench.after(2).probe(Accepted(), "good")
+    assert bench.blamed("another", FORBIDDEN)
+
+
+# -- nothing to probe with -----------------------------------------------------------------------
+
+
+async def test_a_hold_is_unproven_when_nothing_has_waited_for_long() -> None:
+    bench = Bench().saw(NO_FUNDS)
+    since = bench.now
+    unproven = []
+    for seconds in (UNPROVEN_S - 1, 1):
+        bench.after(seconds).hold.nothing_waits(since)
+        unproven.append(bench.hold.unproven)
+    assert unproven == [False, True]
+    assert bench.told[-1].endswith("(unproven: nothing waits to probe with)")
+    assert await bench.passes() == "a probe"  # the next message shows whether it is true
+
+    bench.hold.nothing_waits(None)
+    assert not bench.hold.unproven
+    assert bench.told[-1] == bench.hold.reason == "halted: no_funds the balance is used up"
+
+
+async def test_while_it_is_not_held_it_does_not_matter_that_nothing_waits() -> None:
+    bench = Bench()
+    bench.after(UNPROVEN_S).hold.nothing_waits(0)
+    assert not bench.told
+    bench.saw(NO_FUNDS).hold.nothing_waits(bench.now)
+    assert not bench.hold.unproven

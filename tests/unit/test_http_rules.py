@@ -295,9 +295,9 @@ def test_a_rule_can_ask_for_a_text_a_whole_number_or_a_truth_value(
         *[(status, {}, Halted(str(status), REDIRECT.format(status))) for status in MOVED],
         *[(status, {}, InDoubt(f"HTTP {status}")) for status in ELSEWHERE],
         (400, {}, Rejected("400", "HTTP 400", known=False)),
-        (401, {}, Halted("401", "HTTP 401")),
-        (402, {}, Halted("402", "HTTP 402")),
-        (403, {}, Halted("403", "HTTP 403")),
+        (401, {}, Halted("401", "HTTP 401", known=False)),
+        (402, {}, Halted("402", "HTTP 402", known=False)),
+        (403, {}, Halted("403", "HTTP 403", known=False)),
         (404, {}, Rejected("404", "HTTP 404", known=False)),
         (408, {}, InDoubt("HTTP 408")),
         (429, {}, Throttled(None, "HTTP 429")),
@@ -370,7 +370,7 @@ def test_the_words_hide_the_whole_request_that_they_repeat() -> None:
     sent = request(**basic)
     said = {"error": f"{sent.body.decode()} {sent.headers['authorization']} passw0rd%2Blong"}
     told = judge(401, said, **basic)
-    assert told == Halted("401", "HTTP 401: to=…23&text=… Basic … …")
+    assert told == Halted("401", "HTTP 401: to=…23&text=… Basic … …", known=False)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from smsd.core.outcome import (
+    MAKES_ROOM,
+    SPENT,
     Accepted,
     Ack,
     Bury,
@@ -20,6 +22,7 @@ from smsd.core.outcome import (
     Verdict,
     blame,
     decide,
+    spare,
 )
 
 NOW = 1_000_000
@@ -28,17 +31,18 @@ RESEND = RetryPolicy(in_doubt="resend")
 RESEND_HIGH = RetryPolicy(in_doubt_high="resend")
 RESEND_NORMAL = RetryPolicy(in_doubt="resend", in_doubt_high="dead-letter")
 
+UNWRITTEN = Unavailable("no connection", written=False)
 OPTED_OUT = Rejected("21610", "opted out", scope="recipient", opted_out=True)
 
 VERDICTS: list[tuple[str, Outcome, dict[str, Any], Verdict]] = [
     ("taken", Accepted("SM1", 2), {}, Ack("SM1")),
     ("taken at last", Accepted("SM1"), {"attempt": LAST}, Ack("SM1")),
-    ("taken while down", Accepted(), {"provider_down": True}, Ack("")),
+    ("taken while down", Accepted(), {"rest_s": 0}, Ack("")),
     ("refused", Rejected("1", "no"), {}, Bury("rejected", "1", "no")),
     (
         "refused while down",
         Rejected("1", "no"),
-        {"provider_down": True},
+        {"rest_s": 0},
         Bury("rejected", "1", "no"),
     ),
     ("unknown code", Rejected("9", "?", known=False), {}, Bury("rejected", "9", "?")),
@@ -89,13 +93,25 @@ VERDICTS: list[tuple[str, Outcome, dict[str, Any], Verdict]] = [
     ("away once more", Unavailable("503"), {"attempt": 5}, Defer(NOW + 8000, "503", spent=True)),
     ("away at last", Unavailable("503"), {"attempt": LAST}, Bury("exhausted", "", "503")),
     ("away, beyond the last", Unavailable("503"), {"attempt": 99}, Bury("exhausted", "", "503")),
-    ("down", Unavailable("503"), {"provider_down": True}, Hold("503")),
-    ("down at last", Unavailable("503"), {"provider_down": True, "attempt": LAST}, Hold("503")),
+    ("down", Unavailable("503"), {"rest_s": 64}, Defer(NOW + 64_000, "503", spent=True)),
+    (
+        "down at last",
+        Unavailable("503"),
+        {"rest_s": 0, "attempt": LAST},
+        Defer(NOW + 16_000, "503", spent=True),
+    ),
+    ("down, and nothing left", UNWRITTEN, {"rest_s": 64, "attempt": LAST}, Hold("no connection")),
+    (
+        "nothing left",
+        UNWRITTEN,
+        {"attempt": LAST},
+        Defer(NOW + 16_000, "no connection", spent=False),
+    ),
     ("in doubt", InDoubt("timeout"), {}, Bury("in_doubt", "", "timeout")),
     (
         "in doubt while down",
         InDoubt("timeout"),
-        {"provider_down": True},
+        {"rest_s": 0},
         Bury("in_doubt", "", "timeout"),
     ),
     (
@@ -147,8 +163,24 @@ VERDICTS: list[tuple[str, Outcome, dict[str, Any], Verdict]] = [
         {"policy": RESEND_HIGH, "high": True, "attempt": LAST},
         Bury("in_doubt", "", "timeout"),
     ),
-    ("halted", Halted("20003", "bad credentials"), {}, Hold("20003: bad credentials")),
-    ("halted without a code", Halted("", "no funds"), {"attempt": LAST}, Hold("no funds")),
+    (
+        "halted",
+        Halted("20003", "bad credentials"),
+        {"rest_s": 64},
+        Defer(NOW + 64_000, "20003: bad credentials", spent=True),
+    ),
+    (
+        "halted at last, without a code",
+        Halted("", "no funds"),
+        {"attempt": LAST, "rest_s": 0},
+        Defer(NOW + 16_000, "no funds", spent=True),
+    ),
+    (
+        "halted, with short delays",
+        Halted("", "no funds"),
+        {"policy": RetryPolicy(max_delay=10.0), "rest_s": 64},
+        Defer(NOW + 10_000, "no funds", spent=True),
+    ),
 ]
 
 
@@ -163,7 +195,7 @@ def test_an_outcome_has_one_verdict(
         "attempt": 1,
         "now_ms": NOW,
         "policy": RetryPolicy(),
-        "provider_down": False,
+        "rest_s": None,
         "chance": 0.5,
     }
     assert decide(outcome, **{**usual, **given}) == verdict
@@ -182,7 +214,7 @@ def test_what_may_have_been_taken_is_never_sent_again_unasked(
         attempt=attempt,
         now_ms=NOW,
         policy=RetryPolicy(),
-        provider_down=down,
+        rest_s=0 if down else None,
         chance=0.0,
     )
     assert isinstance(verdict, Bury)
@@ -204,14 +236,61 @@ def test_backoff_lies_between_nothing_and_the_longest_delay(attempt: int, chance
 
 def test_a_fault_of_a_sender_that_the_message_brought_does_not_hold_the_rest() -> None:
     fault = Halted("21661", "not yours", "sender")
-    assert blame(fault, own_sender=True, alone=False) == Rejected("21661", "not yours", "sender")
-    assert blame(fault, own_sender=False, alone=False) is fault
+    assert blame(fault, own_sender=True, alone=False, excused=False) == Rejected(
+        "21661", "not yours", "sender"
+    )
+    assert blame(fault, own_sender=False, alone=False, excused=False) is fault
     account = Halted("20003", "no such account")
-    assert blame(account, own_sender=True, alone=False) is account
+    assert blame(account, own_sender=True, alone=False, excused=False) is account
 
 
 def test_a_fault_that_one_message_alone_brings_does_not_hold_the_rest() -> None:
     account = Halted("20003", "no such account")
-    assert blame(account, own_sender=False, alone=True) == Rejected("20003", "no such account")
+    assert blame(account, own_sender=False, alone=True, excused=False) == Rejected(
+        "20003", "no such account"
+    )
     down = Unavailable("no connection")
-    assert blame(down, own_sender=False, alone=True) is down
+    assert blame(down, own_sender=False, alone=True, excused=False) is down
+
+
+def test_a_status_that_is_excused_is_a_refusal_that_nobody_knows() -> None:
+    status = Halted("403", "HTTP 403", known=False)
+    refused = Rejected("403", "HTTP 403", known=False)
+    assert blame(status, own_sender=False, alone=False, excused=True) == refused
+    assert blame(status, own_sender=False, alone=True, excused=True) == refused
+    assert blame(status, own_sender=False, alone=False, excused=False) is status
+    documented = Halted("403", "suspended")
+    assert blame(documented, own_sender=False, alone=False, excused=True) is documented
+
+
+POLICY = RetryPolicy(max_attempts=3)
+
+
+@pytest.mark.parametrize(("attempts", "spent"), [(0, False), (2, False), (3, True), (9, True)])
+def test_a_message_without_an_attempt_left_is_in_doubt(attempts: int, *, spent: bool) -> None:
+    verdict = spare(attempts, POLICY, now_ms=NOW, rest_s=None, others=True)
+    assert (verdict == Bury("in_doubt", "", SPENT)) == spent
+    assert spent or verdict is None
+
+
+@pytest.mark.parametrize(
+    ("attempts", "others", "waits"),
+    [
+        (0, True, False),
+        (1, True, False),
+        (2, True, True),  # its last one is for afterwards
+        (2, False, False),
+        (3, False, True),
+        (9, True, True),
+    ],
+)
+def test_while_dispatch_is_held_a_message_keeps_its_last_attempt_if_others_can_probe(
+    attempts: int, *, others: bool, waits: bool
+) -> None:
+    verdict = spare(attempts, POLICY, now_ms=NOW, rest_s=64, others=others)
+    assert verdict == (Defer(NOW + 64_000, MAKES_ROOM, spent=True) if waits else None)
+
+
+def test_the_only_attempt_of_a_message_may_be_a_probe() -> None:
+    policy = RetryPolicy(max_attempts=1)
+    assert spare(0, policy, now_ms=NOW, rest_s=64, others=True) is None

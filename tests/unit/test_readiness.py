@@ -23,6 +23,8 @@ def readiness(
     lease: dict[str, object],
     *,
     held: str = "",
+    operator: str = "",
+    unproven: bool = False,
     stopping: bool = False,
     damage: Mapping[str, str] = {},
 ) -> tuple[dict[str, object], dict[str, object]]:
@@ -35,7 +37,7 @@ def readiness(
         damage=SimpleNamespace(found=damage),
         server=SimpleNamespace(keys=Keys()),
     )
-    hold = SimpleNamespace(reason=held)
+    hold = SimpleNamespace(reason=operator or held, operator_reason=operator, unproven=unproven)
     both = Readiness(cast("Any", storage), cast("Any", hold), stop, "me")
     return both.intake(), both.dispatch()
 
@@ -91,3 +93,17 @@ def test_a_standby_is_no_holder_and_not_held() -> None:
     assert dispatch["lease_holder"] == "other"
     assert dispatch["this_daemon"] == "me"
     assert dispatch["held"] == ""
+
+
+def test_what_an_operator_holds_is_held_whoever_holds_the_lease() -> None:
+    for lease in (ACTIVE, STANDBY):
+        _, dispatch = readiness(UP, lease, held="provider down", operator="held by ann: lunch")
+        assert dispatch["ready"] is False
+        assert dispatch["reason"] == dispatch["held"] == "held by ann: lunch"
+
+
+def test_a_hold_that_nothing_can_prove_is_shown_and_is_no_alarm() -> None:
+    _, dispatch = readiness(UP, ACTIVE, held="halted (unproven)", unproven=True)
+
+    assert dispatch["ready"] is True
+    assert dispatch["held"] == "halted (unproven)"

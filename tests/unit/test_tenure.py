@@ -26,7 +26,7 @@ class Life:
     def __init__(self, rate: float = 45.0) -> None:
         self.now = 1_000 * SECOND
         self.window = Window(rate)
-        self.hold = Hold(clock=self._clock, changed=lambda _: None)
+        self.hold = Hold(rate=1000, clock=self._clock, changed=lambda _: None)
         self.pace = Pace(Pacer(rate, ceiling="segment"), clock=self._clock, metrics=Metrics())
         self.claimer = Claimer(
             NONE,
@@ -113,7 +113,7 @@ async def test_taking_one_and_ending_one_are_signs_of_life(life: Life) -> None:
 
 def test_a_hold_is_no_death(life: Life) -> None:
     life.wait()
-    life.hold.saw("1-0", Halted("30002", "account suspended"), probe=False)
+    life.hold.saw("1-0", Halted("30002", "account suspended"), probe=False, waiting=False)
     assert life.unwell_for(HOUR) == 0
 
 

@@ -1,0 +1,80 @@
+"""When probes may leave. Rule: each is another message, and none is sent that shows nothing new.
+
+For the account's sake one at a time, at a growing interval: nothing changes until a person acts.
+For a provider that is down at a share of the rate, see `core/share.py`.
+"""
+
+from collections.abc import Callable
+
+from smsd.core.pacer import SECOND
+from smsd.core.share import Share
+
+HALTED_S = (1.0, 600.0)  # first and longest interval, for the account's sake
+REST_PROBES = 64  # probes of others before the same message is one again
+LONGEST_REST_S = 300.0
+CREDIT_S = 0.1  # how late a probe may be and those after it still be on time
+
+
+class Probes:
+    """The schedule of one hold after the other."""
+
+    def __init__(self, rate: float, clock: Callable[[], int]) -> None:
+        """`rate` in segments per second, `clock` in monotonic ns."""
+        self._clock = clock
+        self.share = Share(rate)
+        self._alone = False  # one at a time
+        self._under_way = False  # that one
+        self._interval_s = 0.0  # between those
+        self._last = 0
+
+    def begin(self, *, alone: bool) -> None:
+        """Dispatch is held from now on."""
+        self._alone, self._under_way = alone, False
+        self._last = self._clock()
+        self._interval_s = HALTED_S[0]
+        if not alone:
+            self.share.begin()
+
+    def wait_longer(self) -> None:
+        """The one probe failed."""
+        self._interval_s = min(self._interval_s * 2, HALTED_S[1])
+        self._last = self._clock()
+
+    def answered(self) -> None:
+        """A probe came to an outcome."""
+        self._under_way = False
+
+    def unsent(self) -> None:
+        """A probe was not sent after all, or showed nothing: the next message is one."""
+        self._under_way = False
+        self._last = self._clock() - self._interval
+
+    @property
+    def interval_s(self) -> float:
+        """Seconds from one to the next."""
+        return self._interval_s if self._alone else self.share.interval_s
+
+    @property
+    def rest_s(self) -> float:
+        """How long a message that failed as one makes room for others."""
+        return min(REST_PROBES * self.interval_s, LONGEST_REST_S)
+
+    def due_in_s(self) -> float | None:
+        """Seconds until the next may leave; None: not before the one under way is answered."""
+        if self._under_way:
+            return None
+        return (self._last + self._interval - self._clock()) / SECOND
+
+    def take(self) -> int:
+        """How many may leave now; at least one is due."""
+        if self._alone:
+            self._under_way = True
+            return 1
+        now, interval = self._clock(), self._interval
+        behind = min(now - self._last, max(interval, round(CREDIT_S * SECOND)))
+        self._last = now - behind % interval
+        return behind // interval
+
+    @property
+    def _interval(self) -> int:
+        return round(self.interval_s * SECOND)
