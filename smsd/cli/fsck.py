@@ -42,7 +42,8 @@ def _promise(found: Sequence[Fault]) -> str:
 
 
 def _line(fault: Fault) -> str:
-    line = f"{fault.name} {fault.why}" if fault.kind == "counters" else _about(fault)
+    named = fault.kind in ("counters", "key")
+    line = f"{fault.name} {fault.why}" if named else _about(fault)
     if not fault.remedy:
         return line
     return f"{line} -> {fault.remedy}" if fault.mended else f"{line} (--repair: {fault.remedy})"

@@ -1,6 +1,8 @@
 """`smsd status`. Rule: who dispatches, where every text is, and what could be lost, at a glance."""
 
 import socket
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +13,8 @@ import orjson
 from smsd.cli.store import Store, config_option, say, with_store
 from smsd.store import owner
 from smsd.store.connection import Persistence, is_away, is_out_of_memory, persistence
+from smsd.store.damage import Refused, among
+from smsd.store.examine import look
 from smsd.store.operator_hold import HeldBy, OperatorHold
 from smsd.store.status import Census, Held
 
@@ -42,6 +46,8 @@ class Report:
     """All that is told."""
 
     intake_fault: str  # why Redis takes no messages in, or empty
+    damage: Mapping[str, str]  # what is wrong with keys of ours, by key
+    damage_of_dispatch: str  # what of it keeps messages from being sent, or empty
     holder: Holder | None
     held: Held | None
     operator: HeldBy | None
@@ -56,6 +62,8 @@ class Report:
             return "nobody holds the lease"
         if self.holder.died:
             return "the daemon that holds the lease has died"
+        if self.damage_of_dispatch:
+            return self.damage_of_dispatch
         if self.operator is not None:
             return f"held by {self.operator.by}: {self.operator.reason}"
         return self.held.reason if self.held else ""
@@ -85,17 +93,27 @@ def status(config_path: Path, *, as_json: bool) -> None:
 
 
 async def _look(store: Store) -> Report:
+    keys = store.server.keys
+    damage = {fault.key: fault.reason for fault in await look(store.server)}
     name = await store.status.holder()
     holder = Holder.read(name) if name else None
     return Report(
-        await _intake_fault(store),
+        await _intake_fault(store) or among(damage, keys.for_intake),
+        damage,
+        among(damage, keys.for_dispatch),
         holder,
-        await store.status.hold(holder.name) if holder and not holder.died else None,
+        await _held(store, holder.name) if holder and not holder.died else None,
         await OperatorHold(store.server).look(),
         await store.status.census(),
         await store.server.read(persistence),
         store.settings.rate.segments_per_second,
     )
+
+
+async def _held(store: Store, holder: str) -> Held | None:
+    with suppress(Refused):  # it is shown as what is wrong
+        return await store.status.hold(holder)
+    return None
 
 
 async def _intake_fault(store: Store) -> str:
@@ -138,6 +156,7 @@ def _as_json(report: Report) -> dict[str, object]:
         "held": held and {"reason": held.reason, "seconds": held.seconds},
         "held_by": operator
         and {"reason": operator.reason, "by": operator.by, "since": operator.since_ms},
+        "damage": report.damage,
         "redis": {"version": report.redis.version, "warnings": report.redis.warnings},
         "accepted": census.accepted,
         "texts": _places(census),
@@ -158,6 +177,7 @@ def _lines(report: Report) -> list[tuple[str, str]]:
     if held := report.held:
         lines.append(("held", f"for {_duration(held.seconds)}: {held.reason}"))
     lines.append(("redis", report.redis.version))
+    lines += [("damage", f"{key} {reason}: see smsd fsck") for key, reason in report.damage.items()]
     lines += [("warning", warning) for warning in report.redis.warnings]
     lines.append(("accepted", f"{census.accepted:,}"))
     for place, texts in _places(census).items():

@@ -8,7 +8,7 @@ import asyncio
 
 from smsd.daemon.storage import Storage
 from smsd.dispatch.hold import Hold
-from smsd.store.damage import COMMANDS
+from smsd.store.damage import COMMANDS, among
 
 FULL = "out of memory: it takes no more texts"
 
@@ -25,38 +25,32 @@ class Readiness:
     def intake(self) -> dict[str, object]:
         """Whether this daemon takes messages in."""
         redis, keys = self._storage.availability, self._storage.server.keys
-        down = self._down()
+        damage, down = self._storage.damage.found, self._down()
         return _told(
-            down or (f"redis: {FULL}" if redis.full else self._damaged(keys.for_intake)),
+            down or (f"redis: {FULL}" if redis.full else among(damage, keys.for_intake)),
             redis={"up": redis.up, "reason": redis.reason or (FULL if redis.full else "")},
-            damage=dict(self._storage.damage.found),
+            damage=dict(damage),
             stopping=self._stopping.is_set(),
         )
 
     def dispatch(self) -> dict[str, object]:
         """Whether this daemon sends, or another does while this one is its standby."""
-        lease = self._storage.lease
+        lease, keys = self._storage.lease, self._storage.server.keys
+        damage = self._storage.damage.found
         held = self._hold.reason if lease.held else self._hold.operator_reason
         stands = "" if self._hold.unproven else held
         return _told(
             self._down()
-            or self._damaged(self._storage.server.keys.for_dispatch | {COMMANDS})
+            or among(damage, keys.for_dispatch | {COMMANDS})
             or stands
             or ("" if lease.has_holder else "nobody holds the lease"),
             role="active" if lease.held else "standby",
             lease_holder=lease.holder,  # as last seen
             this_daemon=self._owner,
             held=held,
-            damage=dict(self._storage.damage.found),
+            damage=dict(damage),
             stopping=self._stopping.is_set(),
         )
-
-    def _damaged(self, keys: frozenset[str]) -> str:
-        """What is wrong with one of these keys."""
-        for key, reason in self._storage.damage.found.items():
-            if key in keys:
-                return f"redis: {key} {reason}"
-        return ""
 
     def _down(self) -> str:
         """What keeps this daemon from doing either."""

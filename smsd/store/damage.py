@@ -8,7 +8,7 @@ with what can go on, slowly.
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from redis.exceptions import ResponseError
 
@@ -43,6 +43,11 @@ def refusal(error: Exception) -> Refused | None:
     if named := _NAMED.match(reason):
         return Refused(named[2], named[1])
     return Refused(reason)
+
+
+def among(found: Mapping[str, str], keys: Collection[str]) -> str:
+    """What is wrong with one of these keys; "" if nothing is."""
+    return next((f"redis: {key} {why}" for key, why in found.items() if key in keys), "")
 
 
 class Damage:

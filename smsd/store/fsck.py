@@ -33,6 +33,7 @@ NO_MESSAGE = "is due, but its message is gone: it can never be sent"
 NO_SENSE = "is deferred, but no text can be made of its message"
 NO_DUE = "has a message, but no due time: it would never be sent"
 FOREIGN = "has a status that is none: other hands wrote something else there"
+NO_RECORD = "is no record of an Idempotency-Key: requests with that key are refused"
 MISSING = (
     "accepted texts are in no place: entries or dead letters were deleted by other hands"
     " (XDEL, XTRIM, DEL, ZREM), or a failover lost writes"
@@ -70,6 +71,7 @@ class Fsck:
             self._marks,
             self._deferred,
             self._statuses,
+            self._records,
             self._counters,
         )
         for part in looks:
@@ -82,21 +84,28 @@ class Fsck:
 
     async def _keys(self) -> AsyncGenerator[Fault, None]:
         for fault in await look(self._server, repair=self._repair):
-            remedy = await self._mend_key(fault) if self._repair else ""
-            yield Fault("key", fault.key, fault.reason, remedy)
+            remedy = self._remedy_of_key(fault)
+            mended = bool(remedy) and self._repair and await self._mend_key(fault)
+            yield Fault("key", fault.key, fault.reason, remedy, mended)
 
-    async def _mend_key(self, fault: KeyFault) -> str:
-        if fault.what == "count":
-            return "begun anew; the difference is booked"
-        if fault.what == "ids":
-            how = await renew(self._server, fault.key, most=MOST_COPIED)
-            return "made anew" if how == "renewed" else ""
+    def _remedy_of_key(self, fault: KeyFault) -> str:
         if fault.key == self._server.keys.optouts:
             return ""  # an empty set would have those texted who opted out
+        return {
+            "count": "begun anew; the difference is booked",
+            "ids": "made anew; its entries are kept",
+            "type": "set aside under another name",
+        }[fault.what]
+
+    async def _mend_key(self, fault: KeyFault) -> bool:
+        if fault.what == "count":
+            return True  # the look did it
+        if fault.what == "ids":
+            return await renew(self._server, fault.key, most=MOST_COPIED) == "renewed"
         aside = await set_aside(self._server, fault.key)
         with suppress(Refused):  # the other stream may be at fault too
             await self._server.ensure_groups()
-        return f"set aside as {aside}" if aside else ""
+        return aside != ""
 
     async def _entries(self) -> AsyncGenerator[Fault, None]:
         for lane in "hn":
@@ -150,6 +159,11 @@ class Fsck:
                     continue
                 why = f"is nowhere, though its status says {text(state)}"
                 yield self._fault("status", id_, why, "marked lost")
+
+    async def _records(self) -> AsyncGenerator[Fault, None]:
+        async for keys in self._scan(_keys_with(self._server.keys.idempotency(""))):
+            for key in cast("list[bytes]", await self._ask("fsck_records", {}, keys)):
+                yield self._fault("key", key, NO_RECORD, "removed; nobody knows what it answered")
 
     async def _counters(self) -> AsyncGenerator[Fault, None]:
         census = await self._status.census()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ResponseError
 
 from smsd.store.scripts import Call
 
@@ -97,21 +98,21 @@ class Witness:
         if not self._settled:
             return
         last = self._settled[-1]
-        await connection.send_command("HGET", last.keys[0], "history")
-        known = await connection.read_response()
+        known = await _read(connection, last.keys[0], "history")
         line = str(last.request["line"]).encode(errors="replace")  # as `scripts` packs it
-        if line not in cast("bytes", known or b""):
+        if line not in (known or b""):
             self._doubt = True  # or its status has run out, which no harm comes of
 
     async def _ask_for_appends(self, connection: AbstractConnection) -> None:
         if not self._groups:
             return
         told = self._groups[-1].number  # before the question: its answer may be newer, never older
-        await connection.send_command("HGET", self._intake, "group")
-        known = await connection.read_response()
+        known = await _read(connection, self._intake, "group")
         if known is None and self._now_ms() - self._appended_ms > RECORD_LIFE_MS:
             return  # it has run out
-        if (last_known := int(cast("bytes", known or 0))) < told:
+        if known is not None and not known.isdigit():
+            return  # other hands wrote it: it tells nothing
+        if (last_known := int(known or 0)) < told:
             self._miss(last_known)
 
     def _miss(self, last_known: int) -> None:
@@ -149,6 +150,17 @@ class Witness:
         if again:
             complete = again < len(calls) or len(calls) < REMEMBERED
             self._lost(Loss(settlements=again, complete=complete))
+
+
+async def _read(connection: AbstractConnection, key: str, name: str) -> bytes | None:
+    """A field of a hash, None where there is none, and b"" where the key is no hash."""
+    await connection.send_command("HGET", key, name)
+    try:
+        return cast("bytes | None", await connection.read_response())
+    except ResponseError as error:
+        if not str(error).startswith("WRONGTYPE"):
+            raise
+        return b""
 
 
 def _is_fact(call: Call, reply: object) -> bool:

@@ -547,7 +547,7 @@ def test_an_entry_that_nobody_would_send_is_sent_after_a_repair(here: Path, tmp_
     with server.client() as client:
         client.xgroup_setid("smsd:queue", "smsd", id_)
     assert run("fsck").exit_code == 1
-    assert "pending again" in good("fsck", "--repair")
+    assert "delivered again" in good("fsck", "--repair")
     daemon.start()
     eventually(lambda: state(daemon, id_) == "sent")
     daemon.kill()

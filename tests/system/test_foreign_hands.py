@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from smsd.cli import main
 from tests.support.processes import Daemon, Recorder, eventually
 from tests.support.redis_server import RedisServer
 
@@ -14,10 +16,9 @@ ALICE = "+12025550101"
 
 @pytest.fixture
 def smsd(tmp_path: Path, own_server: RedisServer, recorder: Recorder) -> Iterator[Daemon]:
+    """Not started."""
     settings = f'[redis]\nurl = "{own_server.url}"\n[rate]\nsegments_per_second = 200\n'
     daemon = Daemon(tmp_path / "smsd", settings + recorder.settings())
-    daemon.start()
-    eventually(lambda: "ours=true" in daemon.log, what="the lease")
     yield daemon
     ended = daemon.ended_itself
     daemon.kill()
@@ -32,9 +33,9 @@ def test_a_broken_statistic_refuses_nothing_and_is_named(
     smsd: Daemon, own_server: RedisServer, recorder: Recorder
 ) -> None:
     with own_server.client() as client:
-        client.delete("smsd:events")
         client.set("smsd:events", "x")
         client.hset("smsd:counters", mapping={"note": "x", "sent": "1.5"})
+    smsd.start()
     text, keyed = {"to": ALICE, "message": "Hi"}, {"Idempotency-Key": "k"}
     answers = [smsd.call("POST", "/send", text, keyed) for _ in range(3)]
     assert [status for status, _ in answers] == [200] * 3
@@ -59,6 +60,7 @@ def test_one_entry_with_the_last_id_stops_nothing(
         taken.extend([answer["id"]] if status == 200 else [])
         return status == 200
 
+    smsd.start()
     with own_server.client() as client:
         client.xadd("smsd:queue", {"to": ALICE, "message": "Hi"}, id=LAST_ID)
         fields = f'["to","{ALICE}","message","Hi","id","s1"]'
@@ -75,9 +77,9 @@ def test_one_entry_with_the_last_id_stops_nothing(
 def test_what_was_delivered_and_is_not_pending_is_sent_after_a_restart(
     smsd: Daemon, own_server: RedisServer, recorder: Recorder
 ) -> None:
-    smsd.kill()
     with own_server.client() as client:
         add = [client.xadd("smsd:queue", {"to": ALICE, "message": "Hi"}) for _ in range(60)]
+        client.xgroup_create("smsd:queue", "smsd", "0")
         client.xreadgroup("smsd", "smsd", {"smsd:queue": ">"}, count=26)
         client.xgroup_delconsumer("smsd:queue", "smsd", "smsd")
         client.xgroup_setid("smsd:queue", "smsd", "$")
@@ -85,3 +87,31 @@ def test_what_was_delivered_and_is_not_pending_is_sent_after_a_restart(
     eventually(lambda: len(arrived(recorder)) >= len(add), what="all of them")
     assert arrived(recorder) == sorted(id_.decode() for id_ in add)
     assert "delivered and not pending" in smsd.log
+
+
+def test_what_is_wrong_is_shown_and_mended_by_the_commands(
+    own_server: RedisServer, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(f'[redis]\nurl = "{own_server.url}"\n')
+    with own_server.client() as client:
+        client.set("smsd:dead", "x")
+        client.set("smsd:message:1-1", "x")
+        client.set("smsd:idempotency:x", "x")
+        client.set("smsd:optouts", "x")
+        client.xadd("smsd:queue", {"to": ALICE, "message": "Hi"}, id=LAST_ID)
+
+        def run(*words: str) -> Result:
+            return CliRunner().invoke(main, [*words, "--config", str(config)])
+
+        status = run("status")
+        assert status.exit_code == 0, status.output
+        assert "smsd:dead is a string, not a stream" in status.output
+        found = run("fsck")
+        assert (found.exit_code, found.output.count("\n")) == (1, 6), found.output
+        mended = run("fsck", "--repair")
+        assert "5 found, 4 mended" in mended.output, mended.output
+        client.delete("smsd:optouts")  # which a person has to decide
+        assert run("fsck").output.startswith("fine")
+        assert client.keys("smsd:dead:foreign:*")
+        assert client.xinfo_stream("smsd:queue")["last-generated-id"] != LAST_ID.encode()
