@@ -1,12 +1,36 @@
-"""What tests of more than one kind begin with."""
+"""What tests of more than one kind begin with.
+
+`SMSD_TEST_SERVER` names the server binary that all tests run, in place of the one that smsd finds.
+"""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from smsd.store.binary import find_server
 from tests.support.redis_server import RedisServer
+
+_first_on_path = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put the chosen server on PATH, under the name that is looked for first."""
+    if not (chosen := os.environ.get("SMSD_TEST_SERVER")):
+        return
+    directory = config.stash[_first_on_path] = tempfile.TemporaryDirectory(prefix="smsd-server-")
+    link = Path(directory.name) / "valkey-server"
+    link.symlink_to(chosen)
+    os.environ["PATH"] = f"{link.parent}{os.pathsep}{os.environ['PATH']}"
+    if find_server() != str(link):
+        raise pytest.UsageError(f"SMSD_TEST_SERVER={chosen}: smsd cannot use that server")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if directory := config.stash.get(_first_on_path, None):
+        directory.cleanup()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from smsd import daemon
 from smsd.config import ConfigError, Settings, data_dir, load, source
 from smsd.core.message import FieldError
 from smsd.store import owner
-from smsd.store.connection import Availability, connect, is_away
+from smsd.store.connection import Availability, connect, is_away, persistence
 from smsd.store.damage import Damage
 from smsd.store.embedded import Embedded
 from smsd.store.queue import Queue
@@ -97,8 +97,9 @@ def _url(settings: Settings, config_path: Path) -> str:
 
 
 async def _reach(server: Server, settings: Settings, config_path: Path) -> None:
+    prefix = settings.redis.prefix
     try:
-        await server.read(lambda client: client.ping())
+        found = await server.read(lambda client: persistence(client, prefix=prefix))
     except Exception as error:
         if not is_away(error):
             raise
@@ -107,6 +108,8 @@ async def _reach(server: Server, settings: Settings, config_path: Path) -> None:
         said = f"smsd is not running on {_place(settings, config_path)}"
         known = type(error) is RedisConnectionError and "ermission" not in str(error)
         raise UnreachableError(said if known else f"{said}, or not yet: {error}") from None
+    if found.fault:
+        raise UnreachableError(found.fault)
 
 
 def _place(settings: Settings, config_path: Path) -> str:

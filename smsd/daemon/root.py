@@ -23,6 +23,7 @@ from smsd.daemon.clocks import clock, now_ms
 from smsd.daemon.intake import Intake
 from smsd.daemon.readiness import Readiness
 from smsd.daemon.storage import Storage
+from smsd.daemon.terminal import Terminal
 from smsd.dispatch.claimer import Claimer
 from smsd.dispatch.dispatcher import Dispatcher
 from smsd.dispatch.doubt import WITHIN_S, Doubt
@@ -69,7 +70,8 @@ class Daemon:
         provider = build_provider(self._settings, self._config_path)
         self._handle_signals()
         async with AsyncExitStack() as stack:
-            await self._storage.open(stack)
+            if not await self._open_storage(stack):
+                return
             await provider.start()
             stack.push_async_callback(provider.close)
             readiness = Readiness(self._storage, self._hold, self._stopping, self._owner)
@@ -80,6 +82,19 @@ class Daemon:
             systemd.notify("READY=1")
             await self._work(provider, intake)
 
+    async def _open_storage(self, stack: AsyncExitStack) -> bool:
+        """Whether Redis is ready to be used; False: smsd was asked to stop meanwhile."""
+        opening = asyncio.create_task(self._storage.open(stack), name="storage")
+        stop = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait([opening, stop], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await end_all([opening, stop])
+        if opening.cancelled():
+            return False
+        opening.result()
+        return True
+
     async def _work(self, provider: Provider, intake: Intake) -> None:
         """Everything that goes on, until one part ends: asked to stop, or broken."""
         parts = [
@@ -88,6 +103,7 @@ class Daemon:
                 ("dispatch", self._dispatch(provider)),
                 ("lease", self._storage.lease.run()),
                 ("probe", self._storage.probe()),
+                ("server", self._storage.watch_server()),
                 ("census", self._count_texts()),
                 ("examination", self._storage.examine()),
                 ("watchdog", self._feed_watchdog()),
@@ -257,10 +273,10 @@ class Daemon:
     # -- signals --------------------------------------------------------------------------------
 
     def _handle_signals(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop, terminal = asyncio.get_running_loop(), Terminal()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up, terminal)
 
     def _stop(self) -> None:
         log.info("stopping")
@@ -268,8 +284,15 @@ class Daemon:
         systemd.notify(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={round((self._drain_s + STOP_S) * 1e6)}")
         self._stopping.set()
 
+    def _hang_up(self, terminal: Terminal) -> None:
+        """SIGHUP: a request to reload, unless our terminal has been closed."""
+        if terminal.has_closed():
+            self._stop()
+        else:
+            self._reload()
+
     def _reload(self) -> None:
-        """SIGHUP: the rate and the log level are read anew; the rest needs a restart."""
+        """The rate and the log level are read anew; the rest needs a restart."""
         try:
             settings = load(self._config_path)
         except ConfigError as error:

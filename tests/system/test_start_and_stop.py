@@ -5,6 +5,7 @@ Every text here holds the word Zebra, which must not stand in any log.
 
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -23,7 +24,7 @@ from typing import Any
 import pytest
 import redis
 
-from smsd.store.embedded import find_server
+from smsd.store.binary import find_server
 from tests.support.processes import Daemon, Recorder, eventually, impatient
 from tests.support.redis_server import RedisServer
 
@@ -459,6 +460,33 @@ def test_a_broken_configuration_is_told_at_a_hangup_and_ignored(smsd: Daemon) ->
     assert smsd.stop() == 0
 
 
+IN_TERMINAL = """
+import os, signal, sys
+os.setsid()
+os.open(sys.argv[1], os.O_RDWR)  # the first one that a session opens is its own
+signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[2] == "nohup" else signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, "-m", "smsd", "run"])
+"""
+
+
+@pytest.mark.parametrize("started_with", ["", "nohup"])
+def test_a_closed_terminal_stops_what_was_started_in_it_but_not_with_nohup(
+    smsd: Daemon, started_with: str
+) -> None:
+    terminal, inner = pty.openpty()
+    smsd.start(program=["-c", IN_TERMINAL, os.ttyname(inner), started_with])
+    os.close(inner)
+    smsd.signal(signal.SIGHUP)
+    eventually(lambda: smsd.log.count(" reloaded ") == 1, what="a reload, while it is open")
+    os.close(terminal)
+    if started_with == "nohup":
+        eventually(lambda: smsd.log.count(" reloaded ") == 2, what="the second reload")
+        assert smsd.stop() == 0
+    else:
+        assert smsd.wait(20) == 0
+        assert smsd.log.count(" reloaded ") == 1
+
+
 # -- systemd ------------------------------------------------------------------------------------
 
 
@@ -489,7 +517,23 @@ def test_systemd_is_told_of_ready_alive_and_stopping(
     assert smsd.wait() == 0
 
 
-def test_systemd_is_asked_for_time_while_the_embedded_server_loads(
+def pending(manager: socket.socket) -> list[bytes]:
+    """What has been sent to it."""
+    messages: list[bytes] = []
+    manager.settimeout(0)
+    with suppress(BlockingIOError):
+        while True:
+            messages.append(manager.recv(100))
+    manager.settimeout(20)
+    return messages
+
+
+SLOWLY_LOADING = """#!/bin/sh
+exec SERVER "$@" --key-load-delay "$LOAD_DELAY"
+"""
+
+
+def test_systemd_is_asked_for_time_while_the_embedded_server_loads_and_a_stop_does_not_wait(
     tmp_path: Path, manager: socket.socket, started: list[Daemon]
 ) -> None:
     smsd = Daemon(tmp_path / "smsd")
@@ -497,21 +541,28 @@ def test_systemd_is_asked_for_time_while_the_embedded_server_loads(
     smsd.start()
     with redis.Redis(unix_socket_path=str(smsd.directory / "var" / "redis.sock")) as client:
         pipeline = client.pipeline(transaction=False)
-        for n in range(8000):  # it looks up from loading every 1024 commands
+        for n in range(5000):  # it looks up from loading every 1024 commands
             pipeline.set(f"filler:{n % 10}", n)
         pipeline.execute()
     assert smsd.stop() == 0
-    slow = tmp_path / "bin" / "valkey-server"
-    slow.parent.mkdir()
-    slow.write_text(f'#!/bin/sh\nexec {find_server()} "$@" --key-load-delay 300\n')
+    slow = tmp_path / "valkey-server"
+    slow.write_text(SLOWLY_LOADING.replace("SERVER", find_server()))
     slow.chmod(0o755)
-    path = f"{slow.parent}{os.pathsep}{os.environ['PATH']}"
-    again = Daemon(tmp_path / "smsd", "", {"NOTIFY_SOCKET": str(tmp_path / "notify"), "PATH": path})
+    record = smsd.directory / "var" / "server"
+    record.write_text(f"{record.read_text().rsplit(' ', 1)[0]} {slow}\n")
+    environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "LOAD_DELAY": "1500"}  # 7.5 s
+    stopped = Daemon(tmp_path / "smsd", "", environment)
+    started.append(stopped)
+    stopped.start(wait=False)
+    assert manager.recv(100) == b"EXTEND_TIMEOUT_USEC=120000000"
+    assert stopped.stop() == 0
+    assert b"READY=1" not in pending(manager)
+
+    again = Daemon(tmp_path / "smsd", "", environment | {"LOAD_DELAY": "300"})
     started.append(again)
     again.start()
 
-    said = manager.recv(100)
-    assert said == b"EXTEND_TIMEOUT_USEC=120000000"
+    said = b""
     while said != b"READY=1":
         said = manager.recv(100)
         assert said in (b"EXTEND_TIMEOUT_USEC=120000000", b"READY=1")
