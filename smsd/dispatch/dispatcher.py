@@ -27,6 +27,7 @@ from smsd.core.pacer import SECOND
 from smsd.dispatch.doubt import Doubt, Unanswered, is_high
 from smsd.dispatch.hold import Hold
 from smsd.dispatch.pace import Pace, PacedSlot
+from smsd.dispatch.room import Place, Room
 from smsd.dispatch.settle import settle_at_last, tell
 from smsd.dispatch.throttle import Throttle
 from smsd.dispatch.window import Held, Window
@@ -50,6 +51,7 @@ class Delivery(NamedTuple):
     message: Message
     attempt: Attempt
     slot: PacedSlot
+    place: Place
     probe: bool
 
 
@@ -88,7 +90,6 @@ class Dispatcher:
         self._may_send = may_send
         self._fenced = fenced
         self._policy = policy
-        self._max_in_flight = max_in_flight
         self._clock = clock
         self._now_ms = now_ms
         self._chance = chance
@@ -96,8 +97,8 @@ class Dispatcher:
         self._doubt = doubt
         self._deliveries: dict[str, asyncio.Task[None]] = {}  # by entry
         self._probes: set[str] = set()  # entries of those that have come to no outcome yet
-        self._room = asyncio.Event()  # set while fewer are in flight than may be
-        self._count(0)
+        self._room = Room(max_in_flight, clock=clock, rate=lambda: pace.pacer.rate)
+        self._moved()
         self._marking: asyncio.Task[None] | None = None
         self._draining = False
 
@@ -138,14 +139,14 @@ class Dispatcher:
     async def _due(self, *, most: int, probe: bool) -> list[Delivery]:
         """Messages whose time to be prepared has come, and for which there is room in flight."""
         segments = await self._pace.near()
-        await self._room.wait()
+        await self._room.wait(work=len(self._window) > 0)
         await self._window.arrival()
-        most = min(most, len(self._window), self._max_in_flight - self._in_flight)
+        most = min(most, len(self._window), self._room.free)
         due: list[Delivery] = []
         while segments > 0 and len(due) < most:
             due.append(self._next(probe=probe))
             segments -= due[-1].slot.segments
-        self._count(self._in_flight + len(due))
+        self._moved()
         return due
 
     def _next(self, *, probe: bool) -> Delivery:
@@ -155,7 +156,7 @@ class Dispatcher:
         attempt = Attempt(message.attempts + 1, self._now_ms(), self._owner)
         segments = message.content.segments.segments
         slot = self._pace.slot(segments, wanted=lambda: self._wanted(message, probe))
-        return Delivery(entry, message, attempt, slot, probe)
+        return Delivery(entry, message, attempt, slot, self._room.take(), probe)
 
     async def _mark(self, due: Sequence[Delivery]) -> None:
         """Mark messages in flight, all at once; each goes its own way from there."""
@@ -254,6 +255,8 @@ class Dispatcher:
         outcome = self._hold.blame(message.id, outcome, own_sender=own_sender)
         stops = self._learn(one, outcome)
         if isinstance(outcome, InDoubt):
+            one.place.leave()  # to ask may take long: nothing of it is in flight
+            self._moved()
             outcome = await self._doubt.resolve(message, one.attempt.started_ms, outcome)
         verdict = decide(
             outcome,
@@ -321,15 +324,13 @@ class Dispatcher:
         if one.entry.name in self._probes:
             self._probes.discard(one.entry.name)
             self._hold.unsent()
-        self._count(self._in_flight - 1)
+        one.place.leave()
+        self._moved()
 
-    def _count(self, in_flight: int) -> None:
-        self._metrics.in_flight = self._in_flight = in_flight
-        self.moved_at = self._clock()  # messages were taken, or a journey ended
-        if in_flight >= self._max_in_flight:
-            self._room.clear()
-        elif not self._room.is_set():
-            self._room.set()
+    def _moved(self) -> None:
+        """Messages were taken, or one needs its place no more."""
+        self._metrics.in_flight = self._room.taken
+        self.moved_at = self._clock()
 
     # -- judging ----------------------------------------------------------------------------------
 

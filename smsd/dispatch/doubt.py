@@ -20,7 +20,8 @@ from smsd.store.entry import Entry
 log = logging.getLogger("smsd.doubt")
 
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 10.0)  # before each ask
-WITHIN_S = 30.0  # for all asks about a text that was just sent: it holds a place in flight
+WITHIN_S = 30.0  # for all asks about a text that was just sent
+MOST_ASKED = 1000  # texts just sent that are asked about; more are left to recovery
 AT_LAST_S = 600.0  # for those of recovery: nothing waits for it, and many may have been left
 AWAY_S = 0.5  # before Redis is asked again after it was away
 AT_ONCE = 8  # asks; a provider in trouble is not helped by more
@@ -59,12 +60,14 @@ class Doubt:
         """What became of a submission begun at `started_ms`; `outcome` where nobody can tell.
 
         Raises `Unanswered` when closed before that is known, and others can ask later; and when
-        time is up, for recovery to ask on, which asks `at_last`.
+        time is up or too many are asked about, for recovery to ask on, which asks `at_last`.
         """
         if self._provider is None:
             return outcome
         if self._closed.is_set():
             return self._left(message, outcome)
+        if not at_last and len(self._limits) >= MOST_ASKED:
+            raise Unanswered
         log.warning("in doubt, asking", extra={"id": message.id, "reason": outcome.reason})
         found = None
         limit = asyncio.timeout(AT_LAST_S if at_last else WITHIN_S)

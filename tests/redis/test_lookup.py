@@ -236,7 +236,9 @@ async def test_what_was_settled_under_some_names_is_found_among_many(
 
 
 async def test_an_unreadable_mark_leaves_what_was_spent_spent(store: Store) -> None:
-    await store.client.xadd(store.keys.queue, {"to": ALICE, "message": "Hi", "attempts": "5"})
+    sending = await store.sending()
+    assert await store.queue.defer(*sending, until=0, attempts=5, why="five times")
+    assert await store.queue.promote() == 1
     entry, _, message = await store.begin_next()
     await store.client.hset(store.keys.inflight, entry.name, "garbage")
     await recovery(store, Carrier(TAKEN), RESEND).recover()
@@ -452,22 +454,24 @@ async def test_a_text_that_never_arrived_at_a_provider_that_is_down_is_sent_late
     assert await store.state(id_) == "deferred"
 
 
-async def test_asking_holds_a_place_in_flight_and_a_drain_leaves_it_to_the_next(
+async def test_asking_takes_no_place_of_those_to_be_sent_and_a_drain_leaves_it_to_the_next(
     store: Store, open_store: OpenStore
 ) -> None:
+    """Only two may be in flight, and those that are asked about hold up nobody."""
     carrier = Carrier(TAKEN)
     carrier.door.clear()
     part = dispatcher(store, carrier)
     ids = await store.append(*[ALICE] * 4)
     await store.claimer.admit(await store.queue.claim(4, 4))
     async with at_work(part):
-        await until(lambda: len(carrier.asks) == 2, "two are asked about")
-        assert len(await store.queue.journal()) == 2
+        await until(lambda: len(carrier.asks) == 4, "all are asked about")
+        assert part._metrics.in_flight == 0
+        assert len(await store.queue.journal()) == 4
     assert await soon(part.drain(20))
-    assert carrier.submitted == ids[:2]
-    assert len(await store.queue.journal()) == 2
+    assert carrier.submitted == ids
+    assert len(await store.queue.journal()) == 4
     assert await letters(store) == []
 
     await taken_over(open_store, carrier)
-    assert [await store.state(id_) for id_ in ids[:2]] == ["sent"] * 2
-    assert carrier.submitted == ids[:2]
+    assert [await store.state(id_) for id_ in ids] == ["sent"] * 4
+    assert carrier.submitted == ids

@@ -53,7 +53,7 @@ def test_a_text_whose_answer_was_lost_is_sent_when_the_provider_says_that_it_has
     assert (arrival["id"], arrival["own_id"]) == (text["id"], text["provider_id"])
     assert text["attempts"] == 1
     assert " asked id=" in daemon.log
-    assert "found=Accepted" in daemon.log
+    assert "found=taken" in daemon.log
 
 
 def test_a_text_whose_answer_was_lost_is_a_dead_letter_where_nobody_can_be_asked(

@@ -35,7 +35,7 @@ def test_what_a_killed_daemon_was_sending_is_sent_once_as_far_as_the_provider_ca
     assert verdict.clean, verdict
     taken = {arrival["id"]: arrival["own_id"] for arrival in recorder.arrivals()}
     assert {id_: facts["provider_id"] for id_, facts in known.items() if id_ in taken} == taken
-    assert "found=Accepted" in daemon.log
+    assert "found=taken" in daemon.log
     # Some were marked, and waited for their slot when the daemon died: whether a 404 is taken as
     # the proof of that decides what becomes of them.
     lost = [id_ for id_ in ids if id_ not in taken]

@@ -203,6 +203,23 @@ async def test_a_provider_that_does_not_answer_is_left_to_recovery_which_gives_u
     assert await doubt.resolve(message(), 0, LOST, at_last=True) is LOST
 
 
+async def test_more_than_are_asked_about_are_left_to_recovery(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doubt_module, "MOST_ASKED", 2)
+    provider = Asked([TAKEN])
+    provider.door.clear()
+    doubt = Doubt(provider, sleep=Pauses())
+    asked = [asyncio.create_task(doubt.resolve(message(), 0, LOST)) for _ in range(2)]
+    while provider.at_once < 2:
+        await asyncio.sleep(0)
+    with pytest.raises(Unanswered):
+        await doubt.resolve(message(), 0, LOST)
+    asked.append(asyncio.create_task(doubt.resolve(message(), 0, LOST, at_last=True)))
+    provider.door.set()
+    assert await asyncio.gather(*asked) == [TAKEN] * 3
+
+
 async def test_closing_cuts_every_ask_and_every_pause_short_and_asks_no_more() -> None:
     provider = Asked([TAKEN])
     provider.door.clear()

@@ -1,0 +1,105 @@
+"""Places for submissions in flight. Rule: as many as configured; it is logged if they are few.
+
+A place is held from when a message is prepared to when its answer is there. So as many are needed
+as leave in the time of an answer: at 45 a second and 10 s, 450. With fewer the rate is not reached.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable
+
+from smsd.core.pacer import SECOND
+
+log = logging.getLogger("smsd.dispatch")
+
+LOOKED_AT = 10 * SECOND  # how long waits for a place are added up
+MUCH = 0.02  # the share of that which costs a part of the rate worth a word
+EVERY = 600 * SECOND  # between warnings
+SPARE = 1.1  # more places than the mean needs
+MOST = 10_000  # that can be configured
+WEIGHT = 1 / 64  # of one answer in the mean
+
+
+class Room:
+    """Counts the places, and knows how long they are held."""
+
+    def __init__(self, most: int, *, clock: Callable[[], int], rate: Callable[[], float]) -> None:
+        """`clock`: monotonic ns. `rate`: what leaves in a second, at most."""
+        self._most = most
+        self._clock = clock
+        self._rate = rate
+        self.taken = 0
+        self._free = asyncio.Event()
+        self._free.set()
+        self._held = 0.0  # the mean, seconds
+        self._since = self._waited = 0
+        self._warned_at: int | None = None
+
+    @property
+    def free(self) -> int:
+        """How many more there are."""
+        return self._most - self.taken
+
+    async def wait(self, *, work: bool) -> None:
+        """Return when there is a place. `work`: a message waits for it already."""
+        if self._free.is_set():
+            return
+        began = self._clock()
+        await self._free.wait()
+        if work:
+            self._look(began, self._clock())
+
+    def take(self) -> "Place":
+        """Hold one."""
+        self._set(self.taken + 1)
+        return Place(self, self._clock())
+
+    def left(self, since: int) -> None:
+        """One that was held since then is given back."""
+        seconds = (self._clock() - since) / SECOND
+        self._held += (seconds - self._held) * (WEIGHT if self._held else 1)
+        self._set(self.taken - 1)
+
+    def _set(self, taken: int) -> None:
+        self.taken = taken
+        if self.free <= 0:
+            self._free.clear()
+        elif not self._free.is_set():
+            self._free.set()
+
+    def _look(self, began: int, now: int) -> None:
+        if began - self._since > LOOKED_AT:
+            self._since, self._waited = began, 0
+        self._waited += now - began
+        enough = min(10 * math.ceil(self._rate() * self._held * SPARE / 10), MOST)
+        if self._waited < MUCH * LOOKED_AT or enough <= self._most:
+            return
+        if self._warned_at is not None and now - self._warned_at < EVERY:
+            return
+        self._warned_at = now
+        log.warning(
+            "too few places in flight for this rate and the provider's answers",
+            extra={
+                "max_in_flight": self._most,
+                "answer_s": round(self._held, 2),
+                "would_do": enough,
+                "key": "[provider] max_in_flight",
+            },
+        )
+
+
+class Place:
+    """One of them."""
+
+    __slots__ = ("_room", "_since")
+
+    def __init__(self, room: Room, since: int) -> None:
+        self._room: Room | None = room
+        self._since = since
+
+    def leave(self) -> None:
+        """Give it back, if that has not been done."""
+        if self._room is not None:
+            self._room.left(self._since)
+            self._room = None
