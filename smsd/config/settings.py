@@ -6,6 +6,7 @@ Types are strict: what TOML says is taken as said, `port = "8080"` is a fault.
 
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -59,9 +60,20 @@ def _token(token: SecretStr) -> SecretStr:
     return token
 
 
+def _host(name: str) -> str:
+    if re.fullmatch("[A-Za-z0-9._-]+", name) is None:
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            raise ValueError("expected a name or an address, without a port") from None
+    return name
+
+
 # TOML and JSON have lists, a frozen model has tuples; hence the one exception from strictness.
 Token = Annotated[SecretStr, AfterValidator(_secret), AfterValidator(_token)]
 Tokens = Annotated[tuple[Token, ...], Strict(strict=False)]
+Host = Annotated[str, AfterValidator(_host)]
+Hosts = Annotated[tuple[Host, ...], Strict(strict=False)]
 Number = Annotated[str, AfterValidator(number.parse)]
 Numbers = Annotated[tuple[Number, ...], Strict(strict=False)]
 Directory = Annotated[Path, Strict(strict=False)]
@@ -81,6 +93,7 @@ class Http(Table):
     host: str = Field("127.0.0.1", min_length=1)
     port: int = Field(8080, ge=0, le=65_535)  # 0: any free port
     tokens: Tokens = Field((), validate_default=True)
+    hosts: Hosts = ()  # without tokens: names that callers may use, beside loopback's
     max_body: int = Field(1_048_576, ge=1, le=16_777_216)  # bytes; more holds up the loop
     max_recipients: int = Field(1000, ge=1, le=10_000)  # numbers in one request
     max_connections: int = Field(1000, ge=1, le=100_000)

@@ -15,7 +15,7 @@ def tune() -> None:
     """Once all is set up: what exists now exists for good."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 10, 10)  # a collection in the middle of a slot makes a text late
+    gc.set_threshold(1_000, 10, 1_000_000)  # a collection in the middle of a slot makes a text late
 
 
 async def collect() -> None:

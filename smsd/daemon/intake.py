@@ -28,7 +28,9 @@ from smsd.web.hold import HoldCalls
 from smsd.web.listener import Listener, room_for
 from smsd.web.messages import Messages
 from smsd.web.operations import Operations
+from smsd.web.room import Room
 from smsd.web.send import Send, SendLimits
+from smsd.web.turns import Turns
 
 log = logging.getLogger("smsd.intake")
 FAREWELL_S = 0.1  # for the requests of callers who had just come in when the doors closed
@@ -47,6 +49,8 @@ class Intake:
         readiness: Readiness,
     ) -> None:
         self._settings = settings
+        http = settings.http
+        self._callers = Callers([token.get_secret_value() for token in http.tokens], http.hosts)
         self._runner = web.AppRunner(
             self._application(limits, storage, metrics, readiness), handle_signals=False
         )
@@ -57,9 +61,17 @@ class Intake:
         settings, http = self._settings, self._settings.http
         await self._runner.setup()
         server = cast("web.Server", self._runner.server)
-        server.request_handler = cast("Any", Guard(server.request_handler, http.max_body))
+        turns = Turns(asyncio.get_running_loop().time)
+        guard = Guard(
+            server.request_handler,
+            callers=self._callers,
+            room=Room(http.max_body),
+            turns=turns,
+        )
+        server.request_handler = cast("Any", guard)
         self._listener = Listener(
             server,
+            turns=turns,
             max_connections=room_for(http.max_connections, settings.provider.max_in_flight),
             header_timeout_s=http.header_timeout,
             answer_timeout_s=http.body_timeout,
@@ -122,7 +134,6 @@ class Intake:
             max_body=http.max_body,
             body_timeout_s=http.body_timeout,
         )
-        callers = Callers([token.get_secret_value() for token in http.tokens])
         return app.build(
             send,
             Messages(storage.queue, storage.status),
@@ -134,9 +145,8 @@ class Intake:
                 metrics,
                 intake=readiness.intake,
                 dispatch=readiness.dispatch,
-                is_known=callers.know,
+                is_known=self._callers.know,
             ),
-            callers=callers,
             max_body=http.max_body,
         )
 

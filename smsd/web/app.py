@@ -2,7 +2,6 @@
 
 from aiohttp import web
 
-from smsd.web.auth import Callers, require_token
 from smsd.web.dead_letters import DeadLetters
 from smsd.web.hold import HoldCalls
 from smsd.web.messages import Messages
@@ -17,11 +16,10 @@ def build(
     hold: HoldCalls,
     operations: Operations,
     *,
-    callers: Callers,
     max_body: int,
 ) -> web.Application:
     """Everything that smsd answers by HTTP."""
-    app = web.Application(middlewares=[require_token(callers)], client_max_size=max_body)
+    app = web.Application(client_max_size=max_body)
     app.router.add_post("/send", send.handle)
     app.router.add_get("/messages/{id}", messages.show)
     app.router.add_delete("/messages/{id}", messages.cancel)

@@ -1,41 +1,39 @@
-"""Who may call. Rule: tokens are compared in constant time, all of them, and never shown."""
+"""Who may call. Rule: that is known, in constant time, before anything of a body is waited for.
+
+All tokens are compared, and none is ever shown. Without tokens only this machine can call; what a
+page in its browser asks is refused.
+"""
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import cast
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
 
-from smsd.web.errors import ApiError, Handler
+from smsd.web.connection import Connection
+from smsd.web.errors import ApiError
+from smsd.web.hosts import check_browser
 
 # For load balancers and supervisors, and for who wants to learn how to ask.
 OPEN = frozenset({"/healthz", "/readyz", "/readyz/dispatch", "/openapi.json"})
 
 
 class Callers:
-    """Those who bear one of the tokens; without any token, everybody."""
+    """Those who bear one of the tokens; without any token, the programs on this machine."""
 
-    def __init__(self, tokens: Sequence[str]) -> None:
+    def __init__(self, tokens: Sequence[str], hosts: Collection[str] = ()) -> None:
+        """`hosts`: see `check_browser`."""
         # Digests are of one length, so the comparison does not tell the token's.
         self._digests = [_digest(token) for token in tokens]
+        self._hosts = frozenset(host.lower() for host in hosts)
 
-    def know(self, request: web.BaseRequest) -> bool:
-        """Whether the caller is one of them."""
+    def check(self, request: web.BaseRequest) -> None:
+        """Refuse whoever may not call. Raises `ApiError` 401 or 403."""
         if not self._digests:
-            return True
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        given = _digest(token.strip())
-        matches = [hmac.compare_digest(given, digest) for digest in self._digests]
-        return scheme.lower() == "bearer" and any(matches)
-
-
-def require_token(callers: Callers) -> Middleware:
-    """A middleware that lets only `callers` through."""
-
-    @web.middleware
-    async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path not in OPEN and not callers.know(request):
+            address = cast("Connection", request.protocol).address
+            check_browser(request, self._hosts, address=address)
+        elif request.path not in OPEN and not self.know(request):
             raise ApiError(
                 401,
                 "unauthorized",
@@ -43,9 +41,15 @@ def require_token(callers: Callers) -> Middleware:
                 # Whoever guesses must connect anew for each guess, and that is bounded.
                 headers={"WWW-Authenticate": 'Bearer realm="smsd"', "Connection": "close"},
             )
-        return await handler(request)
 
-    return authenticate
+    def know(self, request: web.BaseRequest) -> bool:
+        """Whether the caller bears one of the tokens, or none are asked for."""
+        if not self._digests:
+            return True
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        given = _digest(token.strip())
+        matches = [hmac.compare_digest(given, digest) for digest in self._digests]
+        return scheme.lower() == "bearer" and any(matches)
 
 
 def _digest(token: str) -> bytes:

@@ -4,37 +4,63 @@ import asyncio
 import json
 from typing import NoReturn
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from smsd.core.message import shortened
 from smsd.web.errors import ApiError
+from smsd.web.room import HELD, HeldBody, busy
 
+CLOSE = {"Connection": "close"}
 JSON = "application/json"
 MOST_VALUES = 500  # counted by commas, and names by colons; those within strings count too
 LONGEST_NUMBER = 400  # digits; no field takes a number, but its own fault says so
 
 
 async def read_body(request: web.Request, *, most_octets: int, timeout_s: float) -> bytes:
-    """The body of a JSON request. Raises `ApiError` 400, 408, 413 or 415."""
+    """The body of a JSON request. Raises `ApiError` 400, 408, 413, 415 or 503."""
     # Parsing the header costs as much as parsing a body, and nearly all say it in the same words.
     if request.headers.get("Content-Type") != JSON and not _is_json(request.content_type):
         raise ApiError(415, "unsupported_media_type", f"send Content-Type: {JSON}")
-    body = request.content
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise _encoded()
+    body, held = request.content, request[HELD]
     try:
         if body.is_eof() and body.total_bytes <= most_octets:
+            held.take(body.total_bytes)
             return body.read_nowait()  # it came along with the headers: nothing to wait for
         if (request.content_length or 0) > most_octets:
             raise _too_large(most_octets)
-        async with asyncio.timeout(timeout_s):
-            return await request.read()  # bounded by the application's client_max_size
+        async with asyncio.timeout(timeout_s) as limit:
+            with held.arriving(limit):
+                return await _collected(body, held, most_octets)
     except TimeoutError:
+        if held.gave_way:
+            raise busy("the body came too slowly, and others need its place") from None
         message = f"the body did not arrive within {timeout_s:g} s"
-        raise ApiError(408, "body_timeout", message, headers={"Connection": "close"}) from None
-    except web.HTTPRequestEntityTooLarge:
-        raise _too_large(most_octets) from None
+        raise ApiError(408, "body_timeout", message, headers=CLOSE) from None
     except web.RequestPayloadError:
-        message = "the body is not encoded as Content-Encoding or Transfer-Encoding says"
-        raise ApiError(400, "invalid_body", message, headers={"Connection": "close"}) from None
+        message = "the body is not encoded as Transfer-Encoding says"
+        raise ApiError(400, "invalid_body", message, headers=CLOSE) from None
+
+
+async def _collected(body: StreamReader, held: HeldBody, most_octets: int) -> bytes:
+    octets = bytearray()
+    while piece := await body.readany():
+        if len(octets) + len(piece) > most_octets:
+            raise _too_large(most_octets)
+        held.take(len(piece))
+        octets += piece
+    return bytes(octets)
+
+
+def _encoded() -> ApiError:
+    # What a kilobyte unpacks to is known only once it has taken a megabyte.
+    return ApiError(
+        415,
+        "unsupported_content_encoding",
+        "send the body as it is, without Content-Encoding",
+        headers={"Accept-Encoding": "identity"},
+    )
 
 
 def _is_json(kind: str) -> bool:
@@ -137,5 +163,5 @@ def _too_large(most_octets: int) -> ApiError:
         413,
         "body_too_large",
         f"the body is larger than {most_octets} octets",
-        headers={"Connection": "close"},
+        headers=CLOSE,
     )

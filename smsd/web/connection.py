@@ -17,7 +17,9 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from smsd.web.errors import json_response
+from smsd.web.turns import Turns
 
+DROPPED = 1_048_576  # octets of a refused body that are read, so that the refusal arrives
 READ = 16_384  # octets read at once, and about as many again before reading stops
 LARGEST_HEADERS = 32_768  # octets of a request that has not begun: headers, and READ of its body
 KEEP_ALIVE_S = 75.0  # idle between two requests; more than the 60 s of common load balancers
@@ -29,7 +31,8 @@ _SERVING: dict[str, Any] = {
     "access_log": None,
     "max_headers": 100,
     "read_bufsize": READ // 2,  # it stops reading at twice this
-    "lingering_time": 2.0,  # for the rest of a refused body, so that the refusal arrives
+    "lingering_time": 2.0,  # until an answer has arrived while the rest of a body still comes
+    "auto_decompress": False,
 }
 
 
@@ -40,6 +43,7 @@ class Bounds:
     header_timeout_s: float
     answer_timeout_s: float
     clock: Callable[[], float]
+    turns: Turns
     # Nothing is awaited between a read and its use, so one buffer serves all connections.
     buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(READ)))
     arriving: int = 0  # accepted, and not open yet
@@ -70,10 +74,13 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         "_at_end",
         "_bounds",
         "_closing_since",
+        "_dropped",
+        "_dropping",
         "_early",
         "_owing_since",
         "_serving",
         "_unread_since",
+        "_waiting",
         "_wire",
     )
 
@@ -83,6 +90,9 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self._wire: asyncio.Transport
         self._serving: web.BaseRequest | None = None
         self._early = 0  # octets since the last request
+        self._waiting = b""  # octets that are taken in when it is our turn
+        self._dropping: web.BaseRequest | None = None  # the rest of its body is of no interest
+        self._dropped = 0  # octets of that
         self._at_end = False  # the caller will send nothing more
         # Times since when the caller makes us wait, or None.
         self._owing_since: float | None = None  # for a whole request
@@ -103,6 +113,8 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         """It is closed."""
         self._bounds.open.discard(self)
         super().connection_lost(exc)
+        if self._dropping is not None:
+            self._dropping.content.feed_eof()  # aiohttp still waits for the rest
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next octets go."""
@@ -110,16 +122,43 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Octets came in."""
+        if self._dropping is not None:
+            self._drop(nbytes)
+        elif not self._waiting and self._bounds.turns.is_free():
+            self._take_in(bytes(self._bounds.buffer[:nbytes]))
+        else:
+            self._wait_for_turn(bytes(self._bounds.buffer[:nbytes]))
+
+    def _wait_for_turn(self, octets: bytes) -> None:
+        # aiohttp does not hold the transport now, and only what it takes in makes it do so.
+        self._wire.pause_reading()
+        if not self._waiting:
+            self._bounds.turns.later(self._go_on)
+        self._waiting += octets
+
+    def _go_on(self) -> None:
+        octets, self._waiting = self._waiting, b""
+        if not self._wire.is_closing():
+            self._wire.resume_reading()
+            if self._dropping is None:
+                self._take_in(octets)
+
+    def _drop(self, octets: int) -> None:
+        self._dropped += octets
+        if self._dropped > DROPPED:
+            self._wire.pause_reading()
+
+    def _take_in(self, octets: bytes) -> None:
         if self._serving is None:
             if self._owing_since is None:
                 self._owing_since = self._bounds.clock()
-            self._early += nbytes
+            self._early += len(octets)
             if self._early > LARGEST_HEADERS:
                 self._bounds.refused["headers_too_large"] += 1
                 self._wire.write(_TOO_LARGE)
                 self.force_close()
                 return
-        self.data_received(bytes(self._bounds.buffer[:nbytes]))
+        self.data_received(octets)
 
     def eof_received(self) -> bool | None:  # type: ignore[override] # aiohttp says None
         """The caller sends nothing more; it may still listen for an answer. True: stay open."""
@@ -151,6 +190,10 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         """It has its answer; what is left of its body aiohttp reads and forgets."""
         request.content.on_eof(self._rest)
 
+    def drop_rest(self, request: web.BaseRequest) -> None:
+        """Its answer closes the connection: what still comes of its body is not looked at."""
+        self._dropping = request
+
     async def shutdown(self, timeout: float | None = 15.0) -> None:
         """Finish what was asked for and close."""
         # aiohttp closed the idle before this; one that had just been accepted was not waiting yet,
@@ -166,6 +209,14 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         if whole:
             self.close()  # as soon as the answer is out
         return whole
+
+    @property
+    def address(self) -> str | None:
+        """The address that was called; None: a unix socket."""
+        found = self._wire.get_extra_info("sockname")  # known still when the connection is gone
+        if isinstance(found, tuple):
+            return str(found[0])
+        return None if isinstance(found, str | bytes) else ""
 
     # -- limits ---------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from smsd.web.connection import Bounds, Connection, farewell
 from smsd.web.errors import RETRY_AFTER_S
+from smsd.web.turns import Turns
 
 log = logging.getLogger("smsd.http")
 
@@ -38,6 +39,7 @@ class Listener:
         self,
         server: web.Server,
         *,
+        turns: Turns,
         max_connections: int,
         header_timeout_s: float,
         answer_timeout_s: float,
@@ -46,7 +48,7 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._server = server
         self._max_connections = max_connections
-        self._bounds = Bounds(header_timeout_s, answer_timeout_s, self._loop.time)
+        self._bounds = Bounds(header_timeout_s, answer_timeout_s, self._loop.time, turns)
         self._every_s = min(1.0, header_timeout_s / 4, answer_timeout_s / 4)
         self._doors: list[socket.socket] = []
         self._welcoming: set[asyncio.Task[None]] = set()

@@ -30,11 +30,14 @@ from smsd.core.message import (
     parse_recipient,
 )
 from smsd.store.entry import Entry
+from smsd.web.auth import Callers
 from smsd.web.body import read_object
 from smsd.web.errors import ApiError
 from smsd.web.guard import Guard
 from smsd.web.listener import Listener
+from smsd.web.room import Room
 from smsd.web.send import Send, SendLimits
+from smsd.web.turns import Turns
 from tests.redis.store import Store, Ticks, Wall
 from tests.support.redis_server import RedisServer
 
@@ -189,9 +192,17 @@ class Intake:
         self._runner = web.AppRunner(app, handle_signals=False)
         await self._runner.setup()
         server = cast("web.Server", self._runner.server)
-        server.request_handler = cast("Any", Guard(server.request_handler, MAX_BODY))
+        turns = Turns(self._loop.time)
+        guard = Guard(
+            server.request_handler,
+            callers=Callers([], hosts=["a"]),
+            room=Room(MAX_BODY),
+            turns=turns,
+        )
+        server.request_handler = cast("Any", guard)
         self._listener = Listener(
             server,
+            turns=turns,
             max_connections=100,
             header_timeout_s=self._patience_s,
             answer_timeout_s=1.0,

@@ -10,10 +10,10 @@ Every buffer between a caller and the provider has a limit, and a word for being
 | octets before a request is whole | LARGEST_HEADERS         | 431 headers_too_large            |
 | time before a request is whole   | header_timeout          | closed                           |
 | pipelined requests, and octets   | aiohttp's 32, READ      | nothing more is read             |
-| requests that begin in one turn  | guard.AT_ONCE           | they take turns                  |
+| requests that begin in one turn  | turns.AT_ONCE           | they take turns                  |
 | octets of one body               | max_body                | 413 body_too_large               |
 | time of one body                 | body_timeout            | 408 body_timeout                 |
-| octets of all bodies             | guard.BODIES x max_body | 503 busy                         |
+| octets of all bodies             | room.BODIES x max_body  | 503 busy, to the slowest         |
 | values and names in one body     | body.MOST_VALUES        | 400 invalid_json                 |
 | recipients of one request        | max_recipients          | 400 invalid_field                |
 | an answer nobody reads           | 64 KiB, body_timeout    | closed                           |
@@ -57,7 +57,7 @@ import redis
 from smsd.web.body import MOST_VALUES, read_object
 from smsd.web.connection import LARGEST_HEADERS
 from smsd.web.errors import ApiError
-from smsd.web.guard import BODIES
+from smsd.web.room import BODIES
 from tests.support.processes import Daemon, Recorder, eventually, worst_window
 
 TOKEN = "token-0123456789-abc"
@@ -77,7 +77,7 @@ IMPATIENT = f"""
     [log]
     level = "debug"
 """
-HEALTHZ = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+HEALTHZ = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HEADERS = b"POST /send HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
 AUTHORIZED = HEADERS + f"Authorization: Bearer {TOKEN}\r\n".encode()
 NOWHERE = AUTHORIZED.replace(b"/send", b"/nowhere")
@@ -429,9 +429,6 @@ GARBAGE = {
     "a huge length": HEADERS + b"Content-Length: " + b"9" * 30 + b"\r\n\r\n",
     "bad chunks": AUTHORIZED + b"Transfer-Encoding: chunked\r\n\r\nZebra\r\n",
     "bad chunks nobody reads": NOWHERE + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}Zebra",
-    "bad gzip nobody reads": (
-        NOWHERE + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nZebra"
-    ),
     "a bad header": b"GET / HTTP/1.1\r\nHost: a\r\nZebra\r\n\r\n",
     "a NUL": b"GET / HTTP/1.1\r\nHost: a\r\nX: Zebra\0\r\n\r\n",
     "a version": b"GET / HTTP/9.9\r\nHost: a\r\n\r\n",
@@ -570,7 +567,7 @@ def test_bodies_under_way_share_a_bound_and_those_beyond_it_are_told(tmp_path: P
             assert memory(daemon.pid) - before < 3 * BODIES * MIB
             answers = [hear(caller) for caller in callers]
         told = [error_in(answer) for answer in answers if answer]
-        assert told.count((408, "body_timeout")) == BODIES
+        assert BODIES <= told.count((408, "body_timeout")) <= BODIES * MIB // 900_000
         assert set(told) == {(408, "body_timeout"), (503, "busy")}
         assert daemon.call("POST", "/send", {"message": "x"}, BEARER)[0] == 200
         assert memory(daemon.pid) - before < 3 * BODIES * MIB

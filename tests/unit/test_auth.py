@@ -10,7 +10,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from smsd.web.auth import Callers, require_token
+from smsd.web.auth import Callers
+from smsd.web.errors import Handler
 from tests.support.answers import errors_as_json
 
 TOKENS = ["first-token-0123456789", "second-token-0123456789", "third-token-0123456789"]
@@ -23,7 +24,14 @@ async def serving(tokens: list[str]) -> AsyncIterator[Client]:
     async def handle(_: web.Request) -> web.Response:
         return web.Response(text="in")
 
-    app = web.Application(middlewares=[errors_as_json, require_token(Callers(tokens))])
+    callers = Callers(tokens)
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        callers.check(request)
+        return await handler(request)
+
+    app = web.Application(middlewares=[errors_as_json, check])
     for path in ("/send", "/healthz", "/readyz", "/readyz/dispatch", "/metrics"):
         app.router.add_get(path, handle)
     async with TestClient(TestServer(app)) as client:

@@ -59,6 +59,8 @@ REDIS_URL = (
 )
 UNENCODED = "(:, /, ?, #, @ and % in a name or password: percent-encoded)"
 
+HOST = "expected a name or an address, without a port"
+
 KEYS = {
     "http.host": Key("::1", "::1", {"1": f"{STRING} 1", '""': "at least 1 character"}),
     "http.port": Key(
@@ -81,6 +83,17 @@ KEYS = {
             "[12345678901234567890]": "tokens[0]: expected a string",
             f'["{TOKEN}", "hush"]': f"tokens[1]: {LONG_TOKENS}",
             '["hush hush hush hush"]': f"tokens[0]: {LONG_TOKENS}",
+        },
+    ),
+    "http.hosts": Key(
+        '["sms.example", "::1"]',
+        ("sms.example", "::1"),
+        {
+            '"sms.example"': "expected a list",
+            "[1]": "hosts[0]: expected a string, got 1",
+            '["http://a"]': f"hosts[0]: {HOST}",
+            '["a", "a:80"]': f"hosts[1]: {HOST}",
+            '[""]': f"hosts[0]: {HOST}",
         },
     ),
     "http.max_body": Key("7", 7, COUNT | most(16_777_216, HUGE)),

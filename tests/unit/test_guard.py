@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import pytest
@@ -12,16 +12,26 @@ from aiohttp.streams import StreamReader
 from aiohttp.test_utils import make_mocked_request
 
 from smsd.core.message import FieldError
-from smsd.web.guard import AT_ONCE, BODIES, Guard
+from smsd.web.auth import Callers
+from smsd.web.errors import Handler
+from smsd.web.guard import Guard
+from smsd.web.room import BODIES, HELD, Room
+from smsd.web.turns import AT_ONCE, Turns
 
 LARGEST = 1000
 ROOM = BODIES * LARGEST
+
+
+def guard_of(handler: Handler, *, tokens: Sequence[str] = ()) -> Guard:
+    clock = lambda: 0.0  # noqa: E731 - time stands still
+    return Guard(handler, callers=Callers(tokens), room=Room(LARGEST), turns=Turns(clock))
 
 
 class Line:
     """A connection as the guard sees it: it is told what begins and ends."""
 
     ssl_context = peername = sockname = None  # that aiohttp's request asks for
+    address = None
 
     def __init__(self, *, whole: bool = True) -> None:
         self.told: list[str] = []
@@ -34,30 +44,34 @@ class Line:
     def ended(self, _: web.BaseRequest) -> None:
         self.told.append("ended")
 
+    def drop_rest(self, _: web.BaseRequest) -> None:
+        self.told.append("dropped")
+
 
 class Desk:
     """A handler that keeps everybody waiting until it is told how it ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, holds: int = 0) -> None:
+        """`holds`: octets of each body."""
+        self._holds = holds
         self.came: list[web.Request] = []
         self.ends: list[asyncio.Future[web.StreamResponse]] = []
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
+        request[HELD].take(self._holds)
         self.came.append(request)
         self.ends.append(asyncio.get_running_loop().create_future())
         return await self.ends[-1]
 
 
-def ask(
-    line: Line, *, octets: int | None = 0, headers: Mapping[str, str] | None = None
-) -> web.Request:
-    """A request whose body is still on its way; None: it does not say how long it is."""
+def ask(line: Line, *, octets: int = 0, headers: Mapping[str, str] | None = None) -> web.Request:
+    """A request, whose body is still on its way where it has one."""
     loop = asyncio.get_running_loop()
     body = StreamReader(BaseProtocol(loop), 2**16, loop=loop)
-    length = {} if octets is None else {"Content-Length": str(octets)}
-    return make_mocked_request(
-        "POST", "/", {**(headers or {}), **length}, payload=body, protocol=cast("Any", line)
-    )
+    if not octets:
+        body.feed_eof()
+    headers = {**(headers or {}), "Content-Length": str(octets)}
+    return make_mocked_request("POST", "/", headers, payload=body, protocol=cast("Any", line))
 
 
 def code(answer: web.StreamResponse) -> str:
@@ -71,7 +85,7 @@ def raising(error: BaseException) -> Guard:
     async def handle(_: web.Request) -> web.StreamResponse:
         raise error
 
-    return Guard(handle, LARGEST)
+    return guard_of(handle)
 
 
 async def turns(count: int = 5) -> None:
@@ -80,10 +94,8 @@ async def turns(count: int = 5) -> None:
 
 
 async def fill(guard: Guard) -> "list[asyncio.Task[web.StreamResponse]]":
-    """As many of the largest bodies as there is room for."""
-    tasks = [
-        asyncio.create_task(guard(ask(Line(), octets=LARGEST))) for _ in range(ROOM // LARGEST)
-    ]
+    """As many of the largest bodies as there is room for; each holds LARGEST."""
+    tasks = [asyncio.create_task(guard(ask(Line()))) for _ in range(ROOM // LARGEST)]
     await turns(2 * len(tasks) // AT_ONCE + 2)
     assert not any(task.done() for task in tasks)
     return tasks
@@ -94,7 +106,7 @@ async def free(guard: Guard, desk: Desk) -> int:
     before = len(desk.came)
     tasks = []
     while True:
-        tasks.append(asyncio.create_task(guard(ask(Line(), octets=LARGEST))))
+        tasks.append(asyncio.create_task(guard(ask(Line()))))
         await turns()
         if tasks[-1].done():
             break
@@ -112,7 +124,7 @@ async def test_an_answer_passes_and_the_connection_knows_where_it_began_and_ende
         assert line.told == ["began"]
         return right
 
-    assert await Guard(handle, LARGEST)(ask(line)) is right
+    assert await guard_of(handle)(ask(line)) is right
     assert line.told == ["began", "ended"]
 
 
@@ -156,7 +168,7 @@ async def test_one_that_cannot_be_read_comes_no_further(
 ) -> None:
     desk = Desk()
 
-    answer = await Guard(desk, LARGEST)(ask(line, headers=headers))
+    answer = await guard_of(desk)(ask(line, headers=headers))
 
     assert (answer.status, code(answer), answer.keep_alive) == (status, word, False)
     assert not desk.came
@@ -165,21 +177,19 @@ async def test_one_that_cannot_be_read_comes_no_further(
 
 async def test_one_that_waits_to_be_told_to_go_on_is_let_in() -> None:
     desk = Desk()
-    waiting = asyncio.create_task(
-        Guard(desk, LARGEST)(ask(Line(), headers={"Expect": "100-Continue"}))
-    )
+    waiting = asyncio.create_task(guard_of(desk)(ask(Line(), headers={"Expect": "100-Continue"})))
     await turns()
     desk.ends[0].set_result(web.Response())
     assert (await waiting).status == 200
 
 
 async def test_a_body_for_which_there_is_no_room_is_refused_and_takes_none() -> None:
-    desk, line = Desk(), Line()
-    guard = Guard(desk, LARGEST)
+    desk, line = Desk(holds=LARGEST), Line()
+    guard = guard_of(desk)
     tasks = await fill(guard)
 
     for _ in range(3):
-        answer = await guard(ask(line, octets=1))
+        answer = await guard(ask(line))
         assert (answer.status, code(answer), answer.keep_alive) == (503, "busy", False)
         assert int(answer.headers["Retry-After"]) > 0
     assert line.told == ["began", "ended"] * 3
@@ -208,8 +218,8 @@ Ending = Callable[["asyncio.Future[web.StreamResponse]"], object]
     ids=["answer", "error", "bug", "not modified", "cancelled"],
 )
 async def test_the_room_of_a_body_comes_back_however_it_ended(ending: Ending) -> None:
-    desk = Desk()
-    guard = Guard(desk, LARGEST)
+    desk = Desk(holds=LARGEST)
+    guard = guard_of(desk)
     for _ in range(2):
         tasks = await fill(guard)
         for end in desk.ends:
@@ -219,33 +229,31 @@ async def test_the_room_of_a_body_comes_back_however_it_ended(ending: Ending) ->
     assert await free(guard, desk) == BODIES
 
 
-@pytest.mark.parametrize(
-    ("octets", "headers", "largest"),
-    [
-        (LARGEST // 2, {}, 2),
-        (None, {}, 4),
-        (10 * LARGEST, {}, 4),
-        (1, {"Content-Encoding": "gzip"}, 4),
-    ],
-    ids=["stated", "unstated", "too large", "compressed"],
-)
-async def test_four_bodies_take_as_much_as_so_many_of_the_largest(
-    octets: int | None, headers: dict[str, str], largest: int
-) -> None:
-    desk = Desk()
-    guard = Guard(desk, LARGEST)
-    asked = [ask(Line(), octets=octets, headers=headers) for _ in range(4)]
-    tasks = [asyncio.create_task(guard(one)) for one in asked]
-    await turns()
-    assert await free(guard, desk) == BODIES - largest
-    for end in desk.ends:
-        end.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+async def test_a_stranger_comes_no_further_and_the_rest_of_the_body_is_dropped() -> None:
+    desk, line = Desk(), Line()
+
+    answer = await guard_of(desk, tokens=["x" * 16])(ask(line, octets=10 * LARGEST))
+
+    assert (answer.status, code(answer), answer.keep_alive) == (401, "unauthorized", False)
+    assert not desk.came
+    assert line.told == ["began", "ended", "dropped"]
+
+
+async def test_an_answer_before_the_end_of_the_body_closes_the_connection() -> None:
+    line = Line()
+
+    async def handle(_: web.Request) -> web.StreamResponse:
+        return web.Response()
+
+    answer = await guard_of(handle)(ask(line, octets=1))
+
+    assert (answer.status, answer.keep_alive) == (200, False)
+    assert line.told == ["began", "ended", "dropped"]
 
 
 async def test_they_begin_a_few_at_a_time_in_the_order_they_came() -> None:
     desk = Desk()
-    guard = Guard(desk, LARGEST)
+    guard = guard_of(desk)
     asked = [ask(Line()) for _ in range(2 * AT_ONCE + 1)]
     tasks = [asyncio.create_task(guard(one)) for one in asked]
     steps = []
@@ -260,10 +268,10 @@ async def test_they_begin_a_few_at_a_time_in_the_order_they_came() -> None:
 
 
 async def test_one_that_is_cancelled_while_it_waits_for_its_turn_leaves_nothing_behind() -> None:
-    desk, line = Desk(), Line()
-    guard = Guard(desk, LARGEST)
+    desk, line = Desk(holds=LARGEST), Line()
+    guard = guard_of(desk)
     tasks = [asyncio.create_task(guard(ask(Line()))) for _ in range(AT_ONCE)]
-    late = asyncio.create_task(guard(ask(line, octets=LARGEST)))
+    late = asyncio.create_task(guard(ask(line)))
     await asyncio.sleep(0)
     late.cancel()
     await asyncio.gather(late, return_exceptions=True)
