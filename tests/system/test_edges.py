@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.processes import Daemon
+from tests.support.processes import Daemon, eventually
 
 TOKEN = "token-0123456789-abc"
 AUTHORIZED = f"Authorization: Bearer {TOKEN}"
@@ -26,6 +26,7 @@ BOMB = gzip.compress(b"\0" * 10_000_000) * 90  # 875 KB that unpack to 900 MB
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon that asks for a token."""
     daemon = Daemon(tmp_path_factory.mktemp("guarded"), f'[http]\ntokens = ["{TOKEN}"]\n').start()
+    eventually(lambda: "ours=true" in daemon.log, what="it has begun all its work")
     yield daemon
     daemon.kill()
 
@@ -82,7 +83,7 @@ def test_a_compressed_body_that_nobody_asked_for_costs_next_to_nothing(
         with closing(connect(guarded)) as caller:
             caller.sendall(packed.replace(b"/send", path.encode()) + BOMB)
             assert read(caller)[0] in (401, 405)
-    assert cpu_s(guarded) - before < 0.1
+    assert cpu_s(guarded) - before < 0.2
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "x-gzip", "gzip, identity"])
@@ -90,7 +91,7 @@ def test_no_content_encoding_is_decoded(guarded: Daemon, coding: str) -> None:
     packed = head(JSON, AUTHORIZED, f"Content-Encoding: {coding}", f"Content-Length: {len(BOMB)}")
     before = cpu_s(guarded)
     assert asked(guarded, packed + BOMB) == (415, "unsupported_content_encoding")
-    assert cpu_s(guarded) - before < 0.1
+    assert cpu_s(guarded) - before < 0.2
 
 
 def test_identity_is_no_encoding(guarded: Daemon) -> None:
@@ -110,12 +111,12 @@ def test_a_stranger_is_refused_before_any_of_a_body_has_come(
 def test_what_a_refused_caller_still_sends_is_not_looked_at(guarded: Daemon) -> None:
     pieces = b"1\r\nx\r\n" * 160_000
     before = cpu_s(guarded)
-    for _ in range(3):
+    for _ in range(12):
         with closing(connect(guarded)) as caller:
             caller.sendall(head(JSON, "Transfer-Encoding: chunked") + pieces)
             assert read(caller)[0] == 401
             time.sleep(0.1)
-    assert cpu_s(guarded) - before < 0.1
+    assert cpu_s(guarded) - before < 0.2
 
 
 def test_a_refused_caller_that_goes_on_sending_is_cut_off(guarded: Daemon) -> None:

@@ -330,13 +330,13 @@ def test_a_client_that_never_finishes_its_body_does_not_hold_up_a_stop(
     started.append(smsd)
     smsd.start()
     host, port = smsd.url.removeprefix("http://").split(":")
-    head = "POST /send HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+    head = "POST /send HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with (
         socket.create_connection((host, int(port))) as idle,
         socket.create_connection((host, int(port))) as unfinished,
     ):
         unfinished.sendall(head.encode() + b"Content-Length: 100\r\n\r\n{")
-        idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert idle.recv(12) == b"HTTP/1.1 200"
 
         assert smsd.stop() == 0
@@ -355,9 +355,9 @@ def test_a_caller_who_cannot_be_answered_does_not_cut_the_drain_short(
         eventually(lambda: len(gateway.arrivals()) == 20, what="all are in flight")
         host, port = smsd.url.removeprefix("http://").split(":")
         body = json.dumps({"message": TEXT}).encode()
-        head = f"POST /send HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n"
+        head = f"POST /send HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
         with own_server.client() as client, socket.create_connection((host, int(port))) as caller:
-            caller.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+            caller.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert caller.recv(12) == b"HTTP/1.1 200"
             client.execute_command("CLIENT", "PAUSE", 6_500, "WRITE")
             caller.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + body)
@@ -398,7 +398,7 @@ def test_no_more_is_marked_in_flight_than_is_about_to_leave(
 def target(daemon: Daemon) -> str:
     """What /metrics says of the rate."""
     with socket.create_connection(daemon.url.removeprefix("http://").split(":")) as client:  # type: ignore[arg-type]
-        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         answer = b""
         while chunk := client.recv(65_536):
             answer += chunk
@@ -664,7 +664,8 @@ def raw_call(port: int, body: Mapping[str, Any], key: str) -> tuple[int, Any]:
     """One request on a connection of its own; raises what the connection does."""
     raw = json.dumps(body).encode()
     head = (
-        "POST /send HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        "POST /send HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        "Content-Type: application/json\r\n"
         f"Idempotency-Key: {key}\r\nContent-Length: {len(raw)}\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
