@@ -18,6 +18,7 @@ from smsd.daemon.proxies import proxy_for
 from smsd.provider.base import DEFAULT_FROM, Provider, ProviderSettings
 from smsd.store.connection import Availability
 from smsd.store.damage import Damage
+from smsd.store.identity import Identity
 from smsd.store.keys import Keys
 from smsd.store.queue import Queue
 from smsd.store.server import Server
@@ -95,6 +96,7 @@ def build_server(
     *,
     owner: str,
     witness: Witness | None = None,
+    identity: Identity | None = None,
 ) -> Server:
     """Redis as everything in the store sees it."""
     kept = settings.queue
@@ -108,6 +110,7 @@ def build_server(
         keep_status_ms=kept.keep_status * 1000,
         max_events=kept.max_events,
         witness=witness,
+        identity=identity,
         replicas_ack=settings.redis.replicas_ack,
     )
 

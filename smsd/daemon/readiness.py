@@ -43,7 +43,8 @@ class Readiness:
             self._down()
             or among(damage, keys.for_dispatch | {COMMANDS})
             or stands
-            or ("" if lease.has_holder else "nobody holds the lease"),
+            or self._untrusted()
+            or self._nobody(),
             role="active" if lease.held else "standby",
             lease_holder=lease.holder,  # as last seen
             this_daemon=self._owner,
@@ -51,6 +52,13 @@ class Readiness:
             damage=dict(damage),
             stopping=self._stopping.is_set(),
         )
+
+    def _untrusted(self) -> str:
+        trusted = self._storage.identity.trusted
+        return "" if trusted else "redis: it holds older or other data than was known"
+
+    def _nobody(self) -> str:
+        return "" if self._storage.lease.has_holder else "nobody holds the lease"
 
     def _down(self) -> str:
         """What keeps this daemon from doing either."""

@@ -29,9 +29,12 @@ from smsd.store.connection import (
 from smsd.store.damage import Damage, Refused
 from smsd.store.embedded import START_S, Embedded
 from smsd.store.examine import examine
+from smsd.store.identity import Identity
 from smsd.store.keys import Keys
 from smsd.store.lease import Lease
 from smsd.store.operator_hold import Operator, OperatorHold
+from smsd.store.reconcile import Reconciler
+from smsd.store.record import Record
 from smsd.store.scripts import load_all
 from smsd.store.server import CONNECTIONS, Server
 from smsd.store.status import Status
@@ -41,6 +44,7 @@ log = logging.getLogger("smsd.storage")
 PAUSE_S = 0.5  # before Redis is asked again after it was away
 EXAMINE_S = 5.0  # between looks at the keys themselves
 SUSPECT_S = 0.2  # before the look that a refusal asks for
+RECORD_S = 5.0  # between records of what is known of the data
 RETURN_S = 0.2  # between writes that find out whether it is back
 PROBE_S = 1.0  # and whether it has room again
 
@@ -65,7 +69,14 @@ class Storage:
         self._metrics = metrics
         self._examined = False  # whether it can be used, and what it may lose
         self.damage = Damage(clock)  # what is wrong in Redis itself
+        self._recordable = True  # as far as is known
         self.availability = Availability(changed=self._changed, filled=self._filled)
+        redis = settings.redis
+        self._record = Record(
+            data_dir(settings, config_path), redis.url.get_secret_value(), redis.prefix
+        )
+        self._recorded = self._record.read()
+        self.identity = Identity(self._recorded)
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Start the embedded server, if that is asked for, and connect; `stack` undoes it.
@@ -76,6 +87,7 @@ class Storage:
         load_all()
         self._connect(await self._url(stack), stack)
         await self._prepare()
+        stack.callback(self._record_known)
 
     async def ready(self) -> None:
         """Return when the server answers and has the groups. Raises `StartError`."""
@@ -128,6 +140,25 @@ class Storage:
             await asyncio.sleep(SUSPECT_S)
             self.damage.suspected.clear()
 
+    async def record(self) -> None:
+        """Write down now and then what is known of the data; ends only when cancelled."""
+        while True:
+            await asyncio.sleep(RECORD_S)
+            await asyncio.to_thread(self._record_known)
+
+    def _record_known(self) -> None:
+        known = self.identity.known
+        if not known.id or known == self._recorded:
+            return
+        try:
+            self._record.write(known)
+        except OSError as error:
+            if self._recordable:
+                log.warning("data not recorded", extra={"because": str(error)})
+            self._recordable = False
+        else:
+            self._recorded, self._recordable = known, True
+
     async def _try_to_write(self, *, room: bool) -> None:
         try:
             await self.server.try_to_write()
@@ -167,9 +198,8 @@ class Storage:
 
     def _connect(self, url: str, stack: AsyncExitStack) -> None:
         settings = self._settings
-        witness = Witness(
-            Keys(settings.redis.prefix).intake(self._owner), lost=self._lost, now_ms=now_ms
-        )
+        keys = Keys(settings.redis.prefix)
+        witness = Witness(keys, self._owner, lost=self._lost, now_ms=now_ms)
         writer = connect(url, connections=CONNECTIONS, timeout_s=3.0, greet=witness.greet)
         reader = connect(url, connections=1, timeout_s=5.0)
         renewer = connect(url, connections=1, timeout_s=1.0)
@@ -186,6 +216,13 @@ class Storage:
         self.arrivals = Arrivals(self.server, reader)
         self.status = Status(self.server)
         self.queue = build_queue(settings, self.server)
+        self.reconciler = Reconciler(
+            self.server,
+            witness,
+            self.operator_hold,
+            leads=lambda: self.lease.held,
+            settle_all=self.queue.settle_all,
+        )
 
     def _server_over(
         self, client: Redis, availability: Availability, witness: Witness | None = None
@@ -197,6 +234,7 @@ class Storage:
             self.damage,
             owner=self._owner,
             witness=witness,
+            identity=self.identity,
         )
 
     async def _examine(self) -> None:

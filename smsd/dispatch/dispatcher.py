@@ -296,9 +296,9 @@ class Dispatcher:
 
     async def _end_unsent(self, one: Delivery, why: str) -> None:
         """It was not marked: it has ended, or ends here, or another daemon is to send it."""
-        if why == "fenced":
+        if why in ("fenced", "older"):
             self._window.put_back(Held(one.entry, one.message))
-            return self._fenced()
+            return self._fenced() if why == "fenced" else None
         if why == "expired":
             await self._queue.expire(one.entry, None, one.message)
         elif why == "suppressed":

@@ -64,6 +64,10 @@ class TooFewReplicas(RedisConnectionError):  # noqa: N818 - a state, named as us
     """Fewer replicas have it than `replicas_ack`: it is not durable yet."""
 
 
+class OlderData(RedisConnectionError):  # noqa: N818 - a state, named as users see it
+    """Newer or other data was known: nothing is handed out of this until that is dealt with."""
+
+
 def is_away(error: BaseException) -> bool:
     """Whether Redis cannot serve now, but may soon."""
     if isinstance(error, _AWAY):

@@ -18,6 +18,7 @@ from redis.exceptions import ResponseError
 
 from smsd.core.message import Content, FieldError, Message, rfc3339, to_fields
 from smsd.store.commit import GroupCommit
+from smsd.store.connection import OlderData
 from smsd.store.damage import Refused
 from smsd.store.entry import LANES, LARGEST_ENTRY, LAST_ID, Attempt, Entry, Lane
 from smsd.store.keys import GROUP
@@ -25,7 +26,7 @@ from smsd.store.scripts import Call
 from smsd.store.server import Server, text
 
 log = logging.getLogger("smsd.queue")
-Begun = Literal["begun", "fenced", "marked", "gone", "suppressed"]
+Begun = Literal["begun", "fenced", "older", "marked", "gone", "suppressed"]
 _BEGUN: Mapping[object, Begun] = {word.encode(): word for word in get_args(Begun)}
 Keyed = Literal["first", "duplicate", "conflict"]
 _KEYED: Mapping[object, Keyed] = {word.encode(): word for word in get_args(Keyed)}
@@ -385,6 +386,8 @@ class Queue:
         request = {"ids": ids, "foreign": foreign}
         call = Call("promote", request, [keys.message(id_) for id_ in ids])
         reply = await self._server.insist(call)
+        if reply == b"older":
+            raise OlderData
         promoted, refused, why = cast("tuple[int, int, bytes]", reply)
         self._passed_over = start + refused if len(due) == most else 0
         if refused:
@@ -485,13 +488,17 @@ class Queue:
         call = Call("reclaim", {"most_octets": LARGEST_ENTRY, "names": names})
         return await self._named(await self._server.with_groups(lambda: self._server.insist(call)))
 
+    async def settle_all(self) -> None:
+        """Return when all that stands in line to be settled by now is."""
+        await self._settlements(Call("release", {"name": "", "mark": ""}))  # the end of the line
+
     async def journal(self) -> dict[str, Attempt]:
         """Every send that has been begun and not settled, by entry name.
 
         What stands in line to be settled is settled first: nobody else may wait for it any more.
         A mark that cannot be read is replaced: what settles it must be able to name it.
         """
-        await self._settlements(Call("release", {"name": "", "mark": ""}))  # the end of the line
+        await self.settle_all()
         marks = await self._marks()
         unreadable = [name for name, attempt in marks.items() if attempt is None]
         for at in range(0, len(unreadable), PAGE):
@@ -515,9 +522,11 @@ LOOKED_AT = 50  # entries that one script looks at: a quarter of a millisecond o
 
 
 def _entries(reply: object) -> list[Entry]:
-    """What a script handed out. Raises `Fenced`."""
+    """What a script handed out. Raises `Fenced` and `OlderData`."""
     if reply == b"fenced":
         raise Fenced
+    if reply == b"older":
+        raise OlderData
     rows = cast("list[tuple[bytes, list[bytes] | None, int]]", reply)
     return [Entry(text(name), fields, octets) for name, fields, octets in rows]
 

@@ -6,7 +6,7 @@ fraction of as many commands, and Redis parses it on its own core.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from itertools import groupby
@@ -33,6 +33,7 @@ class Common(NamedTuple):
 
     keys: Sequence[bytes]
     args: Sequence[bytes | str | int]
+    saw: Callable[[object], None]  # is called with which data it ran on
 
 
 async def run(client: Redis, common: Common, calls: Sequence[Call]) -> list[object]:
@@ -44,9 +45,12 @@ async def run(client: Redis, common: Common, calls: Sequence[Call]) -> list[obje
     for script, group in groupby(calls, key=attrgetter("script")):
         together = list(group)
         try:
-            replies += await _evaluate(client, common, script, together)
+            *answers, data = await _evaluate(client, common, script, together)
         except ResponseError as error:  # of the script as a whole
             replies += [error] * len(together)
+        else:
+            replies += answers
+            common.saw(data)
     return replies
 
 
@@ -65,11 +69,15 @@ async def _evaluate(
 
 def _packed(calls: list[Call]) -> bytes:
     """Of each call how many keys are its own, and its request."""
-    words = [(len(call.keys), call.request) for call in calls]
+    return as_json([(len(call.keys), call.request) for call in calls])
+
+
+def as_json(value: object) -> bytes:
+    """JSON of what is made of calls."""
     try:
-        return orjson.dumps(words)
+        return orjson.dumps(value)
     except TypeError:  # a provider's JSON said half a surrogate pair; the rest of it must not fail
-        return json.dumps(words, ensure_ascii=False).encode(errors="replace")
+        return json.dumps(value, ensure_ascii=False).encode(errors="replace")
 
 
 @cache

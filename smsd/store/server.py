@@ -7,6 +7,7 @@ only when so many replicas have it. Too few is as if Redis were away: it is aske
 import asyncio
 import itertools
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar, cast
 
@@ -24,6 +25,7 @@ from smsd.store.connection import (
     persevere,
 )
 from smsd.store.damage import Damage
+from smsd.store.identity import Data, Identity
 from smsd.store.keys import Keys
 from smsd.store.scripts import Call, Common
 from smsd.store.witness import Witness
@@ -59,9 +61,14 @@ class Server:
         keep_status_ms: int,
         max_events: int,
         witness: Witness | None = None,
+        identity: Identity | None = None,
         replicas_ack: int = 0,
     ) -> None:
-        """`witness` needs to greet the client's connections."""
+        """`witness` needs to greet the client's connections.
+
+        `identity` is what all clients of one daemon know together.
+        """
+        self.identity = identity or Identity()
         self.client = client
         self.keys = keys
         self.owner = owner
@@ -113,6 +120,19 @@ class Server:
             lambda: self._run(calls, again=next(again) > 0), patience_s=patience_s
         )
 
+    async def repeat(self, calls: Sequence[Call]) -> list[object]:
+        """Make settlements that were made before, until Redis has answered; none is remembered."""
+
+        async def once() -> list[object]:
+            async with self._scripts:
+                return await observed(
+                    lambda: self._evaluate(calls), self.client, self._availability, wrote=False
+                )
+
+        replies = await persevere(once)
+        _errors(replies)
+        return replies
+
     async def _run(self, calls: Sequence[Call], *, again: bool = False) -> list[object]:
         # Who waits for a place waits for us and not for Redis: that is not observed. Nobody waits
         # for ever, since whoever has a place leaves it when the time for his reply is over.
@@ -125,8 +145,6 @@ class Server:
             )
 
     async def _answered(self, calls: Sequence[Call], *, again: bool) -> list[object]:
-        if self._witness is not None:
-            await self._witness.settle_again(self._evaluate)
         if self._replicas_ack and calls[0].script in REPLICATED:
             replies = await self._replicated(calls, again=again)
         else:
@@ -136,14 +154,19 @@ class Server:
                 self._availability.saw_room(full=True)
             replies = list(map(self._understood, replies))
         if self._witness is not None:
-            self._witness.told(calls, replies)
+            self._witness.told(calls, replies, self.identity)
         return replies
 
     def _understood(self, reply: object) -> object:
         return self.damage.understood(reply) if isinstance(reply, Exception) else reply
 
     async def _evaluate(self, calls: Sequence[Call], client: Redis | None = None) -> list[object]:
-        common = Common(self._common_keys, (self.owner, self.now_ms(), *self._kept))
+        known = self.identity.known
+        common = Common(
+            self._common_keys,
+            (self.owner, self.now_ms(), *self._kept, known.id, known.settled),
+            saw=lambda found: self.identity.saw(Data.read(found), known),
+        )
         return await scripts.run(client or self.client, common, calls)
 
     async def _replicated(self, calls: Sequence[Call], *, again: bool) -> list[object]:
@@ -228,8 +251,8 @@ class Server:
         return await operation()
 
     async def ensure_groups(self) -> None:
-        """Create what is missing of streams and groups."""
-        await self.ask(Call("groups"))
+        """Create what is missing of streams and groups, and the id of the data."""
+        await self.ask(Call("groups", {"store_id": secrets.token_hex(8)}))
 
 
 def _writes(calls: Sequence[Call]) -> bool:

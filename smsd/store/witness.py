@@ -3,34 +3,36 @@
 Replication is asynchronous: a replica that takes over may lack the last writes, and so does a
 server that crashed before they were on its disk. What is lost is always the end of a history. So
 every new connection is asked, before it is used, for the last group of appends it knows of this
-daemon, and for the line of history that the last settlement wrote. (That its entry is gone would
-prove nothing: it may never have been there.) One that has no such line is told every settlement we
-remember again: they are facts, and a text whose settlement was lost would be sent twice.
+daemon. Settlements are remembered whole: data that lost them is brought up to them again, see
+`reconcile`.
 """
 
-import asyncio
+import re
+from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
+from smsd.store.identity import Data, Identity
+from smsd.store.keys import Keys
 from smsd.store.scripts import Call
+from smsd.store.settled import Settled
 
 SETTLEMENTS = ("finish", "defer", "bury")
-REMEMBERED = 2048  # settlements, and groups of appends: 45 seconds of them at 45/s
-TOGETHER = 128  # settled again at once
+REMEMBERED = 2048  # groups of appends: 45 seconds of them at 45/s
 RECORD_LIFE_MS = 3_000_000  # the intake record lives an hour after the last append; less is sure
 
-
-Run = Callable[[Sequence[Call]], Awaitable[Sequence[object]]]
+_ENTRY_ID = re.compile(r"h?(\d{1,20})-(\d{1,20})")
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """The end of its history that a server has lost, as far as we were told it."""
+    """What a server has lost, as far as we were told it."""
 
     texts: int = 0  # that were answered as queued, and are gone unless they had been sent
     first: str = ""  # their ids, from this
@@ -44,40 +46,38 @@ class _Group:
     number: int
     ids: tuple[str, str]  # first and last
     texts: int
+    data: str  # id of the data that took it
 
 
 class Witness:
     """Remembers what one daemon was told over one client, and asks new servers for it."""
 
     def __init__(
-        self, intake: str, *, lost: Callable[[Loss], None], now_ms: Callable[[], int]
+        self, keys: Keys, owner: str, *, lost: Callable[[Loss], None], now_ms: Callable[[], int]
     ) -> None:
-        """`intake`: the key of this daemon's intake record. `lost` is told every loss."""
-        self._intake = intake
-        self._lost = lost
+        """`lost` is called with every loss."""
+        self._asks = ((keys.intake(owner), "group"), (keys.store, "id"))
+        self.lost = lost
+        self.settled = Settled()
         self._now_ms = now_ms
         self._groups: deque[_Group] = deque(maxlen=REMEMBERED)
         self._appended_ms = 0
-        self._settled: deque[Call] = deque(maxlen=REMEMBERED)
-        self._doubt = False
-        self._asking = asyncio.Lock()
-        self._again = 0  # of those a server lacked, as long as it has not been told all
 
-    def told(self, calls: Sequence[Call], replies: Sequence[object]) -> None:
+    def told(self, calls: Sequence[Call], replies: Sequence[object], identity: Identity) -> None:
         """Remember what calls were answered."""
         if calls[0].script == "append":  # they come by themselves
-            self._appended(calls, replies)
+            self._appended(calls, replies, identity.seen)
             return
-        if replies.count(b"settled") == len(replies):  # nearly always
-            self._settled.extend(calls)
-            return
-        self._settled.extend(
-            call
-            for call, reply in zip(calls, replies, strict=True)
-            if call.script in SETTLEMENTS and _is_fact(call, reply)
-        )
+        if replies.count(b"settled") != len(replies):  # nearly never
+            calls = [
+                call
+                for call, reply in zip(calls, replies, strict=True)
+                if call.script in SETTLEMENTS and _is_fact(call, reply)
+            ]
+        if calls:
+            self.settled.add(calls, identity.known.settled)
 
-    def _appended(self, calls: Sequence[Call], replies: Sequence[object]) -> None:
+    def _appended(self, calls: Sequence[Call], replies: Sequence[object], data: Data) -> None:
         queued = [
             reply[1] for reply in replies if isinstance(reply, list) and reply[0] == b"queued"
         ]
@@ -85,34 +85,34 @@ class Witness:
             number = int(str(calls[0].request["group"]))
             first, last = queued[0].split(b",")[0], queued[-1].split(b",")[-1]
             texts = sum(ids.count(b",") + 1 for ids in queued)
-            self._groups.append(_Group(number, (first.decode(), last.decode()), texts))
+            self._groups.append(_Group(number, (first.decode(), last.decode()), texts, data.id))
             self._appended_ms = self._now_ms()
 
     async def greet(self, connection: AbstractConnection) -> None:
         """Make a new connection ready, and look at what its server knows."""
         await connection.on_connect()
-        await self._ask_for_settlements(connection)
-        await self._ask_for_appends(connection)
+        await self._ask(connection)
 
-    async def _ask_for_settlements(self, connection: AbstractConnection) -> None:
-        if not self._settled:
-            return
-        last = self._settled[-1]
-        known = await _read(connection, last.keys[0], "history")
-        line = str(last.request["line"]).encode(errors="replace")  # as `scripts` packs it
-        if line not in (known or b""):
-            self._doubt = True  # or its status has run out, which no harm comes of
+    async def ask(self, client: Redis) -> None:
+        """Look at what the server knows over a connection that has been there before."""
+        async with client.client() as one:
+            if one.connection is not None:
+                await self._ask(one.connection)
 
-    async def _ask_for_appends(self, connection: AbstractConnection) -> None:
-        if not self._groups:
-            return
-        told = self._groups[-1].number  # before the question: its answer may be newer, never older
-        known = await _read(connection, self._intake, "group")
+    async def _ask(self, connection: AbstractConnection) -> None:
+        if self._groups:
+            asked_after = self._groups[-1].number  # before: the answer may be newer, never older
+            known, data = [await _read(connection, *what) for what in self._asks]
+            self._compare(known, data or b"", asked_after)
+
+    def _compare(self, known: bytes | None, data: bytes, asked_after: int) -> None:
+        if self._groups[-1].data.encode() != data:
+            return  # other data: `gone` is about that
         if known is None and self._now_ms() - self._appended_ms > RECORD_LIFE_MS:
             return  # it has run out
         if known is not None and not known.isdigit():
             return  # other hands wrote it: it tells nothing
-        if (last_known := int(known or 0)) < told:
+        if (last_known := int(known or 0)) < asked_after:
             self._miss(last_known)
 
     def _miss(self, last_known: int) -> None:
@@ -123,33 +123,46 @@ class Witness:
             texts = sum(group.texts for group in groups)
             whole = bool(self._groups) or groups[0].number == last_known + 1
             loss = Loss(texts, groups[0].ids[0], groups[-1].ids[1], complete=whole)
-            self._lost(loss)
+            self.lost(loss)
 
-    async def settle_again(self, run: Run) -> None:
-        """Before anything is asked of a new server: tell it what it has lost of settlements."""
-        if not self._doubt and not self._asking.locked():
-            return
-        async with self._asking:
-            if not self._doubt:
-                return
-            self._doubt = False
-            try:
-                await self._settle_again(run)
-            except BaseException:
-                self._doubt = True
-                raise
+    def gone(self, data: str, finished: Collection[str]) -> Loss:
+        """What the data with this id had taken in and not `finished`; it is forgotten."""
+        groups = [group for group in self._groups if group.data == data]
+        complete = len(self._groups) < REMEMBERED
+        self._groups = deque((one for one in self._groups if one.data != data), REMEMBERED)
+        left = _unfinished(groups, finished)
+        if not left:
+            return Loss(complete=complete)
+        texts, first, last = sum(many for _, many in left), left[0][0], left[-1][0]
+        return Loss(texts, first.ids[0], last.ids[1], complete=complete)
 
-    async def _settle_again(self, run: Run) -> None:
-        remembered = list(self._settled)
-        final = {call.request["id"]: call for call in remembered}  # of a text that came twice
-        calls = [_of_entry(call.request, final[call.request["id"]]) for call in remembered]
-        for at in range(0, len(calls), TOGETHER):
-            replies = await run(calls[at : at + TOGETHER])
-            self._again += sum(reply == b"settled" for reply in replies)
-        again, self._again = self._again, 0
-        if again:
-            complete = again < len(calls) or len(calls) < REMEMBERED
-            self._lost(Loss(settlements=again, complete=complete))
+
+def _unfinished(groups: Sequence[_Group], finished: Collection[str]) -> list[tuple[_Group, int]]:
+    """Groups with messages that are not finished, and how many each has.
+
+    Of a group only the first and the last id are known; ids are ordered, but for those of
+    scheduled messages, which are told by their number alone.
+    """
+    ordered = sorted(_place(id_) for id_ in finished if not id_.startswith("s"))
+    scheduled = len(finished) - len(ordered)
+    left: list[tuple[_Group, int]] = []
+    for group in groups:
+        first, last = group.ids
+        if first.startswith("s"):
+            done = min(scheduled, group.texts)
+            scheduled -= done
+        else:
+            low, high = sorted((_place(first), _place(last)))
+            done = bisect_right(ordered, high) - bisect_left(ordered, low)
+        if group.texts > done:
+            left.append((group, group.texts - done))
+    return left
+
+
+def _place(message_id: str) -> tuple[int, int]:
+    """Where an id stands among others; (0, 0) for one that smsd did not give."""
+    found = _ENTRY_ID.fullmatch(message_id)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 async def _read(connection: AbstractConnection, key: str, name: str) -> bytes | None:
@@ -166,9 +179,3 @@ async def _read(connection: AbstractConnection, key: str, name: str) -> bytes | 
 def _is_fact(call: Call, reply: object) -> bool:
     """Whether it is settled as the call says. (A repetition is answered `gone`.)"""
     return reply == b"settled" or (reply == b"gone" and call.request.get("state") == "sent")
-
-
-def _of_entry(entry: Mapping[str, object], verdict: Call) -> Call:
-    """The last settlement of a text, of any of the entries that have held it."""
-    request = {**verdict.request, "name": entry["name"], "mark": entry["mark"]}
-    return Call(verdict.script, request, verdict.keys)

@@ -16,6 +16,7 @@ from smsd.store.arrivals import Arrivals
 from smsd.store.connection import Availability, connect
 from smsd.store.damage import Damage
 from smsd.store.entry import Attempt, Entry
+from smsd.store.identity import Identity
 from smsd.store.keys import GROUP, Keys
 from smsd.store.lease import Lease, lease_keys
 from smsd.store.operator_hold import Operator, OperatorHold
@@ -80,6 +81,7 @@ class Store:
         self.client: Any = connect(url, connections=CONNECTIONS, timeout_s=3.0)
         self._reader = connect(url, connections=1, timeout_s=5.0)
         self._renewer = connect(url, connections=1, timeout_s=1.0)
+        self.identity = Identity()
         self.server = self._over(self.client, self.availability)
         self.found: list[Operator] = []
         self.lease = Lease(
@@ -113,6 +115,7 @@ class Store:
             now_ms=self.wall,
             keep_status_ms=86_400_000,
             max_events=100_000,
+            identity=self.identity,
         )
 
     async def close(self) -> None:

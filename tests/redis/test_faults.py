@@ -29,6 +29,7 @@ from smsd.store.connection import (
     is_out_of_memory,
 )
 from smsd.store.entry import Attempt, Entry
+from smsd.store.identity import Data
 from smsd.store.lease import lease_keys
 from smsd.store.queue import APPEND_PATIENCE_S, Append
 from smsd.store.scripts import Call
@@ -65,6 +66,7 @@ async def _delete_streams(store: Store) -> None:
 
 async def _flush(store: Store) -> None:
     await store.client.flushall()
+    store.identity.accepted(Data())  # as for a daemon that has never seen what is gone
 
 
 Ruin = Callable[[Store], Awaitable[None]]

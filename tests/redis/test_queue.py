@@ -14,6 +14,7 @@ from smsd.dispatch.promoter import Promoter
 from smsd.store.connection import is_away
 from smsd.store.entry import LARGEST_ENTRY, Attempt
 from smsd.store.fsck import Fsck
+from smsd.store.identity import Data, accept
 from smsd.store.lease import lease_keys
 from smsd.store.operator_hold import OperatorHold
 from smsd.store.queue import PAGE, Append, Appended, Fenced, KeyConflict, QueueFull
@@ -1143,6 +1144,11 @@ async def _operator_release(store: Store) -> Operation:
     return lambda: OperatorHold(store.server).release("me")
 
 
+async def _accept(store: Store) -> Operation:
+    await store.client.hset(store.keys.store, mapping={"id": "other", "settled": 3})
+    return lambda: store.server.ask(accept(Data("known", 5)))
+
+
 async def _yield(store: Store) -> Operation:
     return lambda: store.server.ask(Call("yield", keys=[store.keys.hold]))
 
@@ -1176,6 +1182,7 @@ CASES: list[tuple[str, Prepared]] = [
     ("groups", _groups),
     ("touch", _touch),
     ("acquire", _acquire),
+    ("accept", _accept),
     ("yield", _yield),
     ("operator_hold", _operator_hold),
     ("operator_release", _operator_release),

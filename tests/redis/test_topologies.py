@@ -5,7 +5,7 @@ import re
 import shutil
 import signal
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,11 @@ from smsd.store.connection import TooFewReplicas, connect, is_away, persevere, p
 from smsd.store.entry import Attempt, Entry
 from smsd.store.pool import Sentinels as Sentinels_
 from smsd.store.queue import Append
-from smsd.store.witness import Loss, Witness
+from smsd.store.witness import Loss
+from tests.redis.opened import Opened, Tail
 from tests.redis.store import (
     ALICE,
     Store,
-    Ticks,
-    Wall,
     all_scripts,
     content,
     load_scripts,
@@ -53,37 +52,6 @@ from tests.support.topologies import (
 
 SOON_S = 40.0  # far more than a failover takes
 Life = tuple[Entry, Attempt, Message]
-
-
-class Opened:
-    """A store that is told of losses, as the daemon's is."""
-
-    def __init__(
-        self, url: str, *, owner: str = "a", prefix: str = "smsd:", replicas_ack: int = 0
-    ) -> None:
-        wall = Wall()
-        self.store = Store(url, prefix, owner=owner, wall=wall, ticks=Ticks())
-        self.losses: list[Loss] = []
-        intake = self.store.keys.intake(owner)
-        witness = Witness(intake, lost=self.losses.append, now_ms=wall)
-        self.store.client.connection_pool.connection_kwargs["redis_connect_func"] = witness.greet
-        self.store.server._witness = witness
-        self.store.server._replicas_ack = replicas_ack
-
-    @property
-    def texts_lost(self) -> int:
-        return sum(loss.texts for loss in self.losses)
-
-    @property
-    def settled_again(self) -> int:
-        return sum(loss.settlements for loss in self.losses)
-
-    async def __aenter__(self) -> "Opened":
-        await self.store.lead()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.store.close()
 
 
 @pytest.fixture
@@ -478,28 +446,6 @@ async def test_the_daemon_says_and_counts_what_a_restored_server_has_forgotten(
         daemon.kill()
 
 
-class Tail:
-    """A server that can lose the end of its history: what it wrote since it was made."""
-
-    def __init__(self, server: RedisServer) -> None:
-        self._server = server
-        self._files = server.directory / "appendonlydir"
-        self._kept = server.directory / "kept"
-        self._end_with(lambda: shutil.copytree(self._files, self._kept))
-
-    def lose(self) -> None:
-        self._end_with(self._restore)
-
-    def _restore(self) -> None:
-        shutil.rmtree(self._files)
-        shutil.copytree(self._kept, self._files)
-
-    def _end_with(self, change: Callable[[], object]) -> None:
-        self._server.kill()
-        change()
-        self._server.start()
-
-
 async def test_settlements_are_told_again_though_the_last_is_of_a_text_that_was_lost_too(
     own_server: RedisServer,
 ) -> None:
@@ -537,6 +483,7 @@ async def test_a_text_whose_promotion_was_lost_as_well_is_not_sent_again(
         assert await store.queue.ack(*life, "p")
         tail.lose()
         await reach(store)
+        await opened.reconciled()
         assert await store.queue.promote() == 0
         assert await store.state(life[2].id) == "sent"
         assert opened.settled_again == 1
@@ -691,6 +638,7 @@ async def test_what_a_failover_lost_is_counted_said_and_never_sent_again(
         assert await store.queue.defer(*lives[7], until=9_000_000_000_000, attempts=1, why="w")
         pair.master.kill()
         [after] = await insist(store)
+        await opened.reconciled()
         assert _texts(opened.losses) == [(8, lost[0], lost[-1], True)]
         census = await store.status.census()
         assert opened.settled_again == 8

@@ -25,6 +25,7 @@ def readiness(
     held: str = "",
     operator: str = "",
     unproven: bool = False,
+    trusted: bool = True,
     stopping: bool = False,
     damage: Mapping[str, str] = {},
 ) -> tuple[dict[str, object], dict[str, object]]:
@@ -36,6 +37,7 @@ def readiness(
         lease=SimpleNamespace(**lease),
         damage=SimpleNamespace(found=damage),
         server=SimpleNamespace(keys=Keys()),
+        identity=SimpleNamespace(trusted=trusted),
     )
     hold = SimpleNamespace(reason=operator or held, operator_reason=operator, unproven=unproven)
     both = Readiness(cast("Any", storage), cast("Any", hold), stop, "me")
@@ -79,6 +81,15 @@ def test_what_is_wrong_in_redis_is_named_and_red_where_something_cannot_go_on(
     for answer in answers:
         assert answer["damage"] == {key: "is a string"}
         assert answer["reason"] == ("" if answer["ready"] else f"redis: {key} is a string")
+
+
+@pytest.mark.parametrize("lease", [ACTIVE, STANDBY])
+def test_older_data_is_not_dispatched_from_and_takes_messages_in(lease: dict[str, object]) -> None:
+    intake, dispatch = readiness(UP, lease, trusted=False)
+
+    assert intake["ready"]
+    assert not dispatch["ready"]
+    assert "older or other data" in str(dispatch["reason"])
 
 
 def test_a_daemon_that_stops_is_ready_for_nothing() -> None:

@@ -10,6 +10,16 @@ local function keys_between(first, last)
   return keys
 end
 
+-- Settlements are numbered, so that it shows how many of them older data lacks; that keeps its number until a daemon
+-- has settled those again.
+local function number_settlements(replies)
+  local settled = 0
+  for _, reply in ipairs(replies) do
+    if reply == 'settled' then settled = settled + 1 end
+  end
+  if settled > 0 and not is_older() then redis.pcall('HINCRBY', STORE, 'settled', settled) end
+end
+
 local replies, key_at = {}, COMMON
 for i, call in ipairs(CALLS) do
   local many, request = unpack(call)
@@ -19,4 +29,6 @@ for i, call in ipairs(CALLS) do
   key_at = key_at + many
 end
 write_together()
+number_settlements(replies)
+replies[#replies + 1] = identity()
 return replies

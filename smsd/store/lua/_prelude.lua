@@ -13,9 +13,9 @@
 -- with the keys that this request brought.
 local COMMON = 12 -- keys that every script is given
 local QUEUE, HIGH, DEFERRED, MESSAGES, INFLIGHT, DEAD, EVENTS, COUNTERS, OPTOUTS, LEASE, INTAKE, STORE = unpack(KEYS, 1, COMMON)
-local OWNER, NOW, KEEP_STATUS, MOST_EVENTS = unpack(ARGV, 1, 4)
+local OWNER, NOW, KEEP_STATUS, MOST_EVENTS, KNOWN_ID, KNOWN_SETTLED = unpack(ARGV, 1, 6)
 local GROUP, CONSUMER = 'smsd', 'smsd'
-local CALLS = cjson.decode(ARGV[5]) -- of each how many keys are its own, and its request
+local CALLS = cjson.decode(ARGV[7]) -- of each how many keys are its own, and its request
 
 local KIND = {
   [QUEUE] = 'stream', [HIGH] = 'stream', [DEFERRED] = 'zset', [MESSAGES] = 'hash', [INFLIGHT] = 'hash',
@@ -219,6 +219,22 @@ local INVALID = {reason = 'invalid', code = 'entry', detail = 'what was deferred
 local function is_fenced()
   local holder = redis.pcall('GET', LEASE)
   return holder and holder ~= OWNER
+end
+
+-- Which data this is: its id, the id of the data that a person let it replace, and how many settlements it has seen.
+local function identity()
+  local found = redis.pcall('HMGET', STORE, 'id', 'replaces', 'settled')
+  if found.err then return {'', '', 0} end
+  local settled = string.match(found[3] or '', '^%d+$')
+  return {found[1] or '', found[2] or '', settled and #settled <= 15 and tonumber(settled) or 0}
+end
+
+-- Whether the daemon has seen other data here, or newer: this may not know what was sent since.
+local function is_older()
+  if KNOWN_ID == '' then return false end
+  local id, replaces, settled = unpack(identity())
+  if id ~= KNOWN_ID then return replaces ~= KNOWN_ID end
+  return settled < tonumber(KNOWN_SETTLED)
 end
 
 -- The mark of an entry that this group is about: one command for all of them, instead of one each.

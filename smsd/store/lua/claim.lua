@@ -17,10 +17,11 @@ local function read(lane, stream, request, room)
   return claimed
 end
 
--- Returns 'fenced' while another daemon holds the lease: it has looked through what was claimed before.
--- A stream that cannot be read does not keep the other from being claimed.
+-- Returns 'older' where newer data was known, 'fenced' while another daemon holds the lease: it has looked through what
+-- was claimed before. A stream that cannot be read does not keep the other from being claimed.
 local function run(request)
   if is_fenced() then return 'fenced' end
+  if is_older() then return 'older' end
   local high_wrong, normal_wrong = wrong_type(HIGH, KIND[HIGH]), wrong_type(QUEUE, KIND[QUEUE])
   -- Is the second group there? An error after the first lane was claimed would leave its entries to recovery.
   if request.normal_room > 0 and not normal_wrong then redis.call('XPENDING', QUEUE, GROUP) end

@@ -1,6 +1,9 @@
 -- groups: make what is missing of streams and groups, also while Redis is full; from 0, so that no entry is skipped.
-local function run()
+-- Data that has no id yet gets the one that is brought.
+local function run(request)
   open_the_door()
+  if redis.call('TYPE', STORE).ok ~= 'hash' then redis.call('DEL', STORE) end
+  redis.call('HSETNX', STORE, 'id', request.store_id)
   for _, stream in ipairs({HIGH, QUEUE}) do
     if not wrong_type(stream, KIND[stream]) then
       local made = redis.pcall('XGROUP', 'CREATE', stream, GROUP, 0, 'MKSTREAM')

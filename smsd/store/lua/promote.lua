@@ -1,5 +1,6 @@
 -- promote: due messages go back into the queue. Keys: the status of each.
--- Returns {how many did, how many could not and wait on, why the first of them could not}.
+-- Returns {how many did, how many could not and wait on, why the first of them could not}, or 'older' where newer data
+-- was known.
 -- What no text can be made of is buried instead. One that has been in line before goes ahead of those that have not: it has waited.
 -- `foreign` tells, in hexadecimal digits, what stands where an id should, of those whose id had to be made up.
 local function octets_of(digits)
@@ -33,6 +34,7 @@ local function promote(id, status, foreign)
 end
 
 local function run(request, keys)
+  if is_older() then return 'older' end
   local promoted, refused, why = 0, 0, ''
   for i, id in ipairs(request.ids) do
     local done, result = pcall(promote, id, keys[i], request.foreign[id])

@@ -1,7 +1,9 @@
 -- reclaim: hand out again entries that were claimed but that nobody here knows (a reply was lost, a daemon died).
--- Returns 'fenced' while another daemon holds the lease: what it is sending is not ours to take for left behind.
+-- Returns 'older' where newer data was known, and 'fenced' while another daemon holds the lease: what it is sending is
+-- not ours to take for left behind.
 local function run(request)
   if is_fenced() then return 'fenced' end
+  if is_older() then return 'older' end
   local claimed = {}
   for _, name in ipairs(request.names) do
     local stream, id = stream_of(name)

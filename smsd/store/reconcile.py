@@ -1,0 +1,170 @@
+"""What to do with older data. Rule: what was sent is settled again; where that is not known, hold.
+
+A restored backup or a stale replica lacks the last settlements, and would send those messages
+again. Whatever this daemon remembers of them is settled again before anything is handed out. Where
+that is all that the data lacks, dispatch goes on. Where it is not, and where the data is gone or
+is other data, an operator has to choose: dispatch is held until it is released.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
+
+from redis.exceptions import ResponseError
+
+from smsd.store.connection import is_away
+from smsd.store.identity import Data, accept, is_as_new, is_same
+from smsd.store.operator_hold import OperatorHold
+from smsd.store.scripts import Call
+from smsd.store.server import Server
+from smsd.store.witness import Loss, Witness
+
+log = logging.getLogger("smsd.data")
+PAUSE_S = 0.5  # between looks whether it is released, or is as new as known again
+# Settled again though the data has seen them: another daemon may have counted on it meanwhile.
+OVERLAP = 1000
+CHOICES = (
+    "bring the newer data back; or smsd release: dispatch goes on with what is there; a message"
+    " that should not be sent can be cancelled before that"
+)
+
+
+class Reconciler:
+    """Brings older data up to what this daemon knows, or holds dispatch."""
+
+    def __init__(
+        self,
+        server: Server,
+        witness: Witness,
+        hold: OperatorHold,
+        *,
+        leads: Callable[[], bool],
+        settle_all: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`leads`: whether this daemon dispatches. `settle_all` ends what is under way."""
+        self._server = server
+        self._identity = server.identity
+        self._witness = witness
+        self._hold = hold
+        self._leads = leads
+        self._settle_all = settle_all
+        self._found: Data | None = None  # the data that was compared last
+        self._reason = ""  # to hold dispatch for it
+        self._held = False
+
+    async def run(self) -> None:
+        """Compare whenever other or older data is seen; ends only when cancelled."""
+        while True:
+            await self._identity.differs.wait()
+            try:
+                await self._reconcile()
+            except ResponseError as error:  # until what is broken is mended, nothing is sent
+                if not is_away(error):
+                    log.error("data not compared", extra={"because": str(error)})  # noqa: TRY400
+            except Exception as error:
+                if not is_away(error):
+                    raise
+            if not self._identity.trusted:
+                await asyncio.sleep(PAUSE_S)
+
+    async def _reconcile(self) -> None:
+        await self._settle_all()
+        await self._server.ensure_groups()
+        data, known = self._identity.seen, self._identity.known
+        if is_as_new(data, known):
+            self._go_on(data)
+            return
+        await self._bring_up_to_date(data, known)
+        if not self._reason or (self._held and await self._hold.look() is None):
+            await self._server.ask(accept(known))
+            self._go_on(self._identity.seen)
+        elif not self._held and (self._leads() or not is_same(data, known)):
+            await self._hold.hold(self._reason, by="smsd")
+            self._held = True
+
+    def _go_on(self, data: Data) -> None:
+        log.warning("data accepted", extra={"data": data.id, "settlements": data.settled})
+        self._identity.accepted(data)
+        self._witness.settled.go_on_from(data.settled)
+        self._found, self._reason, self._held = None, "", False
+
+    async def _bring_up_to_date(self, data: Data, known: Data) -> None:
+        """Settle again what the data lacks, and find out what it lacks beside that; once."""
+        found = self._found
+        if found and found.id == data.id and found.settled <= data.settled:
+            return
+        if is_same(data, known):
+            await self._server.read(self._witness.ask)
+            again = await self._settle_again(data.settled - OVERLAP)
+            self._reason = self._of_older(data, known, again)
+        else:
+            await self._settle_again(-1)
+            self._reason = await self._of_other(data, known)
+        self._found, self._held = data, False
+
+    def _of_older(self, data: Data, known: Data, again: int) -> str:
+        lost = known.settled - data.settled
+        unknown = self._witness.settled.unknown(data.settled, known.settled)
+        self._witness.lost(Loss(settlements=again, complete=not unknown))
+        if not unknown:
+            return ""
+        numbers = {"settlements_lost": lost, "settled_again": again, "not_remembered": unknown}
+        log.error("redis holds older data", extra=numbers | {"choices": CHOICES})
+        return (
+            f"Redis holds older data: it lacks {lost} settlements, {unknown} are not remembered and"
+            " may be sent again; restore newer data or smsd release"
+        )
+
+    async def _of_other(self, data: Data, known: Data) -> str:
+        loss = self._witness.gone(known.id, await self._finished())
+        self._witness.lost(loss)
+        numbers = {"was": known.id, "is": data.id, "messages_gone": loss.texts}
+        ids = {"first": loss.first, "last": loss.last, "complete": loss.complete}
+        log.error("redis holds other data", extra=numbers | ids | {"choices": CHOICES})
+        which = f", {loss.first} to {loss.last}," if loss.texts else ""
+        return (
+            f"Redis holds other data: {loss.texts} messages taken in{which} are gone; restore the"
+            " data or smsd release"
+        )
+
+    # -- what is remembered -----------------------------------------------------------------------
+
+    async def _settle_again(self, after: int) -> int:
+        """Settle what has a higher number; how many were not settled."""
+        final = await self._final(after)
+        again = 0
+        for calls in self._witness.settled.after(after):
+            verdicts = [_of_entry(call.request, final.get(_id(call), call)) for call in calls]
+            replies = await self._server.repeat(verdicts)
+            again += sum(reply == b"settled" for reply in replies)
+        return again
+
+    async def _final(self, after: int) -> Mapping[str, Call]:
+        """The last settlement of each message that has had several."""
+        final: dict[str, Call] = {}
+        for calls in self._witness.settled.after(after):
+            final.update(
+                (_id(call), call) for call in calls if call.script != "finish" or _id(call) in final
+            )
+            await asyncio.sleep(0)
+        return final
+
+    async def _finished(self) -> Collection[str]:
+        """Ids of all messages that are not waiting any more, as far as that is remembered."""
+        finished: set[str] = set()
+        for calls in self._witness.settled.after(-1):
+            for call in calls:
+                change = finished.discard if call.script == "defer" else finished.add
+                change(_id(call))
+            await asyncio.sleep(0)
+        return finished
+
+
+def _id(call: Call) -> str:
+    return str(call.request["id"])
+
+
+def _of_entry(entry: Mapping[str, object], verdict: Call) -> Call:
+    """The last settlement of a message, of any of the entries that have held it."""
+    request = {**verdict.request, "name": entry["name"], "mark": entry["mark"]}
+    return Call(verdict.script, request, verdict.keys)

@@ -1,0 +1,420 @@
+"""Older data. Rule: what was sent is not sent again, and where that is not sure nothing is sent."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smsd.dispatch.claimer import parse_entry
+from smsd.store.connection import OlderData, is_away
+from smsd.store.operator_hold import HeldBy
+from smsd.store.queue import Append
+from smsd.store.reconcile import PAUSE_S
+from smsd.store.settled import Settled
+from smsd.store.witness import REMEMBERED
+from tests.redis.opened import Opened, Tail
+from tests.redis.store import ALICE, LIMITS, Store, content
+from tests.support.processes import Daemon, Recorder, eventually
+from tests.support.redis_server import RedisServer
+
+SENT = 1_097  # messages that a restored backup had sent twice
+TOGETHER = 256
+
+
+async def send(store: Store, many: int) -> list[str]:
+    """Queue, claim, begin and settle as many messages; their ids."""
+    ids: list[str] = []
+    while len(ids) < many:
+        together = min(TOGETHER, many - len(ids))
+        await store.queue.append(Append(content(), [ALICE] * together))
+        claimed = await store.queue.claim(0, together)
+        attempts = [store.attempt() for _ in claimed]
+        sends = [(one, attempt, ALICE) for one, attempt in zip(claimed, attempts, strict=True)]
+        assert set(await store.queue.begin(sends)) == {"begun"}
+        await settle(store, sends)
+        ids += [one.first_message_id for one in claimed]
+    return ids
+
+
+async def settle(store: Store, sends: Any) -> None:
+    settlements = [
+        store.queue.ack(entry, attempt, parse_entry(entry, LIMITS, store.wall()), "p")
+        for entry, attempt, _ in sends
+    ]
+    assert all(await asyncio.gather(*settlements))
+
+
+async def queue(store: Store, many: int) -> list[str]:
+    return (await store.queue.append(Append(content(), [ALICE] * many))).ids
+
+
+async def claimed(store: Store) -> list[str]:
+    """What is handed out when the data may be dispatched from."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return [one.first_message_id for one in await store.queue.claim(0, 10_000)]
+            except Exception as error:
+                if not is_away(error):
+                    raise
+                await asyncio.sleep(0.05)
+
+
+async def reach(store: Store) -> None:
+    """Ask until the server has answered."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await store.status.census()
+            except Exception as error:
+                if not is_away(error):
+                    raise
+                await asyncio.sleep(0.02)
+            else:
+                return
+
+
+async def seen_to_differ(store: Store) -> None:
+    """Ask until the server has answered, and is found to have other data."""
+    await reach(store)
+    assert not store.identity.trusted
+
+
+async def held(store: Store) -> HeldBy:
+    async with asyncio.timeout(20):
+        while (found := await store.operator_hold.look()) is None:
+            await asyncio.sleep(0.02)
+    return found
+
+
+# -- a restored backup ----------------------------------------------------------------------------
+
+
+async def test_what_a_restored_backup_lacks_is_settled_again_before_anything_is_handed_out(
+    own_server: RedisServer,
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        for many in [TOGETHER] * (SENT // TOGETHER) + [SENT % TOGETHER]:
+            await queue(store, many)
+        entries = await store.queue.claim(0, SENT)
+        sends = [(one, store.attempt(), ALICE) for one in entries]
+        tail = Tail(own_server)
+        await reach(store)
+        for at in range(0, SENT, TOGETHER):
+            assert set(await store.queue.begin(sends[at : at + TOGETHER])) == {"begun"}
+        await settle(store, sends)
+        await send(store, 2 * REMEMBERED)  # more than was remembered once
+        tail.lose()
+        assert await claimed(store) == []
+        assert opened.settled_again == SENT
+        assert (await store.status.census()).ended["sent"] == SENT
+        assert await store.length() == 0
+        assert await store.operator_hold.look() is None
+
+
+async def test_where_not_all_of_it_is_remembered_dispatch_is_held_until_it_is_released(
+    own_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        opened.witness.settled = Settled(most_octets=1_000)
+        await queue(store, TOGETHER)
+        tail = Tail(own_server)
+        await reach(store)
+        await send(store, SENT)
+        unknown = opened.witness.settled.unknown(0, SENT)
+        assert 0 < unknown < SENT
+        tail.lose()
+        await seen_to_differ(store)
+        hold = await held(store)
+        assert hold.by == "smsd"
+        assert f"it lacks {SENT} settlements, {unknown} are not remembered" in hold.reason
+        [said] = [one for one in caplog.records if one.message == "redis holds older data"]
+        assert (said.settlements_lost, said.not_remembered) == (SENT, unknown)  # type: ignore[attr-defined]
+        assert "smsd release" in said.choices  # type: ignore[attr-defined]
+        await store.append()  # it is taken in
+        for _ in range(3):
+            with pytest.raises(OlderData):
+                await store.queue.claim(0, 1)
+            with pytest.raises(OlderData):
+                await store.queue.reclaim(["n1-1"])
+            await asyncio.sleep(PAUSE_S / 2)
+        await store.operator_hold.release("me")
+        assert await claimed(store)
+        assert store.identity.known.settled >= SENT
+        assert await store.operator_hold.look() is None
+
+
+async def test_newer_data_that_comes_back_needs_no_release(own_server: RedisServer) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        opened.witness.settled = Settled(most_octets=1)
+        await send(store, 300)
+        settled = await store.client.hget(store.keys.store, "settled")
+        await store.client.hset(store.keys.store, "settled", 1)
+        await seen_to_differ(store)
+        await held(store)
+        await store.client.hset(store.keys.store, "settled", settled)
+        await opened.reconciled()
+        assert (await held(store)).by == "smsd"  # that was made in the data which is gone
+
+
+async def test_what_was_begun_on_data_that_went_older_meanwhile_is_not_sent(
+    own_server: RedisServer,
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        await send(store, 3)
+        await queue(store, 1)
+        entry, message = await store.claim_one()
+        await store.client.hset(store.keys.store, "settled", 1)
+        assert await store.begin(entry, store.attempt(), message.recipient) == "older"
+        assert await store.queue.journal() == {}
+        await store.schedule(-1)
+        await opened.reconciled()
+        assert await store.begin(entry, store.attempt(), message.recipient) == "begun"
+        assert await store.queue.promote() == 1
+
+
+async def test_settlements_that_are_under_way_when_the_server_goes_are_no_gap(
+    own_server: RedisServer,
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        await send(store, 3)
+        lives = [await store.sending() for _ in range(2)]
+        tail = Tail(own_server)
+        await reach(store)
+        await send(store, 2)
+        settling = [asyncio.ensure_future(store.queue.ack(*life, "p")) for life in lives]
+        await asyncio.sleep(0)
+        tail.lose()
+        assert all(await asyncio.gather(*settling))
+        assert await claimed(store) == []
+        assert (await store.status.census()).ended["sent"] == 5
+        assert await store.operator_hold.look() is None
+
+
+# -- two daemons ----------------------------------------------------------------------------------
+
+
+async def test_a_standby_leaves_it_to_the_active_daemon_to_decide(own_server: RedisServer) -> None:
+    async with (
+        Opened(own_server.url, owner="b", leads=False) as standby,
+        Opened(own_server.url) as active,
+    ):
+        await send(active.store, 5)
+        await standby.store.status.census()  # as its looks at the lease do
+        assert standby.store.identity.known.settled == 5
+        await active.store.client.hset(active.store.keys.store, "settled", 2)
+        await seen_to_differ(standby.store)
+        await asyncio.sleep(2 * PAUSE_S)
+        assert await standby.store.operator_hold.look() is None
+        assert not standby.store.identity.trusted
+        await seen_to_differ(active.store)
+        await active.reconciled()
+        await standby.reconciled()
+
+
+async def test_a_daemon_that_takes_over_from_one_that_died_with_its_server_holds(
+    own_server: RedisServer,
+) -> None:
+    async with Opened(own_server.url, owner="b") as successor:
+        async with Opened(own_server.url) as died:
+            await send(died.store, 5)
+            await successor.store.status.census()
+        await successor.store.lead()
+        await successor.store.client.hset(successor.store.keys.store, "settled", 3)
+        await seen_to_differ(successor.store)
+        assert "lacks 2 settlements, 2 are not" in (await held(successor.store)).reason
+
+
+async def test_a_release_is_for_all_daemons(own_server: RedisServer) -> None:
+    async with (
+        Opened(own_server.url, owner="b", leads=False) as standby,
+        Opened(own_server.url) as active,
+    ):
+        await send(active.store, 5)
+        await standby.store.status.census()
+        await active.store.client.flushall()
+        await active.store.lead()
+        await held(active.store)
+        await active.store.operator_hold.release("me")
+        await active.reconciled()
+        await standby.store.status.census()
+        await standby.reconciled()
+        assert standby.store.identity.known.id == active.store.identity.known.id
+
+
+# -- data that is gone ----------------------------------------------------------------------------
+
+
+async def test_after_a_flush_what_was_taken_in_and_is_gone_is_named_and_dispatch_waits(
+    own_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        await send(store, 132)
+        gone = [id_ for _ in range(868) for id_ in await store.append()]
+        await store.client.flushall()
+        [after] = await store.append()  # it is durable again
+        await seen_to_differ(store)
+        hold = await held(store)
+        assert f"868 messages taken in, {gone[0]} to {gone[-1]}, are gone" in hold.reason
+        [said] = [one for one in caplog.records if one.message == "redis holds other data"]
+        assert said.messages_gone == 868  # type: ignore[attr-defined]
+        assert opened.texts_lost == 868
+        with pytest.raises(OlderData):
+            await store.queue.claim(0, 1)
+        await store.append()
+        await store.operator_hold.release("me")
+        assert (await claimed(store))[0] == after
+        await store.lead()
+        await send(store, 2)
+        assert await store.operator_hold.look() is None
+        assert opened.texts_lost == 868
+
+
+async def _delete(store: Store) -> None:
+    await store.client.delete(store.keys.store)
+
+
+async def _other_type(store: Store) -> None:
+    await store.client.delete(store.keys.store)
+    await store.client.set(store.keys.store, "x")
+
+
+async def _no_number(store: Store) -> None:
+    await store.client.hset(store.keys.store, "settled", "many")
+
+
+async def _other_id(store: Store) -> None:
+    await store.client.hset(store.keys.store, "id", "other")
+
+
+@pytest.mark.parametrize("ruin", [_delete, _other_type, _other_id])
+async def test_without_the_identity_of_the_data_dispatch_waits_for_a_release(
+    own_server: RedisServer, ruin: Callable[[Store], Any]
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        await send(store, 3)
+        [waiting] = await queue(store, 1)
+        await ruin(store)
+        await seen_to_differ(store)
+        assert "other data" in (await held(store)).reason
+        await store.operator_hold.release("me")
+        assert await claimed(store) == [waiting]
+        await store.append()
+        entry, attempt, message = await store.begin_next()
+        assert await store.queue.ack(entry, attempt, message, "p")
+        await opened.reconciled()
+
+
+async def test_a_count_of_settlements_that_is_no_number_is_mended(own_server: RedisServer) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        await send(store, 3)
+        await _no_number(store)
+        await seen_to_differ(store)
+        await opened.reconciled()
+        assert await store.client.hget(store.keys.store, "settled") == b"3"
+        assert await store.operator_hold.look() is None
+
+
+# -- what is no loss ------------------------------------------------------------------------------
+
+
+async def test_forgotten_scripts_and_statuses_are_no_loss(own_server: RedisServer) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        for id_ in await send(store, 5):
+            await store.client.delete(store.keys.message(id_))  # as when `keep_status` has passed
+        await store.client.script_flush()
+        await store.client.connection_pool.disconnect()
+        await send(store, 2)
+        own_server.kill()
+        own_server.start()
+        await reach(store)
+        await queue(store, 1)
+        assert len(await claimed(store)) == 1
+        assert store.identity.trusted
+        assert opened.losses == []
+
+
+# -- the daemon -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Iterator[Recorder]:
+    recorder = Recorder(tmp_path).start()
+    yield recorder
+    recorder.stop()
+
+
+def _dispatch(daemon: Daemon) -> tuple[int, Any]:
+    return daemon.call("GET", "/readyz/dispatch")
+
+
+def test_a_daemon_that_starts_on_a_restored_backup_sends_nothing_until_it_is_released(
+    own_server: RedisServer, tmp_path: Path, recorder: Recorder
+) -> None:
+    settings = f'[redis]\nurl = "{own_server.url}"\n[rate]\nsegments_per_second = 500\n'
+    daemon = Daemon(tmp_path / "d", settings + recorder.settings()).start()
+    try:
+        sent = daemon.send(to=[f"+1202555{n:04}" for n in range(60)], message="Hi")["ids"]
+        tail = Tail(own_server)
+        eventually(lambda: len(recorder.arrivals()) == 60, what="all are sent")
+        eventually(lambda: "sent 60" in _counts(own_server), what="and settled")
+        assert daemon.stop() == 0
+        tail.lose()
+        daemon.start()
+        eventually(lambda: _dispatch(daemon)[0] == 503 and "older" in _dispatch(daemon)[1]["held"])
+        assert daemon.call("GET", "/readyz")[0] == 200
+        after = daemon.send(to=ALICE, message="later")["id"]
+        time.sleep(1.0)
+        assert len(recorder.arrivals()) == 60
+        assert "60 are not remembered" in _dispatch(daemon)[1]["held"]
+        for id_ in sent:  # what a person may do before the release
+            daemon.call("DELETE", f"/messages/{id_}")
+        assert daemon.call("POST", "/release", {})[0] == 200
+        eventually(lambda: recorder.arrivals()[-1]["id"] == after, what="it goes on")
+        assert len(recorder.arrivals()) == 61
+        assert _dispatch(daemon)[0] == 200
+    finally:
+        daemon.kill()
+
+
+def _counts(server: RedisServer) -> str:
+    with server.client() as client:
+        return f"sent {int(client.hget('smsd:counters', 'sent') or 0)}"
+
+
+def test_after_a_flush_the_daemon_takes_messages_in_is_red_and_sends_none_until_released(
+    own_server: RedisServer, tmp_path: Path, recorder: Recorder
+) -> None:
+    settings = f'[redis]\nurl = "{own_server.url}"\n[rate]\nsegments_per_second = 20\n'
+    daemon = Daemon(tmp_path / "d", settings + recorder.settings()).start()
+    try:
+        for _ in range(10):
+            daemon.send(to=[f"+1202555{n:04}" for n in range(10)], message="Hi")
+        eventually(lambda: len(recorder.arrivals()) > 10, what="it is under way")
+        with own_server.client() as client:
+            client.flushall()
+        eventually(lambda: "other data" in str(_dispatch(daemon)[1]["reason"]), what="it is red")
+        time.sleep(0.2)  # for what was on its way
+        arrived = len(recorder.arrivals())
+        id_ = daemon.send(to=ALICE, message="after")["id"]
+        assert daemon.call("GET", "/readyz")[0] == 200
+        time.sleep(1.0)
+        assert len(recorder.arrivals()) == arrived
+        assert '"redis holds other data"' in daemon.log
+        assert daemon.call("POST", "/release", {})[0] == 200
+        eventually(lambda: recorder.arrivals()[-1]["id"] == id_, what="it goes on")
+        assert len(recorder.arrivals()) == arrived + 1
+    finally:
+        daemon.kill()
