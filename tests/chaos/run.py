@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
 
-from tests.chaos import faults, gateway, people
+from tests.chaos import faults, foreign, gateway, people
 from tests.chaos.callers import CALLERS, OPTED_OUT, Caller, all_asked
 from tests.chaos.stage import LEASE, Stage
 from tests.chaos.wire import Wire
@@ -57,6 +57,8 @@ FAULTS: list[Fault] = [
     people.hold_and_release,
     people.post_lists,
     people.gzip_strangers,
+    foreign.wrong_type,
+    foreign.junk_value,
 ]
 DEALT = 4  # faults that a run begins with, at most
 MEET_ALL = ceil(len(FAULTS) / DEALT)  # runs with seeds in a row
@@ -108,10 +110,10 @@ def perform(seed: int, *, texts: int, seconds: float, only: Sequence[Fault] = ()
     ]
     stage = Stage(chance, server, recorder, daemons, wires, token)
     try:
-        done = _hurt(stage, texts, seconds, [] if only else dealt(seed), only or FAULTS)
-        result = _judged(stage, seed, done, asks)
+        _hurt(stage, texts, seconds, [] if only else dealt(seed), only or FAULTS)
+        result = _judged(stage, seed, asks)
     except Exception as error:
-        error.add_note(f"seed {seed}: see {directory}")
+        error.add_note(f"after {', '.join(stage.done)}; see {directory}")
         raise
     finally:
         for daemon in daemons:
@@ -144,36 +146,34 @@ def _settings(wire: Wire, recorder: Recorder, asks: str, token: str) -> str:
 
 def _hurt(
     stage: Stage, texts: int, seconds: float, first: Sequence[Fault], then: Sequence[Fault]
-) -> list[str]:
-    """Let callers send while faults happen; the names of these."""
+) -> None:
+    """Let callers send while faults happen."""
     stage.callers += [Caller(stage, 0), *(Caller(stage, texts // CALLERS) for _ in range(CALLERS))]
     for caller in stage.callers:
         caller.start()
     ahead = stage.chance.sample(first, len(first))
-    done: list[str] = []
     until = time.monotonic() + seconds
     try:
         while ahead or time.monotonic() < until:
             fault = ahead.pop() if ahead else stage.chance.choice(then)
-            done.append(fault.__name__)
+            stage.done.append(fault.__name__)
             fault(stage)
             stage.pause(1.0)
             if any(daemon.ended_itself for daemon in stage.daemons):
-                raise AssertionError(f"a daemon ended by itself, after {', '.join(done)}")
+                raise AssertionError("a daemon ended by itself")
     finally:
         for caller in stage.callers:
             caller.stop()
         for caller in stage.callers:
             caller.join()
-    return done
 
 
-def _judged(stage: Stage, seed: int, done: list[str], asks: str) -> Result:
+def _judged(stage: Stage, seed: int, asks: str) -> Result:
     """Wait for rest, and judge."""
     stage.recorder.stop()
     stage.recorder.start(plan={"ok": 1})
     with stage.server.client() as client:
-        eventually(lambda: waiting(client) == 0, REST, f"seed {seed}, {done}: texts still wait")
+        eventually(lambda: waiting(client) == 0, REST, "texts still wait")
         held, dead, left = states(client), letters(client), leftovers(client)
     arrivals = stage.recorder.arrivals()
     verdict = judge(
@@ -190,4 +190,4 @@ def _judged(stage: Stage, seed: int, done: list[str], asks: str) -> Result:
     code, found = stage.operate("fsck")
     refused = sum((caller.refused for caller in stage.callers), Counter())
     fsck = f"exit {code}: {found}" if code else ""
-    return Result(seed, done, verdict, worst, left, fsck, asks, refused)
+    return Result(seed, stage.done, verdict, worst, left, fsck, asks, refused)

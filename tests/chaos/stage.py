@@ -32,7 +32,14 @@ class Stage:
     token: str = ""  # that callers need; "": none
     callers: "list[Caller]" = field(default_factory=list)  # the first sends only what it is given
     excuses: Excuses = field(default_factory=Excuses)
+    done: list[str] = field(
+        default_factory=list
+    )  # the faults by name, to what if that is one of many
     held: list[tuple[int, int]] = field(default_factory=list)  # nothing may arrive; Unix ns
+
+    def note(self, what: str) -> None:
+        """Say more of the fault that is being done."""
+        self.done[-1] += f" ({what})"
 
     def pause(self, longest: float) -> None:
         time.sleep(self.chance.uniform(0.05, longest))

@@ -46,6 +46,7 @@ class Excuses:
 
     lost: set[str] = field(default_factory=set)  # other hands deleted it, or its status
     unfiled: set[str] = field(default_factory=set)  # other hands deleted its dead letter
+    unmarked: bool = False  # other hands deleted the marks: all that was claimed is in doubt
     restored: list[Restored] = field(default_factory=list)
 
     def loss(self, message_id: str) -> bool:

@@ -222,8 +222,9 @@ def _judge_wishes(
         if facts["state"] in WISHED and facts["state"] not in (wish.ends if wish else ()):
             verdict.unasked.append(message_id)
     for message_id, wish in asked.items():
-        state = known.get(message_id, {}).get("state", "unknown")
-        ended = state in wish.ends or excuses.loss(message_id)
+        facts = known.get(message_id, {})
+        ended = facts.get("state") in wish.ends or excuses.loss(message_id)
+        ended |= excuses.unmarked and facts.get("reason") == "in_doubt"
         if wish.never and (message_id in taken or not ended):
             verdict.defied.append(message_id)
     for arrival in arrivals:
@@ -256,4 +257,8 @@ def _judge_letters(
 
 
 def _words(fields_: Mapping[bytes, bytes]) -> dict[str, str]:
-    return {name.decode(): value.decode() for name, value in fields_.items()}
+    """As text, whatever other hands wrote."""
+    return {
+        name.decode(errors="replace"): value.decode(errors="replace")
+        for name, value in fields_.items()
+    }

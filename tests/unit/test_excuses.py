@@ -133,3 +133,14 @@ def test_what_nobody_knows_to_be_sent_may_end_unsent() -> None:
         excuses = Excuses(restored=[restored(died_at=died_at)])
         verdict = judge(["1-1"], [arrival(COPIED + 1)], known, asked=asked, excuses=excuses)
         assert verdict.faults == faults
+
+
+def test_without_marks_all_may_be_in_doubt_and_is_not_sent() -> None:
+    asked = {"1-1": Asked("", "", frozenset({"suppressed"}), never=True)}
+    known = {"1-1": {"state": "dead", "reason": "in_doubt"}}
+    assert judge([], [], known, asked=asked).faults == {"defied": ["1-1"]}
+    excuses = Excuses(unmarked=True)
+    assert judge([], [], known, asked=asked, excuses=excuses).faults == {}
+    assert judge([], [arrival(1)], known, asked=asked, excuses=excuses).faults == {
+        "defied": ["1-1"]
+    }
