@@ -63,6 +63,7 @@ class Metrics:
         self.redis_up = False
         self.redis_lost: Counter[str] = Counter()  # by what it was
         self.held = False
+        self.share: Callable[[], float] = lambda: 1.0
         self.leader = False
         self.registry = CollectorRegistry()
         self.registry.register(self)
@@ -117,6 +118,11 @@ class Metrics:
         )
         yield GaugeMetricFamily(
             "smsd_dispatch_held", "Whether dispatch is held", self.held and self.leader
+        )
+        yield GaugeMetricFamily(
+            "smsd_dispatch_share",
+            "The part of the rate that may be sent, less while dispatch is held",
+            self.share(),
         )
         yield GaugeMetricFamily("smsd_lease_held", "Whether this daemon may dispatch", self.leader)
 

@@ -22,6 +22,11 @@ class Share:
         self.per_second = rate
 
     @property
+    def part(self) -> float:
+        """Of the rate."""
+        return self.per_second / self._rate
+
+    @property
     def whole(self) -> bool:
         """Whether it is all of the rate."""
         return self.per_second >= self._rate

@@ -59,6 +59,7 @@ class Daemon:
         self._metrics = Metrics()
         rate = settings.rate.segments_per_second
         self._hold = Hold(rate=rate, clock=clock, changed=self._hold_changed)
+        self._metrics.share = lambda: self._hold.share
         self._storage = Storage(
             settings, config_path, self._owner, self._metrics, operator=self._hold.operator
         )

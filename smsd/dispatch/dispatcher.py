@@ -12,17 +12,15 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from smsd.core.message import Message
+from smsd.core.outcome import Hold as HoldVerdict
 from smsd.core.outcome import (
-    Accepted,
     InDoubt,
     Outcome,
     RetryPolicy,
     Throttled,
     Verdict,
     decide,
-    spare,
 )
-from smsd.core.outcome import Hold as HoldVerdict
 from smsd.core.pacer import SECOND
 from smsd.dispatch.doubt import Doubt, Unanswered, is_high
 from smsd.dispatch.hold import Hold
@@ -205,13 +203,7 @@ class Dispatcher:
         """What keeps a message from being written once more, if anything does."""
         if self._expired(message):
             return "expired"
-        return spare(
-            message.attempts,
-            self._policy,
-            now_ms=self._now_ms(),
-            rest_s=self._hold.rest_s(stops=True),
-            others=self._hold.others_probe,
-        )
+        return self._hold.spare(message.attempts, self._policy, self._now_ms())
 
     # -- the slot, and after ----------------------------------------------------------------------
 
@@ -359,11 +351,4 @@ class Dispatcher:
         if isinstance(outcome, Throttled) and too_fast:
             pause = THROTTLE_PAUSE_S if outcome.retry_after is None else outcome.retry_after
             self._pace.pause(min(max(pause, 0.0), self._policy.max_delay))
-        if isinstance(outcome, Accepted):
-            ours, theirs = message.content.segments.segments, outcome.segments
-            if theirs is not None and theirs != ours:
-                self._metrics.segments_differ += 1
-                log.warning(
-                    "segments differ", extra={"id": message.id, "ours": ours, "theirs": theirs}
-                )
         return stops

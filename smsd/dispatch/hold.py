@@ -21,9 +21,12 @@ from smsd.core.outcome import (
     InDoubt,
     Outcome,
     Rejected,
+    RetryPolicy,
     Throttled,
     Unavailable,
+    Verdict,
     blame,
+    spare,
 )
 from smsd.core.pacer import SECOND
 from smsd.core.share import FIRST
@@ -90,6 +93,13 @@ class Hold:
         """Why dispatch is held, "" while it is not."""
         return self.operator_reason or self.provider_reason
 
+    @property
+    def share(self) -> float:
+        """The part of the rate that may be sent."""
+        if self._by_operator or self._account:
+            return 0.0
+        return self._probes.share.part if self._provider_reason else 1.0
+
     def set_rate(self, segments_per_second: float) -> None:
         """Go on at another rate."""
         self._probes.share.set_rate(segments_per_second)
@@ -125,10 +135,11 @@ class Hold:
             return 0.0
         return self._probes.rest_s if self._provider_reason else LONGEST_REST_S
 
-    @property
-    def others_probe(self) -> bool:
-        """Whether there are messages enough to probe with, as it seems."""
-        return self._clock() - self._heard_at < LONGEST_REST_S * SECOND
+    def spare(self, attempts: int, policy: RetryPolicy, now_ms: int) -> Verdict | None:
+        """The verdict on a message that was written so often and is not to be again, or None."""
+        rest_s = self.rest_s(stops=True)
+        others = self._clock() - self._heard_at < LONGEST_REST_S * SECOND
+        return spare(attempts, policy, now_ms=now_ms, rest_s=rest_s, others=others)
 
     # -- what is learned ----------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import asyncio
 import logging
 
 from smsd.core.message import Message
-from smsd.core.outcome import Ack, Bury, Defer, Hold, Outcome, Verdict
+from smsd.core.outcome import Accepted, Ack, Bury, Defer, Hold, Outcome, Verdict
 from smsd.metrics import Metrics
 from smsd.store.damage import Refused
 from smsd.store.entry import Attempt, Entry
@@ -54,6 +54,8 @@ def tell(
     metrics: Metrics, message: Message, attempt: Attempt, outcome: Outcome | None, verdict: Verdict
 ) -> None:
     """Say what becomes of an attempt; without an outcome none was made."""
+    if isinstance(outcome, Accepted):
+        _compare_segments(metrics, message, outcome)
     metrics.settled[type(verdict).__name__.lower()] += 1
     if isinstance(verdict, Ack) and not log.isEnabledFor(logging.INFO):
         return
@@ -70,6 +72,14 @@ def tell(
     reason = getattr(outcome, "reason", "") if outcome else _reason(verdict)
     facts |= {"outcome": type(outcome).__name__ if outcome else "not sent", "reason": reason}
     log.warning(word, extra=facts)
+
+
+def _compare_segments(metrics: Metrics, message: Message, outcome: Accepted) -> None:
+    ours, theirs = message.content.segments.segments, outcome.segments
+    if theirs is not None and theirs != ours:
+        metrics.segments_differ += 1
+        facts = {"id": message.id, "ours": ours, "theirs": theirs}
+        log.warning("segments differ", extra=facts)
 
 
 def _reason(verdict: Verdict) -> str:

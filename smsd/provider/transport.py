@@ -205,7 +205,7 @@ class Link:
 def _refused_by_proxy(status: int) -> Unavailable | Halted:
     if status == _PROXY_LOGIN:
         return Halted(str(status), "the proxy asks who we are; mend [provider] proxy")
-    return Unavailable(f"the proxy refused the connection: HTTP {status}")
+    return Unavailable(f"the proxy refused the connection: HTTP {status}", written=False)
 
 
 def basic(user: str, password: str) -> str:

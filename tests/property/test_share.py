@@ -112,11 +112,11 @@ def taken(
 @pytest.mark.parametrize(
     ("refused", "at_least"), [(0.0, 0.97), (0.1, 0.93), (0.3, 0.9), (0.5, 0.85), (0.7, 0.65)]
 )
-@pytest.mark.parametrize("rate", [5, 45, 200])
+@pytest.mark.parametrize("rate", [5, 45])
 def test_a_provider_that_takes_a_part_gets_nearly_all_it_takes(
     rate: float, refused: float, at_least: float
 ) -> None:
-    runs = [taken(rate, refused, 120, seed=seed) for seed in range(6)]
+    runs = [taken(rate, refused, 120, seed=seed) for seed in range(3)]
     assert sum(runs) / len(runs) >= at_least
 
 

@@ -8,6 +8,7 @@ from tests.support.processes import Daemon, Recorder, eventually
 
 NUMBERS = [f"+1202556{n:04d}" for n in range(1000)]
 ANYBODY = "+12025570000"
+FAST = "[rate]\nsegments_per_second = 200\n"
 
 
 def copies(gateway: Recorder) -> Counter[str]:
@@ -48,7 +49,7 @@ def test_a_gateway_that_takes_and_says_503_gets_no_message_more_often_than_may_b
 def test_a_few_numbers_that_are_answered_403_do_not_hold_up_the_rest(tmp_path: Path) -> None:
     bad = NUMBERS[5:200:20]
     gateway = Recorder(tmp_path, replies=dict.fromkeys(bad, "403")).start()
-    daemon = Daemon(tmp_path, gateway.settings()).start()
+    daemon = Daemon(tmp_path, gateway.settings() + FAST).start()
     try:
         daemon.send(to=NUMBERS[:200], message="x")
         good = len(NUMBERS[:200]) - len(bad)
@@ -61,7 +62,7 @@ def test_a_few_numbers_that_are_answered_403_do_not_hold_up_the_rest(tmp_path: P
         assert len(bad) == 10
         assert (
             arrivals[-1]["at"] - arrivals[0]["at"]
-        ) / 1e9 <= 15  # 200 at 45/s, a pause, and a busy machine
+        ) / 1e9 <= 10  # a second, a pause, and a busy machine
     finally:
         daemon.kill()
         gateway.stop()
@@ -69,15 +70,15 @@ def test_a_few_numbers_that_are_answered_403_do_not_hold_up_the_rest(tmp_path: P
 
 def test_a_gateway_that_takes_half_gets_half(tmp_path: Path) -> None:
     gateway = Recorder(tmp_path, plan={"ok": 0.5, "503": 0.5}).start()
-    daemon = Daemon(tmp_path, gateway.settings() + "[rate]\nsegments_per_second = 200\n").start()
+    daemon = Daemon(tmp_path, gateway.settings() + FAST).start()
     try:
         for _ in range(2):
             daemon.send(to=NUMBERS, message="x")
         eventually(lambda: len(gateway.arrivals()) > 0, 30)
         first = gateway.arrivals()[0]["at"]
-        eventually(lambda: gateway.arrivals()[-1]["at"] - first > 8e9, 30)
-        taken = sum(a["taken"] for a in gateway.arrivals() if a["at"] - first <= 8e9)
-        assert taken >= 0.6 * 200 * 8 * 0.5
+        eventually(lambda: gateway.arrivals()[-1]["at"] - first > 4e9, 30)
+        taken = sum(a["taken"] for a in gateway.arrivals() if a["at"] - first <= 4e9)
+        assert taken >= 0.5 * 200 * 4 * 0.5
     finally:
         daemon.kill()
         gateway.stop()

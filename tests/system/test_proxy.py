@@ -131,7 +131,8 @@ async def test_a_tunnel_that_the_proxy_refuses_leaves_nothing_written(
         through = proxy_for(f"http://{proxy.address}")
         async with started(maker("https://127.0.0.1:1", proxy_for=through)) as provider:
             outcome = await provider.submit(message(), slot)
-    assert outcome == Unavailable(f"the proxy refused the connection: HTTP {status}")
+    reason = f"the proxy refused the connection: HTTP {status}"
+    assert outcome == Unavailable(reason, written=False)
     assert slot.events == []
     assert len(proxy.heads) == 1
 

@@ -5,11 +5,14 @@ import asyncio
 import pytest
 
 from smsd.core.outcome import (
+    MAKES_ROOM,
     Accepted,
+    Defer,
     Halted,
     InDoubt,
     Outcome,
     Rejected,
+    RetryPolicy,
     Throttled,
     Unavailable,
 )
@@ -123,6 +126,7 @@ async def test_any_answer_between_begins_the_count_anew(answer: Outcome) -> None
 
 async def test_a_halt_holds_at_once() -> None:
     bench = Bench().saw(NO_FUNDS)
+    assert bench.hold.share == 0
 
     assert await bench.passes() == "nothing"
     assert bench.told == ["halted: no_funds the balance is used up"]
@@ -427,6 +431,7 @@ async def test_answers_enlarge_the_share_until_it_is_whole_and_most_are_answered
         bench.after(1).saw(Accepted(), probe=True, waiting=True)
         assert bench.hold.engaged
     assert intervals[0] == 1
+    assert bench.hold.share == 1
     assert intervals[8] == intervals[-1] == 1 / RATE
     bench.saw(Accepted(), probe=True, waiting=True)
     assert not bench.hold.engaged
@@ -477,11 +482,14 @@ async def test_before_the_first_answer_nobody_knows_whether_the_provider_is_up()
     assert bench.saw(REFUSED).hold.rest_s(stops=True) is None
 
 
-async def test_others_probe_as_long_as_submissions_come_to_an_outcome() -> None:
+async def test_a_last_attempt_is_kept_as_long_as_others_probe() -> None:
+    policy = RetryPolicy(max_attempts=3)
     bench = Bench().saw(NO_FUNDS).after(LONGEST_REST_S - 1)
-    assert bench.hold.others_probe
-    assert not bench.after(1).hold.others_probe
-    assert bench.saw(NO_FUNDS, probe=True).hold.others_probe
+    assert bench.hold.spare(2, policy, 0) == Defer(64_000, MAKES_ROOM, spent=True)
+    assert bench.hold.spare(1, policy, 0) is None
+    assert bench.after(1).hold.spare(2, policy, 0) is None
+    bench.saw(NO_FUNDS, probe=True)
+    assert bench.hold.spare(2, policy, 0) == Defer(128_000, MAKES_ROOM, spent=True)
 
 
 # -- a status that blames nobody in particular ---------------------------------------------------
