@@ -82,6 +82,14 @@ class Recovery:
                     pass
                 self._claimer.missed.clear()
                 await self.recover()
+                await self._finish_long_lists()
+
+    async def _finish_long_lists(self) -> None:
+        try:
+            await self._queue.long_lists.finish_left_behind()
+        except Exception as error:
+            if not (is_away(error) or isinstance(error, Refused)):
+                raise
 
     async def recover(self) -> None:
         """Recover once, however often Redis goes away meanwhile, or another holds the lease."""

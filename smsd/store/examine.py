@@ -40,7 +40,7 @@ async def look(server: Server, *, repair: bool = False) -> list[KeyFault]:
 
 def beside(keys: Keys) -> Mapping[str, str]:
     """The keys that a script is not given anyway, with their types."""
-    others = (keys.hold, keys.held, keys.released, keys.ack)
+    others = (keys.hold, keys.held, keys.released, keys.staged, keys.ack)
     return {key: keys.kinds[key] for key in others}
 
 

@@ -87,6 +87,11 @@ class Keys:
         return f"{self.prefix}released"
 
     @property
+    def staged(self) -> str:
+        """Hash: long lists that are accepted and not queued yet, in parts."""
+        return f"{self.prefix}staged"
+
+    @property
     def ack(self) -> str:
         """String, short-lived: a write for the replicas to acknowledge."""
         return f"{self.prefix}ack"
@@ -109,6 +114,7 @@ class Keys:
             self.hold: "hash",
             self.held: "hash",
             self.released: "string",
+            self.staged: "hash",
             self.ack: "string",
         }
 

@@ -22,6 +22,7 @@ from smsd.store.connection import OlderData
 from smsd.store.damage import Refused
 from smsd.store.entry import LANES, LARGEST_ENTRY, LAST_ID, Attempt, Entry, Lane
 from smsd.store.keys import GROUP
+from smsd.store.long_lists import LONG, LongLists, Unfinished
 from smsd.store.scripts import Call
 from smsd.store.server import Server, text
 
@@ -83,6 +84,7 @@ class Queue:
         self._server = server
         self._max_length = max_length
         self._keep_idempotency_ms = keep_idempotency_ms
+        self.long_lists = LongLists(server)
         self._groups = itertools.count(1)
         self._passed_over = 0  # due messages that cannot be promoted and are in front of others
         self._appends = GroupCommit(
@@ -102,8 +104,9 @@ class Queue:
     async def append(self, request: Append) -> Appended:
         """Queue texts; they are durable when this returns.
 
-        Raises `QueueFull`, `KeyConflict`, `commit.Full`, `Refused` (nothing is queued), or Redis's
-        error: if that is a broken connection (`is_away`), the texts may be queued or not.
+        Raises `QueueFull`, `KeyConflict`, `commit.Full`, `Refused` (nothing is queued),
+        `Unfinished` (accepted, and queued soon), or Redis's error: if that is a broken connection
+        (`is_away`), the texts may be queued or not.
         """
         reply = cast("list[bytes]", await self._appends(request))
         match reply:
@@ -111,10 +114,19 @@ class Queue:
                 return Appended(text(ids).split(","))
             case [b"repeated", ids, answer]:
                 return Appended(text(ids).split(","), answer)
+            case [b"staged", name]:
+                return Appended(await self._finish_long_list(text(name)))
             case [b"conflict"]:
                 raise KeyConflict
             case _:
                 raise QueueFull
+
+    async def _finish_long_list(self, name: str) -> list[str]:
+        try:
+            async with asyncio.timeout(APPEND_S):
+                return await self.long_lists.finish(name)
+        except Refused as error:  # it is accepted all the same
+            raise Unfinished from error
 
     async def _append_group(self, requests: Sequence[Append]) -> list[object]:
         group = next(self._groups)
@@ -139,18 +151,23 @@ class Queue:
             "most_waiting": self._max_length,
             "fields": to_fields(content, with_priority=scheduled),
             "recipients": one.recipients,
+            "many": len(one.recipients),
         }
         own_keys = list(map(keys.message, one.scheduled_ids))
         if scheduled:
             request |= {"due": content.send_at, "scheduled": one.scheduled_ids}
             request["facts"] = _facts(content)
-        if one.idempotency_key:
+        key = keys.idempotency(one.idempotency_key) if one.idempotency_key else ""
+        if len(one.recipients) > LONG:
+            own_keys = [keys.staged]
+            request |= self.long_lists.staged(request, key) | {"recipients": (), "scheduled": ()}
+        if key:
             request |= {
                 "fingerprint": one.fingerprint,
                 "answer": one.answer.decode(),
                 "key_ttl": self._keep_idempotency_ms,
             }
-            own_keys.append(keys.idempotency(one.idempotency_key))
+            own_keys.append(key)
         return Call("append", request, own_keys)
 
     async def first_answer(self, idempotency_key: str) -> tuple[str, Appended] | None:

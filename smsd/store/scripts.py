@@ -19,6 +19,9 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from smsd.store.connection import command
 
+# What some scripts share beside the prelude.
+_SHARED = {"append": ("_enqueue",), "append_part": ("_enqueue",)}
+
 
 class Call(NamedTuple):
     """One request to a script; `keys` are those it touches beside the common ones."""
@@ -84,7 +87,7 @@ def as_json(value: object) -> bytes:
 def source(script: str) -> str:
     """The text of a script: what it shares with others around what is its own."""
     folder = resources.files("smsd.store").joinpath("lua")
-    parts = ("_prelude", script, "_epilogue")
+    parts = ("_prelude", *_SHARED.get(script, ()), script, "_epilogue")
     return "".join(folder.joinpath(f"{part}.lua").read_text() for part in parts)
 
 

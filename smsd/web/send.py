@@ -19,6 +19,7 @@ from smsd.core.message import (
     parse_recipient,
 )
 from smsd.store.connection import Availability, is_away
+from smsd.store.long_lists import Unfinished
 from smsd.store.queue import Append, Appended, KeyConflict, Queue, QueueFull
 from smsd.web.body import MOST_VALUES, read_body, read_object
 from smsd.web.errors import ANSWER_S, ApiError, unavailable
@@ -115,6 +116,12 @@ class Send:
             raise _conflict() from None
         except QueueFull:
             raise unavailable("queue_full", "the queue is full", status=429) from None
+        except Unfinished:
+            raise unavailable(
+                "outcome_unknown",
+                "the texts are accepted, but not all of them are queued yet; they will be."
+                " A repetition with the same Idempotency-Key queues none of them twice.",
+            ) from None
         except Exception as error:
             if not is_away(error):
                 raise

@@ -1001,6 +1001,11 @@ async def _append_idempotent(store: Store) -> Operation:
     return lambda: store.queue.append(request)
 
 
+async def _append_long(store: Store) -> Operation:
+    request = Append(content(), [ALICE] * 1001, idempotency_key="k", fingerprint="f", answer=b"{}")
+    return lambda: store.queue.append(request)
+
+
 async def _append_repeated(store: Store) -> Operation:
     operation = await _append_idempotent(store)
     await operation()
@@ -1160,6 +1165,8 @@ CASES: list[tuple[str, Prepared]] = [
     ("append", _append_scheduled),
     ("append", _append_idempotent),
     ("append", _append_repeated),
+    ("append_part", _append_long),
+    ("append_end", _append_long),
     ("claim", _claim),
     ("begin", _begin),
     ("release", _release),

@@ -1,39 +1,8 @@
 -- append: queue the texts of one request, all or none, with its idempotency record.
 -- Keys: status of each scheduled text, then the idempotency record if there is a key.
 -- Returns {'queued', ids} {'repeated', ids, answer} {'conflict'} {'full'} {'late'}; ids joined by commas.
-local function take_back(stream, entries)
-  for _, entry in ipairs(entries) do
-    redis.call('XDEL', stream, entry)
-    count('adjusted') -- its stream goes on counting it as added
-  end
-end
-
-local function queue_now(request)
-  local ids, entries, high = {}, {}, request.lane == 'h'
-  for i, recipient in ipairs(request.recipients) do
-    local added, entry = pcall(add, high and HIGH or QUEUE, append_all({'to', recipient}, request.fields))
-    if not added then
-      take_back(high and HIGH or QUEUE, entries)
-      error(failure(entry)) -- some servers' `pcall` makes words of it
-    end
-    entries[i], ids[i] = entry, high and 'h' .. entry or entry
-  end
-  for _, id in ipairs(ids) do announce(id, 'queued', '') end
-  return ids
-end
-
-local function schedule(request, keys)
-  for i, recipient in ipairs(request.recipients) do
-    local id, status = request.scheduled[i], keys[i]
-    redis.call('ZADD', DEFERRED, request.due, id)
-    redis.call('HSET', MESSAGES, id, cjson.encode(append_all({'id', id, 'to', recipient}, request.fields)))
-    count('scheduled')
-    local facts = append_all({'due', request.due, 'to', recipient}, request.facts)
-    tell(status, id, 'deferred', NOW .. ' deferred scheduled', 'scheduled', facts)
-  end
-  return request.scheduled
-end
-
+-- A long list is kept whole, to be queued in parts by append_part: then the keys are those of the lists that are
+-- kept and of the record, and the answer is {'staged', name of the list}.
 -- Lost on its way, repeated and answered long ago, and here at last: nobody waits for it.
 local function is_late(request)
   local last = redis.call('HGET', INTAKE, 'group')
@@ -63,10 +32,31 @@ local function waiting()
 end
 
 local function need_all(request, key)
-  if request.due then need(DEFERRED, MESSAGES) else need(request.lane == 'h' and HIGH or QUEUE) end
+  need_places(request)
   if key then need_hash(key) end
   if not sound[INTAKE] and wrong_type(INTAKE, KIND[INTAKE]) then redis.call('DEL', INTAKE) end
   sound[INTAKE] = true
+end
+
+local function stage(request, staged, key)
+  need_hash(staged)
+  local fields = {request.list, request.head}
+  for i, part in ipairs(request.parts) do append_all(fields, {request.list .. ':' .. i, part}) end
+  redis.call('HSET', staged, unpack(fields))
+  if key then
+    redis.call('HSET', key, 'fingerprint', request.fingerprint, 'list', request.list, 'answer', request.answer)
+    redis.call('PEXPIRE', key, request.key_ttl)
+  end
+  redis.call('HSET', INTAKE, request.place, request.list)
+  return {'staged', request.list}
+end
+
+-- What an earlier request with this key came to, or nil.
+local function first_of(key, request)
+  local fingerprint, ids, answer, list = unpack(redis.call('HMGET', key, 'fingerprint', 'ids', 'answer', 'list'))
+  if not fingerprint then return nil end
+  if fingerprint ~= request.fingerprint then return {'conflict'} end
+  return ids and {'repeated', ids, answer} or {'staged', list or ''}
 end
 
 local function run(request, keys)
@@ -74,15 +64,13 @@ local function run(request, keys)
   need_all(request, key)
   if is_late(request) then return {'late'} end
   local done = place_of(request)
-  if done then return {'queued', done} end
-  if key then
-    local first = redis.call('HMGET', key, 'fingerprint', 'ids', 'answer')
-    if first[1] == request.fingerprint then return {'repeated', first[2], first[3]} end
-    if first[1] then return {'conflict'} end
-  end
-  if waiting() + #request.recipients > request.most_waiting then return {'full'} end
+  if done then return {request.list and 'staged' or 'queued', done} end
+  local first = key and first_of(key, request)
+  if first then return first end
+  if waiting() + request.many > request.most_waiting then return {'full'} end
+  if request.list then return stage(request, keys[1], key) end
 
-  local ids = table.concat(request.due and schedule(request, keys) or queue_now(request), ',')
+  local ids = enqueue(request, keys)
   redis.call('HSET', INTAKE, request.place, ids)
   if key then
     redis.call('HSET', key, 'fingerprint', request.fingerprint, 'ids', ids, 'answer', request.answer)

@@ -1,0 +1,15 @@
+-- append_end: forget a long list of which every part is queued. Returns 'done', or 'unfinished'.
+-- Keys: the lists that are kept, then its idempotency record, if it has one.
+local function run(request, keys)
+  local staged, key, names = keys[1], keys[2], {}
+  for i = 1, request.parts do names[i] = request.list .. ':' .. i .. ':ids' end
+  local found = redis.call('HMGET', staged, unpack(names))
+  for i = 1, request.parts do
+    if not found[i] then return 'unfinished' end
+  end
+  local ids = table.concat(found, ',')
+  open_the_door()
+  if key and redis.pcall('HGET', key, 'list') == request.list then redis.pcall('HSET', key, 'ids', ids) end
+  redis.call('HDEL', staged, request.list, unpack(names))
+  return 'done'
+end
