@@ -60,7 +60,9 @@ class Metrics:
         self.in_flight = 0
         self.texts: dict[str, int] = {}  # by place
         self.difference = 0
+        self.stuck = 0
         self.redis_up = False
+        self.damaged_keys = 0
         self.redis_lost: Counter[str] = Counter()  # by what it was
         self.held = False
         self.share: Callable[[], float] = lambda: 1.0
@@ -111,6 +113,12 @@ class Metrics:
         yield texts
         yield GaugeMetricFamily(
             "smsd_texts_difference", "Accepted texts that are in no known place", self.difference
+        )
+        yield GaugeMetricFamily(
+            "smsd_messages_stuck", "Deferred messages that nothing would send", self.stuck
+        )
+        yield GaugeMetricFamily(
+            "smsd_redis_damaged_keys", "Keys that hold what is not ours", self.damaged_keys
         )
         yield GaugeMetricFamily("smsd_redis_up", "Whether Redis answers", self.redis_up)
         yield _counts(

@@ -19,6 +19,7 @@ from smsd.config import ConfigError, Settings, load
 from smsd.core.pacer import SECOND, Pacer
 from smsd.daemon import collector
 from smsd.daemon.build import build_limits, build_provider
+from smsd.daemon.checks import Checks
 from smsd.daemon.clocks import clock, now_ms
 from smsd.daemon.intake import Intake
 from smsd.daemon.readiness import Readiness
@@ -98,6 +99,7 @@ class Daemon:
 
     async def _work(self, provider: Provider, intake: Intake) -> None:
         """Everything that goes on, until one part ends: asked to stop, or broken."""
+        checks = Checks(self._storage, self._metrics)
         parts = [
             asyncio.create_task(part, name=name)
             for name, part in (
@@ -108,7 +110,8 @@ class Daemon:
                 ("reconcile", self._storage.reconciler.run()),
                 ("record", self._storage.record()),
                 ("census", self._count_texts()),
-                ("examination", self._storage.examine()),
+                ("keys", checks.examine_keys()),
+                ("stuck", checks.look_for_stuck()),
                 ("watchdog", self._feed_watchdog()),
                 ("collector", collector.collect()),
             )

@@ -7,7 +7,7 @@ the lease.
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from redis.asyncio import Redis
@@ -28,7 +28,6 @@ from smsd.store.connection import (
 )
 from smsd.store.damage import Damage, Refused
 from smsd.store.embedded import START_S, Embedded
-from smsd.store.examine import examine
 from smsd.store.identity import Identity
 from smsd.store.keys import Keys
 from smsd.store.lease import Lease
@@ -42,8 +41,6 @@ from smsd.store.witness import Loss, Witness
 
 log = logging.getLogger("smsd.storage")
 PAUSE_S = 0.5  # before Redis is asked again after it was away
-EXAMINE_S = 5.0  # between looks at the keys themselves
-SUSPECT_S = 0.2  # before the look that a refusal asks for
 RECORD_S = 5.0  # between records of what is known of the data
 RETURN_S = 0.2  # between writes that find out whether it is back
 PROBE_S = 1.0  # and whether it has room again
@@ -125,20 +122,6 @@ class Storage:
             await asyncio.sleep(PROBE_S)
             if availability.full:
                 await self._try_to_write(room=availability.found_full == found_full)
-
-    async def examine(self) -> None:
-        """Look at the keys now and then, and soon after a refusal; ends only when cancelled."""
-        while True:
-            try:
-                await examine(self.server)
-            except Exception as error:
-                if not (is_away(error) or isinstance(error, Refused)):
-                    raise
-            with suppress(TimeoutError):
-                async with asyncio.timeout(EXAMINE_S):
-                    await self.damage.suspected.wait()
-            await asyncio.sleep(SUSPECT_S)
-            self.damage.suspected.clear()
 
     async def record(self) -> None:
         """Write down now and then what is known of the data; ends only when cancelled."""

@@ -5,6 +5,7 @@ does by itself makes none of these faults: they are what deletions by hand, a lo
 restored backup leave behind.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import aclosing, suppress
@@ -58,7 +59,11 @@ class Fault:
 class Fsck:
     """One look at everything, in bounded steps."""
 
-    def __init__(self, server: Server, status: Status, *, repair: bool) -> None:
+    def __init__(
+        self, server: Server, status: Status, *, repair: bool, pause_s: float = 0.0
+    ) -> None:
+        """`pause_s`: between steps, for a look that is in no hurry."""
+        self._pause_s = pause_s
         self._server = server
         self._status = status
         self._repair = repair
@@ -81,6 +86,12 @@ class Fsck:
                     if fault.name not in seen:
                         seen.add(fault.name)
                         yield fault
+
+    async def stuck(self) -> AsyncGenerator[Fault, None]:
+        """Deferred messages that would never be sent."""
+        async with aclosing(_as_far_as_can_be(self._deferred())) as faults:
+            async for fault in faults:
+                yield fault
 
     async def _keys(self) -> AsyncGenerator[Fault, None]:
         for fault in await look(self._server, repair=self._repair):
@@ -200,6 +211,7 @@ class Fsck:
         while True:
             cursor, names = await self._server.read(partial(step, cursor=cursor))
             for at in range(0, len(names), STEP):
+                await asyncio.sleep(self._pause_s)
                 yield [text(name) for name in names[at : at + STEP]]
             if cursor == 0:
                 return

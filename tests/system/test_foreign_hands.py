@@ -35,6 +35,8 @@ def test_a_broken_statistic_refuses_nothing_and_is_named(
     with own_server.client() as client:
         client.set("smsd:events", "x")
         client.hset("smsd:counters", mapping={"note": "x", "sent": "1.5"})
+        client.hset("smsd:deferred:messages", "s1", "{")
+        client.zadd("smsd:deferred", {"s1": "inf"})
     smsd.start()
     text, keyed = {"to": ALICE, "message": "Hi"}, {"Idempotency-Key": "k"}
     answers = [smsd.call("POST", "/send", text, keyed) for _ in range(3)]
@@ -47,6 +49,7 @@ def test_a_broken_statistic_refuses_nothing_and_is_named(
     eventually(lambda: smsd.call("GET", f"/messages/{id_}")[1]["state"] == "sent")
     assert arrived(recorder) == [id_]
     assert 'key=smsd:events reason="is a string, not a stream"' in smsd.log
+    eventually(lambda: "deferred messages that nothing would send" in smsd.log)
 
 
 def test_one_entry_with_the_last_id_stops_nothing(

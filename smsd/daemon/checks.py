@@ -1,0 +1,67 @@
+"""What is looked at now and then. Rule: what is wrong is named, and nothing stops for it."""
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from smsd.daemon.storage import Storage
+from smsd.metrics import Metrics
+from smsd.store.connection import is_away
+from smsd.store.damage import Refused
+from smsd.store.examine import examine
+from smsd.store.fsck import Fsck
+
+log = logging.getLogger("smsd.checks")
+EXAMINE_S = 5.0  # between looks at the keys themselves
+SUSPECT_S = 0.2  # before the look that a refusal asks for
+STUCK_EVERY_S = 300.0  # between looks for messages that nothing would send
+STUCK_PAUSE_S = 0.05  # between steps of such a look, of some 50 messages
+
+
+class Checks:
+    """Both go on until they are cancelled."""
+
+    def __init__(self, storage: Storage, metrics: Metrics) -> None:
+        self._storage = storage
+        self._metrics = metrics
+
+    async def examine_keys(self) -> None:
+        """Look at the keys themselves, and soon after a refusal."""
+        damage = self._storage.damage
+        while True:
+            try:
+                await examine(self._storage.server)
+                self._metrics.damaged_keys = len(damage.found)
+            except Exception as error:
+                if not (is_away(error) or isinstance(error, Refused)):
+                    raise
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EXAMINE_S):
+                    await damage.suspected.wait()
+            await asyncio.sleep(SUSPECT_S)
+            damage.suspected.clear()
+
+    async def look_for_stuck(self) -> None:
+        """While we dispatch, look for deferred messages that nothing would send.
+
+        Slowly: there may be millions. (Recovery looks at the entries of the streams.)
+        """
+        while True:
+            await self._storage.lease.taken.wait()
+            try:
+                await self._look_for_stuck()
+            except Exception as error:
+                if not is_away(error):
+                    raise
+            await asyncio.sleep(STUCK_EVERY_S)
+
+    async def _look_for_stuck(self) -> None:
+        server, status = self._storage.server, self._storage.status
+        fsck = Fsck(server, status, repair=False, pause_s=STUCK_PAUSE_S)
+        stuck, last = 0, ""
+        async for fault in fsck.stuck():
+            stuck, last = stuck + 1, fault.name
+        self._metrics.stuck = stuck
+        if stuck:
+            facts = {"messages": stuck, "one": last, "look": "smsd fsck"}
+            log.error("deferred messages that nothing would send", extra=facts)
