@@ -5,10 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench chaos clean
+.PHONY: help run test test-servers check bench chaos clean
 
 help: ## What there is to make
-	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/'
 
 run: $(VENV)/.run ## Serve on an embedded Redis with the sandbox provider
 	$(BIN)/smsd run
@@ -16,6 +16,9 @@ run: $(VENV)/.run ## Serve on an embedded Redis with the sandbox provider
 test: $(VENV)/.test ## Run all tests
 	$(BIN)/pytest tests/unit tests/property tests/redis --cov
 	$(BIN)/pytest tests/system
+
+test-servers: $(VENV)/.test ## Run what needs a Redis against every server that can be had; QUICK=1 for less
+	$(BIN)/python -m tests.servers $(if $(QUICK),--quick)
 
 check: $(VENV)/.test ## Lint, types, floors
 	$(BIN)/ruff check .
