@@ -26,7 +26,7 @@ check: $(VENV)/.test ## Lint, types, floors
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.test ## Measure pace, intake, drain, memory, start; takes about six minutes
+bench: $(VENV)/.test ## Measure pace, intake, strangers, drain, memory, start; takes about 20 minutes
 	$(BIN)/python -m tests.bench
 
 chaos: $(VENV)/.test ## Every kind of fault at random from a printed seed; RUNS=20 SEED=1 JOBS=2 to choose

@@ -115,6 +115,10 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         super().connection_lost(exc)
         if self._dropping is not None:
             self._dropping.content.feed_eof()  # aiohttp still waits for the rest
+        # What points back to here would stay until the garbage collector has a look at everything.
+        self._serving = self._dropping = None
+        # aiohttp's requests that nobody waits for; it may be about to take one of them, so not yet
+        asyncio.get_running_loop().call_soon(self._messages.clear)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next octets go."""
@@ -193,6 +197,8 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
     def drop_rest(self, request: web.BaseRequest) -> None:
         """Its answer closes the connection: what still comes of its body is not looked at."""
         self._dropping = request
+        if self._at_end:
+            request.content.feed_eof()
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:
         """Finish what was asked for and close."""

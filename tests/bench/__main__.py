@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import bench_segment, measures
+from tests.bench import bench_segment, bench_strangers, measures
 from tests.bench.stage import Row
 
 
@@ -31,6 +31,7 @@ def main() -> None:
         "pace-slow": lambda where: measures.pace(
             where, seconds, None, "answers after 2 s", latency=2.0
         ),
+        "strangers": lambda where: bench_strangers.run(where, 5 if given.quick else 15),
         "intake": lambda where: measures.intake(where, "everysec", turns),
         "intake-always": lambda where: measures.intake(where, "always", turns),
         "drain": measures.drain,

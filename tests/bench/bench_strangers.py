@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.stage import HERE, TEXT, Row, cpu_s, daemon
-from tests.support.processes import SECOND, Recorder, instants, worst_window
+from tests.support.processes import SECOND, Daemon, Recorder, instants, worst_window
 
 RATE = 45
 TOKEN = "a-token-that-no-stranger-knows"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 # Each shape with as many connections as hurt most, or as the machine allows.
 SHAPES = {
+    "nobody": 0,
     "post": 1000,
     "bomb": 4,
     "large": 50,
@@ -46,28 +47,32 @@ def run(directory: Path, seconds: int, only: Sequence[str] = ()) -> list[Row]:
     rows: list[Row] = []
     try:
         with daemon(directory / "smsd", settings) as smsd:
-            port = int(smsd.url.rpartition(":")[2])
             for _ in range(1 + (seconds + 3) * len(shapes) // 20):
                 asked = {"to": [f"+1202555{n:04d}" for n in range(1000)], "message": TEXT}
                 assert smsd.call("POST", "/send", asked, BEARER)[0] == 200
             time.sleep(3)
             for shape, connections in shapes.items():
-                with strangers(port, shape, connections) as crowd:
-                    time.sleep(1)
-                    spent, began = cpu_s(smsd.pid), time.time_ns()
-                    time.sleep(seconds)
-                    ended, share = time.time_ns(), (cpu_s(smsd.pid) - spent) / seconds
-                    crowd.terminate()
-                    answers = crowd.communicate()[0].strip()
-                time.sleep(0.2)  # what was on its way is recorded
+                began, ended, how = _endured(smsd, shape, connections, seconds)
                 mean = f"{_pace(recorder.arrivals(), began, ended):.2f}/s"
-                how = f"{connections} connections, {share:.0%} of one core, {answers}"
                 rows.append((f"pace, strangers: {shape}", mean, how))
-                print(rows[-1], flush=True)
     finally:
         recorder.stop()
     worst = worst_window(instants(recorder.arrivals(), RATE))
     return [*rows, ("pace, strangers: worst window", f"{worst}", "segments in any second")]
+
+
+def _endured(smsd: Daemon, shape: str, connections: int, seconds: int) -> tuple[int, int, str]:
+    """From when to when (ns) the strangers were there, and what it cost."""
+    port = int(smsd.url.rpartition(":")[2])
+    with strangers(port, shape, connections) as crowd:
+        time.sleep(1)
+        spent, began = cpu_s(smsd.pid), time.time_ns()
+        time.sleep(seconds)
+        ended, share = time.time_ns(), (cpu_s(smsd.pid) - spent) / seconds
+        crowd.terminate()
+        answers = crowd.communicate()[0].strip()
+    time.sleep(0.2)  # what was on its way is recorded
+    return began, ended, f"{connections} connections, {share:.0%} of one core, {answers}"
 
 
 def _pace(arrivals: Sequence[dict[str, Any]], began: int, ended: int) -> float:

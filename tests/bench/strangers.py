@@ -34,6 +34,7 @@ CHUNKED = "Transfer-Encoding: chunked"
 HELLO = bytes.fromhex("16030100c8010000c40303") + os.urandom(189)  # of TLS
 # What is sent as soon as a connection is open.
 ONCE: dict[str, bytes] = {
+    "nobody": b"",
     "idle": b"",
     "post": POST,
     "bomb": head(JSON, "Content-Encoding: gzip", f"Content-Length: {len(BOMB)}") + BOMB,

@@ -1,0 +1,86 @@
+"""A caller's connection. Rule: what it held is gone with it, whatever the caller did."""
+
+import asyncio
+import gc
+import socket
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, cast
+
+import pytest
+from aiohttp import web
+
+from smsd.web.auth import Callers
+from smsd.web.guard import Guard
+from smsd.web.listener import Listener
+from smsd.web.room import Room
+from smsd.web.turns import Turns
+
+HEAD = b"POST /send HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n"
+AUTHORIZED = HEAD + b"Authorization: Bearer 0123456789abcdef\r\n\r\n"
+ENDS = {
+    "a refused one": HEAD + b"\r\n{}",
+    "a refused one that goes on": HEAD.replace(b": 2", b": 9999") + b"\r\n{}",
+    "a refused one before others": (HEAD + b"\r\n{}") * 30,
+    "an answered one": AUTHORIZED + b"{}",
+    "an answered one before others": (AUTHORIZED + b"{}") * 30,
+    "half a one": AUTHORIZED + b"{",
+    "a head": HEAD,
+}
+
+
+@pytest.fixture(autouse=True)
+def no_garbage_of_others() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture
+async def address() -> AsyncIterator[tuple[str, int]]:
+    async def handle(request: web.Request) -> web.Response:
+        await request.read()
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/send", handle)
+    runner = web.AppRunner(app, handle_signals=False)
+    await runner.setup()
+    turns = Turns(asyncio.get_running_loop().time)
+    server = cast("web.Server", runner.server)
+    server.request_handler = cast(
+        "Any",
+        Guard(
+            server.request_handler,
+            callers=Callers(["0123456789abcdef"]),
+            room=Room(1_000_000),
+            turns=turns,
+        ),
+    )
+    listener = Listener(
+        server, turns=turns, max_connections=9, header_timeout_s=0.05, answer_timeout_s=9.0
+    )
+    await listener.listen("127.0.0.1", 0)
+    [found] = listener.addresses
+    yield cast("tuple[str, int]", found)
+    listener.close()
+    await runner.cleanup()
+    listener.stop()
+
+
+@pytest.mark.parametrize("octets", ENDS.values(), ids=ENDS)
+async def test_a_closed_connection_leaves_hardly_anything_to_the_collector(
+    address: tuple[str, int], octets: bytes
+) -> None:
+    def call() -> None:
+        with socket.create_connection(address, timeout=5) as caller:
+            caller.sendall(octets)
+            caller.shutdown(socket.SHUT_WR)
+            caller.recv(1)
+
+    for _ in range(10):
+        await asyncio.to_thread(call)
+    await asyncio.sleep(0.1)
+    kinds = (web.BaseRequest, web.RequestHandler, asyncio.Task)
+    left = [one for one in gc.get_objects() if isinstance(one, kinds)]
+    assert len(left) <= 2, left  # of tests itself
