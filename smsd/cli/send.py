@@ -9,6 +9,7 @@ import click
 from smsd import daemon
 from smsd.cli.store import EX_FAILED, Store, config_option, fail, say, with_store
 from smsd.core.message import FieldError, parse, parse_recipient
+from smsd.store.long_lists import Unfinished
 from smsd.store.queue import Append, QueueFull
 
 
@@ -36,6 +37,8 @@ def send(config_path: Path, recipients: Sequence[str], message: str, **options: 
         ids = with_store(config_path, append)
     except QueueFull:
         fail("the queue is full; nothing was queued", EX_FAILED)
+    except Unfinished:
+        fail("accepted, but not all of them are queued yet: the daemon does the rest", EX_FAILED)
     for id_ in ids:
         say(id_)
 

@@ -19,8 +19,7 @@ from smsd.store.scripts import Call
 from smsd.store.server import Server, text
 
 log = logging.getLogger("smsd.queue")
-LONG = 1000  # recipients that one script still queues at once
-PART, SCHEDULED_PART = 1000, 100  # recipients of one part: 1 to 4 ms of Redis
+PART, SCHEDULED_PART = 1000, 100  # recipients that one script queues: 1 to 4 ms of Redis
 LEFT_BEHIND_MS = 10_000  # longer than any caller is made to wait
 
 
@@ -34,6 +33,11 @@ class Head(TypedDict):
     parts: int
     scheduled: bool
     key: str  # of its idempotency record; "" for none
+
+
+def part_of(*, scheduled: bool) -> int:
+    """How many recipients one script queues; a list of more is a long one."""
+    return SCHEDULED_PART if scheduled else PART
 
 
 class LongLists:
@@ -51,7 +55,7 @@ class LongLists:
             name: request[name] for name in ("lane", "fields", "due", "facts") if name in request
         }
         parts = []
-        most = SCHEDULED_PART if scheduled else PART
+        most = part_of(scheduled=bool(scheduled))
         for at in range(0, len(recipients), most):
             part = common | {"recipients": recipients[at : at + most]}
             if scheduled:

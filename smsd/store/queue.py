@@ -22,7 +22,7 @@ from smsd.store.connection import OlderData
 from smsd.store.damage import Refused
 from smsd.store.entry import LANES, LARGEST_ENTRY, LAST_ID, Attempt, Entry, Lane
 from smsd.store.keys import GROUP
-from smsd.store.long_lists import LONG, LongLists, Unfinished
+from smsd.store.long_lists import LongLists, Unfinished, part_of
 from smsd.store.scripts import Call
 from smsd.store.server import Server, text
 
@@ -158,7 +158,7 @@ class Queue:
             request |= {"due": content.send_at, "scheduled": one.scheduled_ids}
             request["facts"] = _facts(content)
         key = keys.idempotency(one.idempotency_key) if one.idempotency_key else ""
-        if len(one.recipients) > LONG:
+        if len(one.recipients) > part_of(scheduled=scheduled):
             own_keys = [keys.staged]
             request |= self.long_lists.staged(request, key) | {"recipients": (), "scheduled": ()}
         if key:
