@@ -134,7 +134,7 @@ class Reconciler:
         final = await self._final(after)
         again = 0
         for calls in self._witness.settled.after(after):
-            verdicts = [_of_entry(call.request, final.get(_id(call), call)) for call in calls]
+            verdicts = [_of_entry(call, final.get(_id(call), call)) for call in calls]
             replies = await self._server.repeat(verdicts)
             again += sum(reply == b"settled" for reply in replies)
         return again
@@ -164,7 +164,11 @@ def _id(call: Call) -> str:
     return str(call.request["id"])
 
 
-def _of_entry(entry: Mapping[str, object], verdict: Call) -> Call:
+def _of_entry(settled: Call, verdict: Call) -> Call:
     """The last settlement of a message, of any of the entries that have held it."""
+    for one in (settled, verdict):
+        if one.script == "cancel":  # wherever it waits
+            return one
+    entry = settled.request
     request = {**verdict.request, "name": entry["name"], "mark": entry["mark"]}
     return Call(verdict.script, request, verdict.keys)

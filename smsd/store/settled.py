@@ -41,9 +41,10 @@ class Settled:
 
     def add(self, calls: Sequence[Call], number: int) -> None:
         """Remember settlements; `number` of them all the data has seen when these were done."""
+        numbered = sum(call.script != "cancel" for call in calls)
         if self._since is None:
-            self._since = self._counted = number - len(calls)
-        ours = min(number - self._counted, len(calls))
+            self._since = self._counted = number - numbered
+        ours = min(number - self._counted, numbered)
         if others := number - self._counted - ours:
             self._others.append((number, others))
         self._counted = number

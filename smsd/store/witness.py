@@ -23,7 +23,7 @@ from smsd.store.keys import Keys
 from smsd.store.scripts import Call
 from smsd.store.settled import Settled
 
-SETTLEMENTS = ("finish", "defer", "bury")
+SETTLEMENTS = ("finish", "defer", "bury", "cancel")
 REMEMBERED = 2048  # groups of appends: 45 seconds of them at 45/s
 RECORD_LIFE_MS = 3_000_000  # the intake record lives an hour after the last append; less is sure
 
@@ -178,4 +178,6 @@ async def _read(connection: AbstractConnection, key: str, name: str) -> bytes | 
 
 def _is_fact(call: Call, reply: object) -> bool:
     """Whether it is settled as the call says. (A repetition is answered `gone`.)"""
-    return reply == b"settled" or (reply == b"gone" and call.request.get("state") == "sent")
+    if reply in (b"settled", b"cancelled"):
+        return True
+    return reply == b"gone" and call.request.get("state") == "sent"

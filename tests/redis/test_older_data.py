@@ -116,6 +116,25 @@ async def test_what_a_restored_backup_lacks_is_settled_again_before_anything_is_
         assert await store.operator_hold.look() is None
 
 
+@pytest.mark.parametrize("scheduled", [False, True])
+async def test_what_was_taken_back_stays_so(own_server: RedisServer, scheduled: bool) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        kept = await queue(store, 2)
+        id_ = await store.schedule(-1) if scheduled else kept.pop()
+        tail = Tail(own_server)
+        await reach(store)
+        assert await store.queue.cancel(id_) == "cancelled"
+        await send(store, 1)
+        tail.lose()
+        await reach(store)
+        await opened.reconciled()
+        assert await store.queue.promote() == 0
+        assert id_ not in await claimed(store)
+        assert await store.state(id_) == "cancelled"
+        assert await store.difference() == 0
+
+
 async def test_where_not_all_of_it_is_remembered_dispatch_is_held_until_it_is_released(
     own_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:

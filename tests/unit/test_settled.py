@@ -108,6 +108,16 @@ def test_what_is_not_remembered_is_counted(
     assert settled.unknown(after, until) == unknown
 
 
+def test_what_was_taken_back_is_remembered_and_has_no_number() -> None:
+    settled = Settled()
+    settled.add([Call("cancel", {"id": "1-0"})], 7)
+    settled.add([Call("cancel", {"id": "2-0"})], 8)  # and another daemon has settled one
+    settled.add(several(1), 9)
+    assert settled.unknown(7, 9) == 1
+    [calls] = settled.after(7)
+    assert [call.request["id"] for call in calls] == ["1-0", "2-0", "0"]
+
+
 def test_data_that_was_accepted_counts_on_without_a_gap() -> None:
     settled = Settled()
     settled.add(several(3), 13)
