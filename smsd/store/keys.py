@@ -121,12 +121,13 @@ class Keys:
     @property
     def for_intake(self) -> frozenset[str]:
         """Those without which some messages cannot be taken in."""
-        return frozenset({self.queue, self.high, self.deferred, self.deferred_messages})
+        places = {self.queue, self.high, self.deferred, self.deferred_messages}
+        return frozenset(places | {self.staged})
 
     @property
     def for_dispatch(self) -> frozenset[str]:
         """Those without which some cannot be sent or settled. The others are statistics."""
-        return self.for_intake | {self.inflight, self.dead, self.optouts}
+        return self.for_intake | {self.inflight, self.dead, self.optouts, self.store}
 
     def message(self, message_id: str) -> str:
         """Hash: status of one message."""

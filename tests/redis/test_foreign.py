@@ -14,6 +14,7 @@ from smsd.dispatch.promoter import Promoter
 from smsd.dispatch.recovery import Recovery
 from smsd.metrics import Metrics
 from smsd.provider.base import Slot
+from smsd.store.connection import OlderData
 from smsd.store.damage import COMMANDS, Refused
 from smsd.store.entry import LAST_ID, Attempt, Entry
 from smsd.store.examine import examine
@@ -137,10 +138,11 @@ NEEDED = {
     "dead": {"die and rise"},
     "optouts": {"send", "send with high priority", "retry", "die and rise"},
     "hold": {"look up the hold"},
+    "store": {"send", "send with high priority", "retry", "die and rise", "recover"},
 }
 
 
-TAKEN_OVER = ("lease", "hold")  # replaced where they stand: the next write makes them right
+TAKEN_OVER = ("lease", "hold", "store")  # the next write replaces them
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -162,6 +164,8 @@ async def test_a_wrong_type_is_named_and_the_rest_goes_on(
             await run(store)
         except Refused as error:
             refused[step] = error.key
+        except OlderData:  # nothing is sent from data without a name
+            refused[step] = key
     assert refused.keys() <= NEEDED.get(name, set())
     assert set(refused.values()) <= {key, ""}  # "": of a plain command; the look below names it
     await examine(store.server)
@@ -191,6 +195,9 @@ async def test_what_runs_goes_on_past_a_wrong_type_and_after_it_is_mended(
         faults = await fsck(store, repair=True)
         assert all(fault.mended for fault in faults) == (name != "optouts"), faults
         await store.client.delete(store.keys.optouts)  # which a person has to decide
+        if name == "store":
+            await store.server.ensure_groups()
+            store.server.identity.accepted(store.server.identity.seen)  # as a release does
         await store.lease._acquire("")
         [last] = await store.append(priority="high")
         await until(lambda: last in provider.taken, "it sends again")

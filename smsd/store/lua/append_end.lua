@@ -2,6 +2,7 @@
 -- Keys: the lists that are kept, then its idempotency record, if it has one.
 local function run(request, keys)
   local staged, key, names = keys[1], keys[2], {}
+  need_hash(staged)
   for i = 1, request.parts do names[i] = request.list .. ':' .. i .. ':ids' end
   local found = redis.call('HMGET', staged, unpack(names))
   for i = 1, request.parts do

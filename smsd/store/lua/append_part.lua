@@ -2,6 +2,7 @@
 -- Keys: the lists that are kept, then the status of each scheduled message of this part.
 local function run(request, keys)
   local staged, name = table.remove(keys, 1), request.list .. ':' .. request.part
+  need_hash(staged)
   local done = redis.call('HGET', staged, name .. ':ids')
   if done then return done end
   local packed = redis.call('HGET', staged, name)
