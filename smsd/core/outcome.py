@@ -188,7 +188,7 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - one case per outcome: it reads as 
                 return Bury("in_doubt", "", reason)
             if attempt >= policy.max_attempts:
                 return Bury("in_doubt", "", reason)
-            return _later(reason, attempt, policy, now_ms=now_ms, chance=chance)
+            return _later(reason, attempt, policy, now_ms=now_ms, chance=chance, rest_s=rest_s)
         case Halted(code, reason):
             why = f"{code}: {reason}" if code else reason
             return _later(why, attempt, policy, now_ms=now_ms, chance=chance, rest_s=rest_s)

@@ -121,6 +121,12 @@ VERDICTS: list[tuple[str, Outcome, dict[str, Any], Verdict]] = [
         Defer(NOW + 500, "timeout", spent=True),
     ),
     (
+        "in doubt while down, to be sent again",
+        InDoubt("timeout"),
+        {"policy": RESEND, "rest_s": 64},
+        Defer(NOW + 64_000, "timeout", spent=True),
+    ),
+    (
         "in doubt at last, to be sent again",
         InDoubt("timeout"),
         {"policy": RESEND, "attempt": LAST},

@@ -1,5 +1,6 @@
 """Whether dispatch lives. Rule: only what could move and does not is dead."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -146,3 +147,22 @@ def test_a_mark_that_redis_does_not_take_is_no_death(life: Life) -> None:
 def test_whoever_stands_at_the_door_though_he_may_leave_is_stuck(life: Life) -> None:
     life.pace.at_door = 1
     assert life.unwell_for(HOUR) == HOUR
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_hold_learns_for_how_long_nothing_has_waited(
+    life: Life, monkeypatch: pytest.MonkeyPatch, *, waits: bool
+) -> None:
+    async def nothing(*_: object) -> bool:
+        await asyncio.sleep(0.1)
+        return True
+
+    monkeypatch.setattr(Tenure, "_work", nothing)
+    monkeypatch.setattr(Dispatcher, "drain", nothing)
+    halted = Halted("30002", "account suspended")
+    life.hold.saw("1-0", halted, probe=False, waiting=False)
+    if waits:
+        life.wait()
+    life.now += HOUR
+    await life.tenure.run(lambda: True, drain_s=0)
+    assert life.hold.unproven == (not waits)
