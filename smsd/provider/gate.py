@@ -43,7 +43,7 @@ class Gate(aiohttp.BytesPayload):
         self._entered = False
         self._lease: Lease | None = None
         self._since = 0.0
-        self.transport: asyncio.BaseTransport | None = None
+        self.protocol: asyncio.BaseProtocol | None = None
         self.sent = False  # bytes may have left
         self.refusal: Exception | None = None  # what the slot raised instead of opening
 
@@ -58,10 +58,9 @@ class Gate(aiohttp.BytesPayload):
 
         One that is closed as soon as it is opened is the gateway's answer, and no accident.
         """
-        if not self._used or self._entered:
+        if self._lease is None or self._entered:
             return False
-        reused = self._lease is None or self._lease.reused
-        return reused or self._clock() - self._since >= LONG_S
+        return self._lease.reused or self._clock() - self._since >= LONG_S
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Wait for the slot and write."""
@@ -83,15 +82,13 @@ class Gate(aiohttp.BytesPayload):
 
     async def _wait_and_write(self, writer: StreamWriter, content_length: int | None) -> None:
         self._since = self._clock()
-        self.transport = writer.transport
-        if self.transport is None:
-            raise aiohttp.ClientConnectionResetError("closed before it was used")
-        self._lease = self._keep_alive.take(self.transport, self._since)
+        self.protocol = writer.protocol
+        self._lease = self._keep_alive.take(self.protocol, self._since)
         # What a kept connection has already received is no answer to this request, and is
         # seen as such (see `Link`) only if it is read before the slot can open.
         await asyncio.sleep(0)
-        if self._lease is None or self._lease.until <= self._clock():
-            raise aiohttp.ClientConnectionError("kept for too long")
+        if self._lease.until <= self._clock() or has_ended(writer.transport):
+            raise aiohttp.ClientConnectionError("kept for too long, or closed")
         async with asyncio.timeout_at(self._lease.until) as age:
             try:
                 async with self._slot:
@@ -104,7 +101,7 @@ class Gate(aiohttp.BytesPayload):
                 raise
 
     async def _write(self, writer: StreamWriter, content_length: int | None) -> None:
-        if writer.transport is None or has_ended(writer.transport):
+        if has_ended(writer.transport):
             raise aiohttp.ClientConnectionResetError("closed in its slot")
         self._deadline.reschedule(self._clock() + self._timeout_s)
         self.sent = True

@@ -34,31 +34,29 @@ class KeepAlive:
     def __init__(self, seconds: float) -> None:
         """`seconds`: how long where the gateway does not say."""
         self._seconds = seconds
-        self._until: WeakKeyDictionary[asyncio.BaseTransport, float] = WeakKeyDictionary()
+        # By protocol: it outlives the transport of a connection that ended.
+        self._until: WeakKeyDictionary[asyncio.BaseProtocol, float] = WeakKeyDictionary()
 
-    def keep(
-        self, transport: asyncio.BaseTransport, headers: Mapping[str, str], now: float
-    ) -> None:
+    def keep(self, protocol: asyncio.BaseProtocol, headers: Mapping[str, str], now: float) -> None:
         """An answer with these headers has come: what follows may use the connection."""
-        self._until[transport] = now + self._allowed(headers)
+        self._until[protocol] = now + self._allowed(headers)
 
-    def take(self, transport: asyncio.BaseTransport, now: float) -> Lease | None:
-        """What the connection is good for; None if it has been idle for too long."""
-        until = self._until.pop(transport, None)
+    def take(self, protocol: asyncio.BaseProtocol, now: float) -> Lease:
+        """What the connection is good for; for no time at all if it was idle for too long."""
+        until = self._until.pop(protocol, None)
         if until is None:
             return Lease(now + NEW_S, reused=False)
-        return (
-            None if until - now < min(RESERVE_S, self._seconds / 2) else Lease(until, reused=True)
-        )
+        left = until - now
+        return Lease(until if left >= min(RESERVE_S, self._seconds / 2) else now, reused=True)
 
     def _allowed(self, headers: Mapping[str, str]) -> float:
         said = _TIMEOUT.search(headers.get("Keep-Alive", ""))
         return self._seconds if said is None else min(int(said[1]) - MARGIN_S, MOST_S)
 
 
-def has_ended(transport: asyncio.BaseTransport) -> bool:
+def has_ended(transport: asyncio.BaseTransport | None) -> bool:
     """Whether the other end has closed it, even if the loop has not been told yet."""
-    sock = transport.get_extra_info("socket")
+    sock = None if transport is None else transport.get_extra_info("socket")
     if sock is None or sock.fileno() < 0:
         return True
     poll = select.poll()

@@ -186,9 +186,9 @@ class Link:
 
     def _keep(self, gate: Gate, response: aiohttp.ClientResponse) -> None:
         # Before the answer has been read to its end: then another may take the connection at once.
-        if gate.transport is not None:
+        if gate.protocol is not None:
             now = asyncio.get_running_loop().time()
-            self._keep_alive.keep(gate.transport, response.headers, now)
+            self._keep_alive.keep(gate.protocol, response.headers, now)
 
     def _why(self, error: Exception, deadline: asyncio.Timeout) -> str:
         """What went wrong, without the address: its query may hold the text, or a secret."""

@@ -154,6 +154,23 @@ async def test_a_connection_that_grows_too_old_while_it_waits_is_given_up_for_an
     assert len(gateway.requests) == 2
 
 
+async def test_a_gateway_that_closes_whatever_is_opened_is_asked_once() -> None:
+    """One connection after the other would be a flood."""
+    for delay_s in (0.0, 0.01):
+
+        async def closes(_: Reader, writer: Writer, delay_s: float = delay_s) -> None:
+            await asyncio.sleep(delay_s)
+            writer.close()
+
+        gateway = Gateway(says(response(201, GOOD)), greet=closes)
+        slot = Slot(closed=True)
+        async with listening(gateway), started(post(gateway.url)) as provider:
+            outcome = await provider.submit(message(), slot)
+        assert isinstance(outcome, Unavailable)
+        assert not outcome.written
+        assert gateway.connections == 1
+
+
 async def test_many_old_connections_are_passed_over_quickly() -> None:
     async def late(_: Reader, writer: Writer) -> None:
         await asyncio.sleep(0.05)
@@ -249,10 +266,11 @@ async def test_with_a_new_connection_for_each_message_all_are_at_their_slots_in_
     ],
 )
 def test_what_a_gateway_says_of_its_keep_alive_is_obeyed(header: str, allowed: float) -> None:
-    class Transport(asyncio.Transport):
-        """One that can be referred to weakly, as those of the loop."""
+    class Protocol(asyncio.Protocol):
+        """One that can be referred to weakly, as aiohttp's."""
 
-    kept, transport = KeepAlive(1.5), Transport()
-    kept.keep(transport, {"Keep-Alive": header}, 100.0)
-    taken = kept.take(transport, 100.0)
-    assert taken == ((100.0 + allowed, True) if allowed >= 0.5 else None)
+    kept, protocol = KeepAlive(1.5), Protocol()
+    kept.keep(protocol, {"Keep-Alive": header}, 100.0)
+    usable = allowed >= 0.5
+    assert kept.take(protocol, 100.0) == (100.0 + allowed if usable else 100.0, True)
+    assert kept.take(protocol, 100.0) == (105.0, False)  # as another connection would be
