@@ -11,6 +11,7 @@ LARGEST_ENTRY = 65_536  # octets of an entry that is read at all
 LAST_ID = "18446744073709551615-18446744073709551615"  # no range can begin behind it
 FIRST_SPENT = "18446744073709551615-10000000000000000000"  # from here on they leave no room
 MOST_FIELDS = 500  # the same; each is two of the values that lua/_prelude.lua counts
+_NAME = re.compile(r"[hn]([0-9]{1,20})-([0-9]{1,20})")
 _ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 _MARK = re.compile(rb"([1-9][0-9]{0,9}) ([0-9]{1,13}) ([ -~]+)")  # as in lua/fsck_marks.lua
 
@@ -18,6 +19,17 @@ _MARK = re.compile(rb"([1-9][0-9]{0,9}) ([0-9]{1,13}) ([ -~]+)")  # as in lua/fs
 def lane_of(name: str) -> Lane:
     """The stream of an entry, or of what other hands wrote in place of its name."""
     return "h" if name.startswith("h") else "n"
+
+
+def is_entry(name: str) -> bool:
+    """Whether Redis knows such ids; others it answers with an error."""
+    found = _NAME.fullmatch(name)
+    return found is not None and all(int(part) < 1 << 64 for part in found.groups())
+
+
+def first_entry(message_id: str) -> str:
+    """Name of the entry that a message is named after, if it is named after one."""
+    return message_id if message_id.startswith("h") else f"n{message_id}"
 
 
 class Entry(NamedTuple):

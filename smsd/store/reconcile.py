@@ -8,11 +8,12 @@ is other data, an operator has to choose: dispatch is held until it is released.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from redis.exceptions import ResponseError
 
 from smsd.store.connection import is_away
+from smsd.store.entry import first_entry, is_entry
 from smsd.store.identity import Data, accept, is_as_new, is_same
 from smsd.store.operator_hold import OperatorHold
 from smsd.store.scripts import Call
@@ -135,7 +136,7 @@ class Reconciler:
         again = 0
         for calls in self._witness.settled.after(after):
             verdicts = [_of_entry(call, final.get(_id(call), call)) for call in calls]
-            replies = await self._server.repeat(verdicts)
+            replies = await self._server.repeat(_of_first_entries(verdicts) + verdicts)
             again += sum(reply == b"settled" for reply in replies)
         return again
 
@@ -172,3 +173,13 @@ def _of_entry(settled: Call, verdict: Call) -> Call:
     entry = settled.request
     request = {**verdict.request, "name": entry["name"], "mark": entry["mark"]}
     return Call(verdict.script, request, verdict.keys)
+
+
+def _of_first_entries(verdicts: Sequence[Call]) -> list[Call]:
+    """The same of entries that messages had first: nobody may remember that they left those."""
+    firsts = [first_entry(_id(call)) for call in verdicts]
+    return [
+        Call(call.script, {**call.request, "name": first}, call.keys)
+        for call, first in zip(verdicts, firsts, strict=True)
+        if call.request.get("name", first) != first and is_entry(first)
+    ]

@@ -14,11 +14,10 @@ from redis.exceptions import ResponseError
 
 from smsd.core.message import same_instant
 from smsd.store.damage import Refused
-from smsd.store.entry import LARGEST_ENTRY
+from smsd.store.entry import LARGEST_ENTRY, first_entry, is_entry
 from smsd.store.scripts import Call
 from smsd.store.server import Server, text
 
-_ENTRY = re.compile(r"[hn]([0-9]{1,20})-([0-9]{1,20})")
 _LINE = re.compile(r"[0-9]{1,20} .")  # of a history, as smsd writes them
 _ENTRY_ID = re.compile(r"h?([0-9]{1,20})-[0-9]{1,20}")
 LARGEST_LETTER = LARGEST_ENTRY + 4096  # octets: an entry that is read, and why it died
@@ -77,8 +76,8 @@ class Status:
             facts = _texts(await self._server.read(lambda client: client.hgetall(key)))
         if facts.get("state", "queued") != "queued":
             return _told(message_id, facts)
-        name = facts.get("entry") or _first_entry(message_id)
-        entry = await self._entry(name) if _is_entry(name) else None
+        name = facts.get("entry") or first_entry(message_id)
+        entry = await self._entry(name) if is_entry(name) else None
         if entry is None or not await self._is_of(message_id, entry.get("id", message_id), name):
             # Between the two reads it may have been settled; what is known says so next time.
             return _told(message_id, facts) if "state" in facts else None
@@ -207,16 +206,6 @@ def _count(value: object) -> int:
 
 def _texts(fields: Mapping[bytes | str, bytes | str] | None) -> dict[str, str]:
     return {text(name): text(value) for name, value in (fields or {}).items()}
-
-
-def _is_entry(name: str) -> bool:
-    """Whether Redis knows such ids; others it answers with an error."""
-    found = _ENTRY.fullmatch(name)
-    return found is not None and all(int(part) < 1 << 64 for part in found.groups())
-
-
-def _first_entry(message_id: str) -> str:
-    return message_id if message_id.startswith("h") else f"n{message_id}"
 
 
 def _told(message_id: str, facts: dict[str, str]) -> dict[str, object]:

@@ -106,8 +106,8 @@ class Witness:
             self._compare(known, data or b"", asked_after)
 
     def _compare(self, known: bytes | None, data: bytes, asked_after: int) -> None:
-        if self._groups[-1].data.encode() != data:
-            return  # other data: `gone` is about that
+        if not self._groups or self._groups[-1].data.encode() != data:
+            return  # another connection has found out meanwhile, or it is other data: see `gone`
         if known is None and self._now_ms() - self._appended_ms > RECORD_LIFE_MS:
             return  # it has run out
         if known is not None and not known.isdigit():

@@ -168,6 +168,32 @@ async def test_where_not_all_of_it_is_remembered_dispatch_is_held_until_it_is_re
         assert await store.operator_hold.look() is None
 
 
+async def test_what_was_sent_from_a_later_entry_is_not_sent_from_the_first_one(
+    own_server: RedisServer,
+) -> None:
+    """A daemon that died had deferred it since; this one knows only how it was sent."""
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        await queue(store, 1)
+        tail = Tail(own_server)
+        await reach(store)
+        entry, message = await store.claim_one()
+        assert await store.begin(entry, attempt := store.attempt(), ALICE) == "begun"
+        assert await store.queue.defer(entry, attempt, message, until=1, attempts=1, why="w")
+        opened.witness.settled = Settled()
+        assert await store.queue.promote() == 1
+        later, message = await store.claim_one()
+        assert later.name != entry.name
+        assert await store.begin(later, attempt := store.attempt(), ALICE) == "begun"
+        assert await store.queue.ack(later, attempt, message, "p")
+        tail.lose()
+        await seen_to_differ(store)
+        assert "it lacks 2 settlements, 1 are not remembered" in (await held(store)).reason
+        await store.operator_hold.release("me")
+        assert await claimed(store) == []
+        assert (await store.status.census()).ended["sent"] == 1
+
+
 async def test_newer_data_that_comes_back_needs_no_release(own_server: RedisServer) -> None:
     async with Opened(own_server.url) as opened:
         store = opened.store
