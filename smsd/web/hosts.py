@@ -29,7 +29,7 @@ def check_browser(request: web.BaseRequest, hosts: Collection[str], *, address: 
     # socket, where any name will do.
     if host is not None and address is not None:
         name = _name(host.lower())
-        if name != address and name not in hosts and not _is_loopback(name):
+        if not name or not (name == address or name in hosts or _is_loopback(name)):
             raise _refusal(
                 "foreign_host",
                 "this Host is none of ours; without [http] tokens, name it in [http] hosts",
