@@ -105,7 +105,7 @@ class Claimer:
         if not keyed:
             return read
         answers = await self._queue.take_keys(keyed)
-        by_name = {entry.name: word for (entry, _), word in zip(keyed, answers, strict=True)}
+        by_name = {entry.name: answer for (entry, _), answer in zip(keyed, answers, strict=True)}
         kept: list[Read] = []
         for entry, found in read:
             match by_name.get(entry.name):

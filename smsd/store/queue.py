@@ -30,7 +30,7 @@ log = logging.getLogger("smsd.queue")
 Begun = Literal["begun", "fenced", "older", "marked", "gone", "suppressed"]
 _BEGUN: Mapping[object, Begun] = {word.encode(): word for word in get_args(Begun)}
 Keyed = Literal["first", "duplicate", "conflict"]
-_KEYED: Mapping[object, Keyed] = {word.encode(): word for word in get_args(Keyed)}
+_KEYED: Mapping[object, Keyed] = {reply.encode(): reply for reply in get_args(Keyed)}
 Settlement = asyncio.Future[bool]  # False: it had been settled before
 # What an append may take: in line, when its group leaves, and then with its group; and for how long
 # of that an absent Redis is asked again. Nobody waits for longer than 8 s.
