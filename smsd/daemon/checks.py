@@ -13,6 +13,7 @@ from smsd.store.fsck import Fsck
 
 log = logging.getLogger("smsd.checks")
 EXAMINE_S = 5.0  # between looks at the keys themselves
+DAMAGED_S = 1.0  # the same, while something is wrong with one
 SUSPECT_S = 0.2  # before the look that a refusal asks for
 STUCK_EVERY_S = 300.0  # between looks for messages that nothing would send
 STUCK_PAUSE_S = 0.05  # between steps of such a look, of some 50 messages
@@ -36,7 +37,7 @@ class Checks:
                 if not (is_away(error) or isinstance(error, Refused)):
                     raise
             with suppress(TimeoutError):
-                async with asyncio.timeout(EXAMINE_S):
+                async with asyncio.timeout(DAMAGED_S if damage.found else EXAMINE_S):
                     await damage.suspected.wait()
             await asyncio.sleep(SUSPECT_S)
             damage.suspected.clear()

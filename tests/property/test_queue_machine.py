@@ -393,8 +393,8 @@ class QueueMachine(RuleBasedStateMachine):
         self._unmark(name, mark)
         if expected:
             self._apply(self.texts[hand.message.id], how, due)
-            if how == "opted out":
-                self.optouts.add(hand.message.recipient)
+        if how == "opted out":  # a fact about the number, whatever became of the message
+            self.optouts.add(hand.message.recipient)
         daemon.forget(name)
 
     def _settles(self, hand: Hand, mark: str, how: str) -> bool:
