@@ -205,6 +205,7 @@ class Storage:
             self.operator_hold,
             leads=lambda: self.lease.held,
             settle_all=self.queue.settle_all,
+            mark_again=self.queue.mark_again,
         )
 
     def _server_over(

@@ -25,6 +25,7 @@ from smsd.store.keys import GROUP
 from smsd.store.long_lists import LongLists, Unfinished, part_of
 from smsd.store.scripts import Call
 from smsd.store.server import Server, text
+from smsd.store.under_way import UnderWay
 
 log = logging.getLogger("smsd.queue")
 Begun = Literal["begun", "fenced", "older", "marked", "gone", "suppressed"]
@@ -85,6 +86,7 @@ class Queue:
         self._max_length = max_length
         self._keep_idempotency_ms = keep_idempotency_ms
         self.long_lists = LongLists(server)
+        self._under_way = UnderWay()
         self._groups = itertools.count(1)
         self._passed_over = 0  # due messages that cannot be promoted and are in front of others
         self._appends = GroupCommit(
@@ -246,6 +248,9 @@ class Queue:
             for entry, attempt, recipient in sends
         ]
         replies = await self._server.insist_all(calls) if calls else []
+        for (entry, attempt, _), reply in zip(sends, replies, strict=True):
+            if reply == b"begun":
+                self._under_way.add(entry, attempt)
         return [reply if isinstance(reply, Exception) else _BEGUN[reply] for reply in replies]
 
     async def release(self, name: str, attempt: Attempt) -> None:
@@ -356,6 +361,9 @@ class Queue:
 
     async def _settle_group(self, calls: Sequence[Call]) -> list[bool | Exception]:
         replies = await self._server.insist_all(calls)
+        for call, reply in zip(calls, replies, strict=True):
+            if not isinstance(reply, Exception):
+                self._under_way.discard(str(call.request["name"]))
         return [reply if isinstance(reply, Exception) else reply == b"settled" for reply in replies]
 
     def _line(self, attempt: Attempt | None, state: str, *details: str) -> str:
@@ -508,6 +516,11 @@ class Queue:
     async def settle_all(self) -> None:
         """Return when all that stands in line to be settled by now is."""
         await self._settlements(Call("release", {"name": "", "mark": ""}))  # the end of the line
+
+    async def mark_again(self) -> None:
+        """Write what is under way, or left in doubt, into data that has forgotten it."""
+        for call in self._under_way.calls():
+            await self._server.repeat([call])
 
     async def journal(self) -> dict[str, Attempt]:
         """Every send that has been begun and not settled, by entry name.

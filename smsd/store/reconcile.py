@@ -41,14 +41,20 @@ class Reconciler:
         *,
         leads: Callable[[], bool],
         settle_all: Callable[[], Awaitable[None]],
+        mark_again: Callable[[], Awaitable[None]],
     ) -> None:
-        """`leads`: whether this daemon dispatches. `settle_all` ends what is under way."""
+        """`leads`: whether this daemon dispatches.
+
+        `settle_all` returns when what stands in line to be settled is; `mark_again` writes the
+        in-flight records of the rest into the data.
+        """
         self._server = server
         self._identity = server.identity
         self._witness = witness
         self._hold = hold
         self._leads = leads
         self._settle_all = settle_all
+        self._mark_again = mark_again
         self._found: Data | None = None  # the data that was compared last
         self._reason = ""  # to hold dispatch for it
         self._held = False
@@ -101,6 +107,7 @@ class Reconciler:
         else:
             await self._settle_again(-1)
             self._reason = await self._of_other(data, known)
+        await self._mark_again()
         self._found, self._held = data, False
 
     def _of_older(self, data: Data, known: Data, again: int) -> str:

@@ -37,6 +37,7 @@ class Opened:
             self.store.operator_hold,
             leads=lambda: leads,
             settle_all=self.store.queue.settle_all,
+            mark_again=self.store.queue.mark_again,
         )
         self._reconciling: asyncio.Task[None] | None = None
 

@@ -194,6 +194,33 @@ async def test_what_was_sent_from_a_later_entry_is_not_sent_from_the_first_one(
         assert (await store.status.census()).ended["sent"] == 1
 
 
+@pytest.mark.parametrize("gap", [False, True])
+async def test_what_is_under_way_or_in_doubt_is_so_in_older_data_too(
+    own_server: RedisServer,
+    gap: bool,  # something else is not remembered: dispatch is held
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        await queue(store, 4)
+        tail = Tail(own_server)
+        await reach(store)
+        doubtful, settled, released = [await store.begin_next() for _ in range(3)]
+        assert await store.queue.ack(*settled, "p")
+        await store.queue.release(released[0].name, released[1])
+        if gap:
+            opened.witness.settled = Settled()
+        tail.lose()
+        await seen_to_differ(store)
+        if gap:
+            await held(store)
+            await store.operator_hold.release("me")
+        ids = await claimed(store)
+        assert doubtful[0].first_message_id in ids  # Redis hands it out, and it is not begun
+        again = (doubtful[0], store.attempt(2), ALICE)
+        assert await store.queue.begin([again]) == ["marked"]
+        assert await store.queue.journal() == {doubtful[0].name: doubtful[1]}
+
+
 async def test_newer_data_that_comes_back_needs_no_release(own_server: RedisServer) -> None:
     async with Opened(own_server.url) as opened:
         store = opened.store

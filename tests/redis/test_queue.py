@@ -1154,6 +1154,12 @@ async def _accept(store: Store) -> Operation:
     return lambda: store.server.ask(accept(Data("known", 5)))
 
 
+async def _mark_again(store: Store) -> Operation:
+    await store.sending()
+    await store.client.delete(store.keys.inflight)
+    return store.queue.mark_again
+
+
 async def _yield(store: Store) -> Operation:
     return lambda: store.server.ask(Call("yield", keys=[store.keys.hold]))
 
@@ -1190,6 +1196,7 @@ CASES: list[tuple[str, Prepared]] = [
     ("touch", _touch),
     ("acquire", _acquire),
     ("accept", _accept),
+    ("mark_again", _mark_again),
     ("yield", _yield),
     ("operator_hold", _operator_hold),
     ("operator_release", _operator_release),
