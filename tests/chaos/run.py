@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
 
-from tests.chaos import faults, foreign, gateway, people
+from tests.chaos import faults, foreign, gateway, people, restored
 from tests.chaos.callers import CALLERS, OPTED_OUT, Caller, all_asked
 from tests.chaos.stage import LEASE, Stage
 from tests.chaos.wire import Wire
@@ -59,6 +59,8 @@ FAULTS: list[Fault] = [
     people.gzip_strangers,
     foreign.wrong_type,
     foreign.junk_value,
+    restored.restore_older,
+    restored.restore_older_to_newcomers,
 ]
 DEALT = 4  # faults that a run begins with, at most
 MEET_ALL = ceil(len(FAULTS) / DEALT)  # runs with seeds in a row
@@ -186,6 +188,8 @@ def _judged(stage: Stage, seed: int, asks: str) -> Result:
         terms=Terms(absent_is_refused=asks == "unavailable", max_attempts=MAX_ATTEMPTS),
         excuses=stage.excuses,
     )
+    if silent := restored.lost_in_silence(stage):
+        left["texts lost in silence"] = silent
     worst = worst_window(instants(arrivals, RATE))
     code, found = stage.operate("fsck")
     refused = sum((caller.refused for caller in stage.callers), Counter())
