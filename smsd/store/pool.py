@@ -59,7 +59,7 @@ def build(
     else:
         kind = SSLConnection if tls else Connection
         [(options["host"], options["port"])] = where.nodes
-    return ConnectionPool(connection_class=kind, **options)
+    return Pool(connection_class=kind, **options)
 
 
 def _options(where: Endpoint, login: Login, timeout_s: float) -> dict[str, Any]:
@@ -75,6 +75,21 @@ def _options(where: Endpoint, login: Login, timeout_s: float) -> dict[str, Any]:
         "ssl": where.tls is not None,
         **(where.tls or {}),
     }
+
+
+class Pool(ConnectionPool):
+    """Connections of which the idle can be closed beside others that are being taken.
+
+    redis-py hands each to a task to close it, and by then somebody may ask something over it.
+    """
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002 - redis-py's
+        """Close the idle ones in one step of the loop, or all."""
+        if inuse_connections:
+            await super().disconnect()
+            return
+        for connection in list(self._available_connections):
+            await connection.disconnect(nowait=True)  # (it suspends nowhere)
 
 
 class Sentinels(Sentinel):
@@ -126,7 +141,7 @@ class Sentinels(Sentinel):
         return answers, faults
 
 
-class SentinelPool(SentinelConnectionPool):
+class SentinelPool(SentinelConnectionPool, Pool):
     """Connections to the master, also after a change of roles that broke none of them.
 
     After a planned failover the old master goes on for up to ten seconds before it is demoted, and

@@ -865,3 +865,26 @@ async def test_a_script_that_is_forgotten_all_the_time_still_runs(
     [id_] = await store.append(ALICE)
     assert await store.queue.ack(*await store.begin_next(), "p")
     assert await store.state(id_) == "sent"
+
+
+# -- connections ----------------------------------------------------------------------------------
+
+
+async def test_idle_connections_are_closed_under_nobody_who_takes_one(
+    redis_server: RedisServer,
+) -> None:
+    """One command that finds Redis away has all idle connections closed, beside other commands."""
+    async with connect(redis_server.url, connections=16, timeout_s=3.0) as client:
+        await asyncio.gather(*(client.ping() for _ in range(8)))
+
+        async def close_idle() -> None:
+            for _ in range(300):
+                await client.connection_pool.disconnect(inuse_connections=False)
+                await asyncio.sleep(0)
+
+        async def ask(closing: "asyncio.Task[None]") -> None:
+            while not closing.done():
+                await client.ping()
+
+        closing = asyncio.create_task(close_idle())
+        await asyncio.gather(closing, *(ask(closing) for _ in range(8)))
