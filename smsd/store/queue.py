@@ -86,7 +86,7 @@ class Queue:
         self._max_length = max_length
         self._keep_idempotency_ms = keep_idempotency_ms
         self.long_lists = LongLists(server)
-        self._under_way = UnderWay()
+        self._under_way = UnderWay(server.keys)
         self._groups = itertools.count(1)
         self._passed_over = 0  # due messages that cannot be promoted and are in front of others
         self._appends = GroupCommit(

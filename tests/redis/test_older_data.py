@@ -221,6 +221,32 @@ async def test_what_is_under_way_or_in_doubt_is_so_in_older_data_too(
         assert await store.queue.journal() == {doubtful[0].name: doubtful[1]}
 
 
+@pytest.mark.parametrize("sent", [False, True])
+async def test_what_older_data_defers_again_and_was_being_sent_since_is_in_doubt(
+    own_server: RedisServer,
+    sent: bool,  # it turns out to be
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        [id_] = await queue(store, 1)
+        tail = Tail(own_server)
+        await reach(store)
+        entry, attempt, message = await store.begin_next()
+        assert await store.queue.defer(entry, attempt, message, until=1, attempts=1, why="w")
+        assert await store.queue.promote() == 1
+        later = await store.begin_next()
+        tail.lose()
+        await seen_to_differ(store)
+        await opened.reconciled()
+        assert await store.queue.promote() == 0
+        assert await claimed(store) == []
+        if sent:
+            assert await store.queue.ack(*later, "p")
+        dead = [fields["reason"] for _, fields in await store.status.dead_letters("", 9)]
+        assert (await store.state(id_), dead) == (("sent", []) if sent else ("dead", ["in_doubt"]))
+        assert await store.difference() == 0
+
+
 async def test_newer_data_that_comes_back_needs_no_release(own_server: RedisServer) -> None:
     async with Opened(own_server.url) as opened:
         store = opened.store
