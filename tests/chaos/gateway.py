@@ -21,9 +21,11 @@ def lose_provider(stage: Stage) -> None:
 
 
 def take_and_deny(stage: Stage) -> None:
-    """It takes texts and answers 503: all of them, or some."""
-    share = stage.chance.choice((0.3, 0.7, 1.0))
-    _for_a_while(stage, {"taken 503": share, "ok": 1 - share})
+    """It takes texts and answers 503: all of them, or some for so long that it comes to the last
+    attempt of one.
+    """
+    share = stage.chance.choice((0.5, 0.6, 1.0))
+    _for_a_while(stage, {"taken 503": share, "ok": 1 - share}, 3.0 if share == 1.0 else 6.0)
 
 
 def forward_and_fail(stage: Stage) -> None:
@@ -48,7 +50,7 @@ def close_idle(stage: Stage) -> None:
     stage.recorder.behave(keep_alive=0)
 
 
-def _for_a_while(stage: Stage, plan: Mapping[str, float]) -> None:
+def _for_a_while(stage: Stage, plan: Mapping[str, float], longest: float = 3.0) -> None:
     stage.recorder.behave(plan=plan)
-    stage.pause(3.0)
+    stage.pause(longest)
     stage.recorder.behave(plan=stage.recorder.plan)

@@ -67,8 +67,14 @@ class Recorder:
         """Change it while it runs, until it is started again: see `PUT /behaviour` there."""
         url = f"http://127.0.0.1:{self.port}/behaviour"
         request = urllib.request.Request(url, json.dumps(how).encode(), method="PUT")
-        with urllib.request.urlopen(request, timeout=10):
-            pass
+        until = time.monotonic() + 10
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=10):
+                    return
+            except OSError:  # a plan may refuse connections, whoever makes them
+                if time.monotonic() > until:
+                    raise
 
     def arrivals(self) -> list[dict[str, Any]]:
         if not self.record.exists():

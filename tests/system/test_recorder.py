@@ -95,6 +95,15 @@ def test_the_plan_changes_with_the_next_request_on_the_same_connection(tmp_path:
         recorder.stop()
 
 
+def test_it_can_be_changed_though_it_refuses_connections(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, seed=1).start(plan={"ok": 0.2, "refuse": 0.8})
+    try:
+        for _ in range(5):
+            recorder.behave(keep_alive=0)
+    finally:
+        recorder.stop()
+
+
 @pytest.mark.parametrize("announced", [True, False])
 def test_an_idle_connection_is_closed(tmp_path: Path, announced: bool) -> None:
     recorder = Recorder(tmp_path, latency=0.0).start()
