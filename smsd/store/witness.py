@@ -72,7 +72,7 @@ class Witness:
             calls = [
                 call
                 for call, reply in zip(calls, replies, strict=True)
-                if call.script in SETTLEMENTS and _is_fact(call, reply)
+                if call.script in SETTLEMENTS and _is_fact(call, reply, older=not identity.trusted)
             ]
         if calls:
             self.settled.add(calls, identity.known.settled)
@@ -176,8 +176,11 @@ async def _read(connection: AbstractConnection, key: str, name: str) -> bytes | 
         return b""
 
 
-def _is_fact(call: Call, reply: object) -> bool:
-    """Whether it is settled as the call says. (A repetition is answered `gone`.)"""
+def _is_fact(call: Call, reply: object, *, older: bool) -> bool:
+    """Whether it is settled as the call says, or has to be.
+
+    A repetition is answered `gone`, and so is what `older` data has never seen in that place.
+    """
     if reply in (b"settled", b"cancelled"):
         return True
-    return reply == b"gone" and call.request.get("state") == "sent"
+    return reply == b"gone" and (older or call.request.get("state") == "sent")

@@ -247,6 +247,28 @@ async def test_what_older_data_defers_again_and_was_being_sent_since_is_in_doubt
         assert await store.difference() == 0
 
 
+async def test_a_settlement_that_older_data_is_the_first_to_hear_is_made_there(
+    own_server: RedisServer,
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        [id_] = await queue(store, 1)
+        tail = Tail(own_server)
+        await reach(store)
+        entry, attempt, message = await store.begin_next()
+        assert await store.queue.defer(entry, attempt, message, until=1, attempts=1, why="w")
+        assert await store.queue.promote() == 1
+        later = await store.begin_next()
+        tail.lose()
+        assert not await store.queue.bury(*later, reason="rejected")
+        await opened.reconciled()
+        assert await store.queue.promote() == 0
+        assert await claimed(store) == []
+        dead = [fields["reason"] for _, fields in await store.status.dead_letters("", 9)]
+        assert (await store.state(id_), dead) == ("dead", ["rejected"])
+        assert await store.difference() == 0
+
+
 async def test_newer_data_that_comes_back_needs_no_release(own_server: RedisServer) -> None:
     async with Opened(own_server.url) as opened:
         store = opened.store
