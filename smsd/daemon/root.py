@@ -38,7 +38,7 @@ from smsd.metrics import Metrics
 from smsd.provider.base import Provider
 from smsd.store import owner
 from smsd.store.connection import is_away
-from smsd.store.damage import Refused
+from smsd.store.damage import COMMANDS, Refused, among
 from smsd.store.status import Census
 
 log = logging.getLogger("smsd.daemon")
@@ -272,7 +272,8 @@ class Daemon:
     def _well_at(self, now: int) -> int:
         """When dispatch was last seen to live; `now` while there is none to be."""
         storage = self._storage
-        if not self._may_dispatch() or not storage.availability.up or storage.damage.found:
+        damaged = among(storage.damage.found, storage.server.keys.for_dispatch | {COMMANDS})
+        if not self._may_dispatch() or not storage.availability.up or damaged:
             return now
         return self._tenure.well_at(now) if self._tenure else 0
 

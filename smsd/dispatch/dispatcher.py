@@ -39,6 +39,7 @@ log = logging.getLogger("smsd.dispatch")
 THROTTLE_PAUSE_S = 1.0  # when the provider does not say for how long
 DECIDED_PAUSE_S = 0.01  # until who decided that nothing is begun any more has stopped us
 BROKEN_PAUSE_S = 1.0  # after a mark that Redis refuses, so that what breaks breaks slowly
+MOST_UNSETTLED = 1000  # that Redis refuses to settle, beside those in flight
 TOGETHER = 128  # messages marked at once, at most: nothing else runs in Redis meanwhile
 
 
@@ -268,11 +269,24 @@ class Dispatcher:
         tell(self._metrics, one.message, one.attempt, outcome, verdict)
         if isinstance(verdict, HoldVerdict):
             return await self._put_back(one, last=last)
-        settled = await settle_at_last(self._queue, verdict, one.entry, one.attempt, one.message)
+        settled = await settle_at_last(
+            self._queue,
+            verdict,
+            one.entry,
+            one.attempt,
+            one.message,
+            refused=lambda: self._cannot_be_settled(one),
+        )
         self._window.forget(one.entry.name)
         if not settled:
             log.warning("was settled elsewhere", extra={"id": one.message.id})
         return None
+
+    def _cannot_be_settled(self, one: Delivery) -> None:
+        """Redis refuses it, perhaps for long: up to a bound, others may be sent meanwhile."""
+        if len(self._deliveries) - self._room.taken < MOST_UNSETTLED:
+            one.place.leave()
+            self._moved()
 
     async def _not_sent(self, one: Delivery) -> None:
         """The slot was refused: nothing was written."""

@@ -127,9 +127,9 @@ class Hold:
         """How long a message that `stops` dispatch makes room for others.
 
         None while the provider is known to be up. At a start nobody knows whether a predecessor
-        held dispatch.
+        held dispatch; where nothing shows it for minutes, it is believed that none did.
         """
-        if not self._provider_reason and self._was_up:
+        if not self._provider_reason and (self._was_up or not self._heard_of_late):
             return None
         if not stops:
             return 0.0
@@ -137,9 +137,13 @@ class Hold:
 
     def spare(self, attempts: int, policy: RetryPolicy, now_ms: int) -> Verdict | None:
         """The verdict on a message that was written so often and is not to be again, or None."""
-        rest_s = self.rest_s(stops=True)
-        others = self._clock() - self._heard_at < LONGEST_REST_S * SECOND
+        rest_s, others = self.rest_s(stops=True), self._heard_of_late
         return spare(attempts, policy, now_ms=now_ms, rest_s=rest_s, others=others)
+
+    @property
+    def _heard_of_late(self) -> bool:
+        """Whether a submission has come to an outcome in the last minutes, or we are that young."""
+        return self._clock() - self._heard_at < LONGEST_REST_S * SECOND
 
     # -- what is learned ----------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ And each is one line of the log and one count, be it given after a submission or
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from smsd.core.message import Message
 from smsd.core.outcome import Accepted, Ack, Bury, Defer, Hold, Outcome, Verdict
@@ -40,13 +41,23 @@ def settle(
 
 
 async def settle_at_last(
-    queue: Queue, verdict: Ack | Defer | Bury, entry: Entry, attempt: Attempt, message: Message
+    queue: Queue,
+    verdict: Ack | Defer | Bury,
+    entry: Entry,
+    attempt: Attempt,
+    message: Message,
+    *,
+    refused: Callable[[], None],
 ) -> bool:
-    """Do what the verdict says, however long Redis refuses it: nobody else knows the outcome."""
+    """Do what the verdict says, however long Redis refuses it: nobody else knows the outcome.
+
+    `refused` is called each time that it does.
+    """
     while True:
         try:
             return await settle(queue, verdict, entry, attempt, message)
         except Refused:
+            refused()
             await asyncio.sleep(REFUSED_PAUSE_S)
 
 

@@ -494,6 +494,25 @@ async def test_a_place_in_flight_that_becomes_free_is_used(store: Store) -> None
         await until(lambda: part._metrics.in_flight == 0, "all are over")
 
 
+async def test_what_redis_refuses_to_settle_holds_no_place(store: Store) -> None:
+    class Choosy(Carrier):
+        async def submit(self, message: Message, slot: Slot) -> Outcome:
+            await super().submit(message, slot)
+            return Rejected("21211", "no number") if len(self.submitted) <= 2 else Accepted("p")
+
+    carrier = Choosy()
+    await store.client.set(store.keys.dead, "a string, by other hands")
+    await claimed(store, *[ALICE] * 6)
+    part = dispatcher(store, carrier, max_in_flight=2)
+    async with at_work(part):
+        await until(lambda: len(carrier.submitted) == 6, "the others go on")
+        await until(lambda: part._metrics.in_flight == 0, "their places are free")
+        assert len(part._deliveries) == 2
+        await store.client.delete(store.keys.dead)
+        await until(lambda: not part._deliveries, "it is mended")
+    assert await store.client.xlen(store.keys.dead) == 2
+
+
 async def test_a_probe_that_is_fenced_or_withdrawn_is_followed_by_another(
     store: Store, open_store: OpenStore
 ) -> None:

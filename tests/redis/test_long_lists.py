@@ -126,6 +126,20 @@ async def test_where_there_is_no_room_for_all_nothing_is_kept(
     assert await store.client.exists(store.keys.staged, store.keys.queue) == 0
 
 
+async def test_what_is_kept_takes_the_room_of_what_waits(open_store: OpenStore, wall: Wall) -> None:
+    store = open_store(max_length=len(NUMBERS) + 100)
+    await dies_after(store, 1, long_list(wall))
+    with pytest.raises(QueueFull):
+        await store.queue.append(long_list(wall))
+    del store.server.insist
+    wall.advance(20)
+    await store.queue.long_lists.finish_left_behind()
+    assert await store.client.exists(store.keys.staged) == 0
+    await store.client.delete(store.keys.queue)
+    await store.server.ensure_groups()
+    assert len((await store.queue.append(long_list(wall))).ids) == len(NUMBERS)
+
+
 async def test_what_other_hands_wrote_there_stops_nothing(store: Store, wall: Wall) -> None:
     junk = {"": "", "x": "{", "1": "[]", "2-a": "null", "3-a": "\xff", "4:1": "{}"}
     await store.client.hset(store.keys.staged, mapping=junk)

@@ -7,6 +7,7 @@ import pytest
 from smsd.core.outcome import (
     MAKES_ROOM,
     Accepted,
+    Bury,
     Defer,
     Halted,
     InDoubt,
@@ -480,6 +481,13 @@ async def test_before_the_first_answer_nobody_knows_whether_the_provider_is_up()
     assert bench.hold.rest_s(stops=False) == 0
     assert await bench.passes() == "anything"
     assert bench.saw(REFUSED).hold.rest_s(stops=True) is None
+
+
+async def test_where_nothing_shows_for_minutes_that_dispatch_was_held_it_was_not() -> None:
+    """Else a message without an attempt left would wait for ever, and nobody would see why."""
+    bench = Bench().after(LONGEST_REST_S)
+    assert bench.hold.rest_s(stops=True) is None
+    assert isinstance(bench.hold.spare(3, RetryPolicy(max_attempts=3), 0), Bury)
 
 
 async def test_a_last_attempt_is_kept_as_long_as_others_probe() -> None:

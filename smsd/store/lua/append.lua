@@ -21,9 +21,11 @@ local function place_of(request)
   return redis.call('HGET', INTAKE, request.place)
 end
 
--- Texts that wait. What cannot be counted is no reason to take none of the rest.
-local function waiting()
-  local sum = 0
+-- Messages that wait. What cannot be counted is no reason to take none of the rest.
+-- `staged`: the lists that are kept; their messages wait too, and only another list has to know.
+local function waiting(staged)
+  local kept = staged and redis.pcall('HGET', staged, 'waiting')
+  local sum = type(kept) == 'string' and tonumber(kept) or 0
   for _, place in ipairs({{'XLEN', QUEUE}, {'XLEN', HIGH}, {'ZCARD', DEFERRED}}) do
     local found = redis.pcall(unpack(place))
     if type(found) == 'number' then sum = sum + found end
@@ -43,6 +45,7 @@ local function stage(request, staged, key)
   local fields = {request.list, request.head}
   for i, part in ipairs(request.parts) do append_all(fields, {request.list .. ':' .. i, part}) end
   redis.call('HSET', staged, unpack(fields))
+  redis.pcall('HINCRBY', staged, 'waiting', request.many)
   if key then
     redis.call('HSET', key, 'fingerprint', request.fingerprint, 'list', request.list, 'answer', request.answer)
     redis.call('PEXPIRE', key, request.key_ttl)
@@ -67,7 +70,7 @@ local function run(request, keys)
   if done then return {request.list and 'staged' or 'queued', done} end
   local first = key and first_of(key, request)
   if first then return first end
-  if waiting() + request.many > request.most_waiting then return {'full'} end
+  if waiting(request.list and keys[1]) + request.many > request.most_waiting then return {'full'} end
   if request.list then return stage(request, keys[1], key) end
 
   local ids = enqueue(request, keys)

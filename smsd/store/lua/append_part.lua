@@ -13,5 +13,7 @@ local function run(request, keys)
   local ids = enqueue(part, keys)
   redis.call('HSET', staged, name .. ':ids', ids)
   redis.call('HDEL', staged, name)
+  local left = redis.pcall('HINCRBY', staged, 'waiting', -#part.recipients)
+  if type(left) ~= 'number' or left <= 0 then redis.call('HDEL', staged, 'waiting') end
   return ids
 end
