@@ -143,7 +143,8 @@ class Reconciler:
         again = 0
         for calls in self._witness.settled.after(after):
             verdicts = [_of_entry(call, final.get(_id(call), call)) for call in calls]
-            replies = await self._server.repeat(_of_first_entries(verdicts) + verdicts)
+            undone = _marks_of_cancelled(calls, verdicts)
+            replies = await self._server.repeat(undone + _of_first_entries(verdicts) + verdicts)
             again += sum(reply == b"settled" for reply in replies)
         return again
 
@@ -178,8 +179,17 @@ def _of_entry(settled: Call, verdict: Call) -> Call:
         if one.script == "cancel":  # wherever it waits
             return one
     entry = settled.request
-    request = {**verdict.request, "name": entry["name"], "mark": entry["mark"]}
+    request = {**verdict.request, "name": entry["name"], "mark": entry["mark"], "again": True}
     return Call(verdict.script, request, verdict.keys)
+
+
+def _marks_of_cancelled(settled: Sequence[Call], verdicts: Sequence[Call]) -> list[Call]:
+    """Releases of what was settled before it was cancelled: what is marked cannot be."""
+    return [
+        Call("release", {"name": call.request["name"], "mark": call.request["mark"]})
+        for call, verdict in zip(settled, verdicts, strict=True)
+        if verdict.script == "cancel" != call.script
+    ]
 
 
 def _of_first_entries(verdicts: Sequence[Call]) -> list[Call]:

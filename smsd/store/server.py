@@ -121,7 +121,10 @@ class Server:
         )
 
     async def repeat(self, calls: Sequence[Call]) -> list[object]:
-        """Make settlements that were made before, until Redis has answered; none is remembered."""
+        """Make settlements that were made before, until Redis has answered; none is remembered.
+
+        Raises the first error of any of them: without it, the data is not as it was.
+        """
 
         async def once() -> list[object]:
             async with self._scripts:
@@ -130,7 +133,8 @@ class Server:
                 )
 
         replies = await persevere(once)
-        _errors(replies)
+        for error in _errors(replies):
+            raise self.damage.understood(error)
         return replies
 
     async def _run(self, calls: Sequence[Call], *, again: bool = False) -> list[object]:

@@ -214,6 +214,22 @@ end
 
 local INVALID = {reason = 'invalid', code = 'entry', detail = 'what was deferred cannot be read'}
 
+-- Older data may hold a message as deferred that has been settled since. Its fields, where `request` settles it again.
+-- (Where history knows how it was settled, this is another deferral.)
+local function deferred_again(request, status)
+  if not request.again then return nil end
+  local state, history = unpack(redis.pcall('HMGET', status, 'state', 'history'))
+  if state ~= 'deferred' or string.find(history or '', request.line, 1, true) then return nil end
+  need(DEFERRED, MESSAGES)
+  open_the_door()
+  return redis.call('ZSCORE', DEFERRED, request.id) and unpacked(redis.call('HGET', MESSAGES, request.id) or '')
+end
+
+local function forget_deferred(id)
+  redis.call('ZREM', DEFERRED, id)
+  redis.call('HDEL', MESSAGES, id)
+end
+
 -- Whether another daemon holds the lease. (An expired one is nobody's; what is no string is dealt with at the next
 -- renewal, and fences until then.)
 local function is_fenced()

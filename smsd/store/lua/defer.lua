@@ -6,9 +6,13 @@ local function run(request, keys)
   need(DEFERRED, MESSAGES)
   local fields = entry_of(stream_of(request.name))
   local how = settle(request.name, request.mark, false)
-  if how ~= 'settled' or not fields then return how end
+  local deferred = how == 'gone' and deferred_again(request, status)
+  fields = fields or deferred
+  if how ~= 'settled' and not deferred or not fields then return how end
   -- Other hands may have deferred another text under this id: then this one goes by its entry's.
-  if redis.call('ZSCORE', DEFERRED, id) then id, status = string.gsub(request.name, '^n', ''), keys[2] end
+  if not deferred and redis.call('ZSCORE', DEFERRED, id) then
+    id, status = string.gsub(request.name, '^n', ''), keys[2]
+  end
   local kept = without(fields, {id = true, attempts = true, priority = true, send_at = true})
   append_all(kept, {'id', id, 'priority', request.priority})
   if request.attempts then append_all(kept, {'attempts', request.attempts}) end

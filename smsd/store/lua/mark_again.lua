@@ -19,6 +19,7 @@ end
 local function run(request, keys)
   need(INFLIGHT, DEFERRED, MESSAGES)
   local recorded = 0
+  open_the_door()
   for i, record in ipairs(request.records) do
     local names, mark, id = unpack(record)
     recorded = recorded + (mark_entry(names, mark) or bury_waiting(id, keys[i]))

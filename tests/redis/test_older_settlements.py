@@ -1,0 +1,134 @@
+"""Settled again in older data. Rule: wherever a message is there, it ends as it ended."""
+
+import asyncio
+
+import pytest
+
+from tests.redis.opened import Opened, Tail
+from tests.redis.store import Store
+from tests.redis.test_older_data import claimed, queue, reach, seen_to_differ
+from tests.support.redis_server import RedisServer
+
+
+async def reasons(store: Store) -> list[object]:
+    return [fields["reason"] for _, fields in await store.status.dead_letters("", 9)]
+
+
+async def last_line(store: Store, id_: str) -> object:
+    history = await store.client.hget(store.keys.message(id_), "history")
+    return history.splitlines()[-1]
+
+
+@pytest.mark.parametrize("verdict", ["bury", "defer", "expire"])
+async def test_what_older_data_holds_as_deferred_ends_there_as_it_ended(
+    own_server: RedisServer, verdict: str
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        id_ = await store.schedule(-1)
+        tail = Tail(own_server)
+        await reach(store)
+        assert await store.queue.promote() == 1
+        entry, attempt, message = await store.begin_next()
+        if verdict == "bury":
+            assert await store.queue.bury(entry, attempt, message, reason="in_doubt")
+        elif verdict == "defer":
+            due = store.wall.ms + 60_000
+            assert await store.queue.defer(
+                entry, attempt, message, until=due, attempts=3, why="throttled"
+            )
+        else:
+            assert await store.queue.expire(entry, attempt, message)
+        last = await last_line(store, id_)
+        tail.lose()
+        await seen_to_differ(store)
+        await opened.reconciled()
+        assert await store.queue.promote() == 0
+        assert await claimed(store) == []
+        ends = {
+            "bury": ("dead", ["in_doubt"]),
+            "defer": ("deferred", []),
+            "expire": ("expired", []),
+        }
+        assert (await store.state(id_), await reasons(store)) == ends[verdict]
+        assert await last_line(store, id_) == last
+        assert await store.difference() == 0
+        if verdict == "defer":
+            store.wall.advance(61)
+            assert await store.queue.promote() == 1
+            assert (await store.claim_one())[1].attempts == 3
+
+
+async def test_a_dead_letter_that_was_replayed_and_sent_is_sent_in_older_data(
+    own_server: RedisServer,
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        letter, id_ = await store.dead_letter("exhausted")
+        tail = Tail(own_server)
+        await reach(store)
+        store.wall.advance(1)
+        assert await store.queue.replay(letter, id_)
+        assert await store.queue.ack(*await store.begin_next(), "p")
+        tail.lose()
+        await seen_to_differ(store)
+        await opened.reconciled()
+        assert (await store.state(id_), await reasons(store)) == ("sent", [])
+        assert await store.difference() == 0
+
+
+async def test_a_retry_that_was_cancelled_is_so_where_older_data_has_it_being_sent(
+    own_server: RedisServer,
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        [id_] = await queue(store, 1)
+        entry, attempt, message = await store.begin_next()
+        tail = Tail(own_server)
+        await reach(store)
+        due = store.wall.ms + 60_000
+        assert await store.queue.defer(entry, attempt, message, until=due, attempts=1, why="w")
+        assert await store.queue.cancel(id_) == "cancelled"
+        tail.lose()
+        await seen_to_differ(store)
+        await opened.reconciled()
+        assert await store.state(id_) == "cancelled"
+        assert (await store.queue.journal(), await store.length()) == ({}, 0)
+        assert await store.difference() == 0
+
+
+# -- what cannot be settled again now --------------------------------------------------------------
+
+
+async def test_nothing_is_handed_out_of_older_data_while_something_cannot_be_settled_there(
+    own_server: RedisServer,
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        await queue(store, 1)
+        await store.client.set(store.keys.dead, "x")
+        tail = Tail(own_server)
+        await reach(store)
+        await store.client.delete(store.keys.dead)
+        assert await store.queue.bury(*await store.begin_next(), reason="in_doubt")
+        tail.lose()
+        await seen_to_differ(store)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await opened.reconciled()
+        await store.client.delete(store.keys.dead)  # somebody mends it
+        assert await claimed(store) == []
+        assert await reasons(store) == ["in_doubt"]
+
+
+async def test_what_is_under_way_is_marked_again_in_a_redis_that_is_full(
+    own_server: RedisServer,
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        entry, attempt, _ = await store.sending()
+        await store.client.hdel(store.keys.inflight, entry.name)  # as in older data
+        await store.client.config_set("maxmemory-policy", "noeviction")
+        await store.client.config_set("maxmemory", 1)
+        await store.queue.mark_again()
+        assert await store.queue.journal() == {entry.name: attempt}
