@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 import orjson
 
-from smsd.cli.store import Store, config_option, say, with_store
+from smsd.cli.store import EX_FAILED, Store, config_option, fail, say, with_store
 from smsd.store import letters
 from smsd.store.letters import Letters, Order, Swept
 from smsd.web.dead_letters import told_of
@@ -64,6 +64,7 @@ def replay(config_path: Path, *, all_: bool, in_doubt: bool, **options: str | No
     """Put them back into the queue."""
     order = {**_given(options), "all": all_, "in_doubt": in_doubt}
     swept = _sweep(config_path, order, "replay", lambda found: found.replay)
+    _found_one(swept, options)
     say(f"{swept.done} replayed")
     if swept.skipped:
         say(f"{swept.skipped} skipped: they may have been sent; --in-doubt replays these too")
@@ -76,6 +77,7 @@ def drop(config_path: Path, *, all_: bool, **options: str | None) -> None:
     """Throw them away for good."""
     order = {**_given(options), "all": all_}
     swept = _sweep(config_path, order, "drop", lambda found: found.drop)
+    _found_one(swept, options)
     say(f"{swept.done} dropped")
 
 
@@ -97,6 +99,12 @@ def _sweep(
         return total
 
     return with_store(config_path, sweep)
+
+
+def _found_one(swept: Swept, options: dict[str, str | None]) -> None:
+    """End with an error where one was named, and there is none."""
+    if swept.done + swept.skipped == 0 and (options.get("id") or options.get("letter")):
+        fail("no dead letter has this id", EX_FAILED)
 
 
 def _given(options: dict[str, str | None]) -> dict[str, object]:

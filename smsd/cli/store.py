@@ -103,11 +103,12 @@ async def _reach(server: Server, settings: Settings, config_path: Path) -> None:
     except Exception as error:
         if not is_away(error):
             raise
-        if settings.redis.url.get_secret_value() != "embedded":
-            raise UnreachableError(f"Redis does not answer: {error}") from None
+        reason = str(error) or "not in time"
+        if settings.redis.url.get_secret_value() != "embedded" or isinstance(error, TimeoutError):
+            raise UnreachableError(f"Redis does not answer: {reason}") from None
         said = f"smsd is not running on {_place(settings, config_path)}"
         known = type(error) is RedisConnectionError and "ermission" not in str(error)
-        raise UnreachableError(said if known else f"{said}, or not yet: {error}") from None
+        raise UnreachableError(said if known else f"{said}, or not yet: {reason}") from None
     if found.fault:
         raise UnreachableError(found.fault)
 

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from smsd import log as logs
 from smsd import systemd
 from smsd.config import ConfigError, Settings, load
@@ -316,8 +318,25 @@ class Daemon:
         if self._tenure is not None:
             self._tenure.set_rate(rate)
         log.info("reloaded", extra={"rate": rate, "level": level})
-        if tables := [name for name, used in self._settings if used != getattr(settings, name)]:
-            log.warning("a change needs a restart", extra={"tables": ",".join(tables)})
+        if keys := _changed(self._settings, settings):
+            log.warning("a change needs a restart", extra={"keys": ",".join(keys)})
+
+
+def _changed(used: Settings, read: Settings) -> list[str]:
+    """The keys that are set to something else than what is in use."""
+    return [
+        f"{table}.{key}" if key else table
+        for table, values in used
+        for key in _differing(values, getattr(read, table))
+    ]
+
+
+def _differing(used: object, read: object) -> list[str]:
+    if used == read:
+        return []
+    if not isinstance(used, BaseModel):
+        return [""]
+    return [key for key, value in used if value != getattr(read, key)] or [""]
 
 
 def serve(config_path: Path) -> None:

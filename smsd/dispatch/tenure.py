@@ -44,7 +44,7 @@ class Tenure:
         parts.cancel()
         drained = await self.dispatcher.drain(drain_s)
         await asyncio.wait([parts])
-        log.info("dispatch stopped", extra={"drained": drained, "left": len(self.window)})
+        log.info("dispatch stopped", extra={"drained": drained, "prefetched": len(self.window)})
         if not parts.cancelled():
             parts.result()  # a part that ended by itself is broken: its error is ours
 
@@ -70,6 +70,7 @@ class Tenure:
     async def _work(self) -> None:
         await self.recovery.recover()
         self.recovered = True
+        log.info("dispatch begins")
         tasks = [
             asyncio.create_task(part.run(), name=type(part).__name__)
             for part in (self.claimer, self.dispatcher, self.promoter, self.recovery)

@@ -9,6 +9,9 @@ numbers, which can stand in for what a real carrier does:
     +12025550193  unavailable    +12025550197  in doubt; asked, it says that it was taken
                                  +12025550198  in doubt; asked, it says that it never arrived
 
+Several of those that bring no answer, one after the other, count as an outage, and the one without
+funds halts the account: dispatch is held until another message is taken.
+
 Asked about a text in doubt, it knows by its id what became of the last 10,000; a new process knows
 nothing of what came before.
 """

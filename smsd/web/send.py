@@ -94,7 +94,10 @@ class Send:
     async def _texts(self, body: bytes) -> tuple[Append, dict[str, object]]:
         now_ms = self._now_ms()
         fields = read_object(body, most_values=self._most_values, most_names=self._most_names)
-        recipients, duplicates = await self._recipients(fields.pop("to", None))
+        if "to" in fields:  # `null` is no number, and must not come to mean everybody
+            recipients, duplicates = await self._recipients(fields.pop("to"))
+        else:
+            recipients, duplicates = self._default_recipients(), 0
         content = parse(fields, self._limits.text, now_ms)
         about = _about(content, len(recipients), duplicates)
         return Append.of(content, recipients, now_ms), about
@@ -131,12 +134,13 @@ class Send:
                 " A repetition with the same Idempotency-Key queues them once.",
             ) from error
 
+    def _default_recipients(self) -> Sequence[str]:
+        if not self._default_audience:
+            raise FieldError("to", "is missing")
+        return self._default_audience
+
     async def _recipients(self, raw: object) -> tuple[Sequence[str], int]:
         """Who gets it, each once; and how many were named twice."""
-        if raw is None:
-            if not self._default_audience:
-                raise FieldError("to", "is missing")
-            return self._default_audience, 0
         if not isinstance(raw, list):
             return [parse_recipient(raw)], 0
         most = self._limits.max_recipients

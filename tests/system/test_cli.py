@@ -436,6 +436,8 @@ def test_a_command_replays_what_may_have_been_sent_only_on_a_plain_word(
     assert said.startswith("0 replayed\n1 skipped: ")
     assert good("dead-letters", "replay", "--id", id_, "--in-doubt") == "1 replayed\n"
     eventually(lambda: state(daemon, id_) == "sent")
+    again = run("dead-letters", "replay", "--id", id_)
+    assert (again.exit_code, again.stderr) == (1, "no dead letter has this id\n")
     daemon.kill()
     recorder.stop()
 

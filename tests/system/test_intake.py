@@ -383,6 +383,12 @@ def test_all_bad_numbers_of_a_list_are_named(smsd: Daemon) -> None:
     assert error["faults"][1]["message"] == "starts with no known country code"
 
 
+def test_no_number_at_all_is_not_everybody(smsd: Daemon) -> None:
+    error = call(smsd, "POST", "/send", body=b'{"message": "Hi", "to": null}').error
+
+    assert (error["code"], error["field"]) == ("invalid_field", "to")
+
+
 def test_of_very_many_bad_numbers_the_first_are_named_and_all_are_counted(smsd: Daemon) -> None:
     error = post(smsd, message=TEXT, to=["nobody"] * 1_000).error
 

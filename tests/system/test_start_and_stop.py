@@ -442,7 +442,8 @@ def test_what_a_hangup_cannot_change_is_told(tmp_path: Path, started: list[Daemo
     assert "restart" not in smsd.log
 
     changed = '[rate]\nceiling = "message"\n[queue]\nmax_length = 7\n[log]\nlevel = "debug"\n'
-    reconfigure(smsd, changed, 'warning "a change needs a restart" tables=queue,rate')
+    keys = "queue.max_length,rate.ceiling"
+    reconfigure(smsd, changed, f'warning "a change needs a restart" keys={keys}')
     assert target(smsd) == "45.0"
 
 
