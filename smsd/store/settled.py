@@ -36,24 +36,34 @@ class Settled:
         self._last: list[Call] = []  # not compressed yet
         self._since: int | None = None  # the number before the first that is remembered
         self._counted = 0  # the number up to which it is known whose each is
+        self._seen = 0  # the highest number
         # Those of other daemons: the number of the last, and how many.
         self._others: deque[tuple[int, int]] = deque()
 
     def add(self, calls: Sequence[Call], number: int) -> None:
         """Remember settlements; `number` of them all the data has seen when these were done."""
-        numbered = sum(call.script != "cancel" for call in calls)
+        self._seen = max(self._seen, number)
+        if numbered := sum(call.script != "cancel" for call in calls):
+            self._number(numbered, number)
+        self._last += calls
+        if len(self._last) >= TOGETHER:
+            self._compress()
+
+    def _number(self, numbered: int, number: int) -> None:
+        """Note whose the numbers are that are new.
+
+        (What was taken back has none, and says nothing of them: it may be answered before a
+        settlement that was made first.)
+        """
         if self._since is None:
             self._since = self._counted = number - numbered
         ours = min(number - self._counted, numbered)
         if others := number - self._counted - ours:
             self._others.append((number, others))
         self._counted = number
-        self._last += calls
-        if len(self._last) >= TOGETHER:
-            self._compress()
 
     def _compress(self) -> None:
-        block = _Block(self._counted, zlib.compress(as_json(self._last), FAST))
+        block = _Block(self._seen, zlib.compress(as_json(self._last), FAST))
         self._last = []
         self._blocks.append(block)
         self._octets += len(block.packed) + AROUND

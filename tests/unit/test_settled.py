@@ -124,3 +124,11 @@ def test_data_that_was_accepted_counts_on_without_a_gap() -> None:
     settled.go_on_from(20)
     settled.add(several(1), 21)
     assert settled.unknown(10, 21) == 0
+
+
+def test_a_number_that_is_known_before_its_settlement_was_answered_is_no_gap() -> None:
+    settled = Settled()
+    settled.add(several(3), 13)
+    settled.add([Call("cancel", {"id": "1-0"})], 15)
+    settled.add(several(2), 15)
+    assert settled.unknown(10, 15) == 0
