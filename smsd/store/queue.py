@@ -96,6 +96,8 @@ class Queue:
             longest_wait_s=APPEND_LINE_S,
             weigh=lambda request: len(request.recipients),
         )
+        # What the data numbers is asked for one at a time: then it is known whose each number is.
+        self._numbering = asyncio.Lock()
         # Facts, whoever has gone meanwhile: unsettled, what was sent would be sent again.
         self._settlements = GroupCommit(
             self._settle_group, most_together=128, most_waiting=100_000, outlives_caller=True
@@ -220,7 +222,8 @@ class Queue:
         request no entry, to compare.
         """
         calls = [self._key_call(entry, message) for entry, message in keyed]
-        replies = await self._server.insist_all(calls) if calls else []
+        async with self._numbering:
+            replies = await self._server.insist_all(calls) if calls else []
         return [reply if isinstance(reply, Exception) else _KEYED[reply] for reply in replies]
 
     def _key_call(self, entry: Entry, message: Message) -> Call:
@@ -360,7 +363,8 @@ class Queue:
         return self._settlements(Call(script, request, statuses))
 
     async def _settle_group(self, calls: Sequence[Call]) -> list[bool | Exception]:
-        replies = await self._server.insist_all(calls)
+        async with self._numbering:
+            replies = await self._server.insist_all(calls)
         for call, reply in zip(calls, replies, strict=True):
             # (In older data its place may be another, until it has been settled there again.)
             if reply in (b"settled", b"released") or self._server.identity.trusted:

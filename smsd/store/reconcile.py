@@ -141,17 +141,21 @@ class Reconciler:
         """Settle what has a higher number; how many were not settled."""
         final = await self._final(after)
         again = 0
-        for calls in self._witness.settled.after(after):
+        for remembered in self._witness.settled.after(after):
+            keyed, calls = _by_key(remembered)
             verdicts = [_of_entry(call, final.get(_id(call), call)) for call in calls]
             undone = _marks_of_cancelled(calls, verdicts)
-            replies = await self._server.repeat(undone + _of_first_entries(verdicts) + verdicts)
+            replies = await self._server.repeat(
+                keyed + undone + _of_first_entries(verdicts) + verdicts
+            )
             again += sum(reply == b"settled" for reply in replies)
         return again
 
     async def _final(self, after: int) -> Mapping[str, Call]:
         """The last settlement of each message that has had several."""
         final: dict[str, Call] = {}
-        for calls in self._witness.settled.after(after):
+        for remembered in self._witness.settled.after(after):
+            _, calls = _by_key(remembered)
             final.update(
                 (_id(call), call) for call in calls if call.script != "finish" or _id(call) in final
             )
@@ -163,7 +167,8 @@ class Reconciler:
         finished: set[str] = set()
         for calls in self._witness.settled.after(-1):
             for call in calls:
-                change = finished.discard if call.script == "defer" else finished.add
+                waits = call.script == "defer" or "first" in call.request
+                change = finished.discard if waits else finished.add
                 change(_id(call))
             await asyncio.sleep(0)
         return finished
@@ -171,6 +176,12 @@ class Reconciler:
 
 def _id(call: Call) -> str:
     return str(call.request["id"])
+
+
+def _by_key(calls: Sequence[Call]) -> tuple[list[Call], list[Call]]:
+    """What compared the keys of entries, and what settled a message."""
+    keyed = [call for call in calls if call.script == "take_key"]
+    return keyed, [call for call in calls if call.script != "take_key"] if keyed else list(calls)
 
 
 def _of_entry(settled: Call, verdict: Call) -> Call:

@@ -43,7 +43,7 @@ class Settled:
     def add(self, calls: Sequence[Call], number: int) -> None:
         """Remember settlements; `number` of them all the data has seen when these were done."""
         self._seen = max(self._seen, number)
-        if numbered := sum(call.script != "cancel" for call in calls):
+        if numbered := sum(map(_is_numbered, calls)):
             self._number(numbered, number)
         self._last += calls
         if len(self._last) >= TOGETHER:
@@ -95,3 +95,8 @@ class Settled:
         """The data that was accepted counts on from here."""
         if self._since is not None:
             self._counted = max(self._counted, number)
+
+
+def _is_numbered(call: Call) -> bool:
+    """Whether the data counts it: a cancellation and the first use of a key it does not."""
+    return call.script != "cancel" and "first" not in call.request

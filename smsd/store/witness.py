@@ -23,7 +23,7 @@ from smsd.store.keys import Keys
 from smsd.store.scripts import Call
 from smsd.store.settled import Settled
 
-SETTLEMENTS = ("finish", "defer", "bury", "cancel")
+SETTLEMENTS = ("finish", "defer", "bury", "cancel", "take_key")
 REMEMBERED = 2048  # groups of appends: 45 seconds of them at 45/s
 RECORD_LIFE_MS = 3_000_000  # the intake record lives an hour after the last append; less is sure
 
@@ -70,7 +70,7 @@ class Witness:
             return
         if replies.count(b"settled") != len(replies):  # nearly never
             calls = [
-                call
+                _first_use(call) if reply == b"first" else call
                 for call, reply in zip(calls, replies, strict=True)
                 if call.script in SETTLEMENTS and _is_fact(call, reply, older=not identity.trusted)
             ]
@@ -181,6 +181,12 @@ def _is_fact(call: Call, reply: object, *, older: bool) -> bool:
 
     A repetition is answered `gone`, and so is what `older` data has never seen in that place.
     """
-    if reply in (b"settled", b"cancelled"):
+    if reply in (b"settled", b"cancelled", b"first", b"duplicate"):
         return True
     return reply == b"gone" and (older or call.request.get("state") == "sent")
+
+
+def _first_use(call: Call) -> Call:
+    """What is needed to record again who used a key first."""
+    needed = {name: call.request[name] for name in ("name", "id", "fingerprint", "key_ttl")}
+    return Call(call.script, {**needed, "first": True}, call.keys)

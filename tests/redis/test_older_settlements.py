@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.redis.opened import Opened, Tail
-from tests.redis.store import Store
+from tests.redis.store import ALICE, Store
 from tests.redis.test_older_data import claimed, queue, reach, seen_to_differ
 from tests.support.redis_server import RedisServer
 
@@ -132,3 +132,37 @@ async def test_what_is_under_way_is_marked_again_in_a_redis_that_is_full(
         await store.client.config_set("maxmemory", 1)
         await store.queue.mark_again()
         assert await store.queue.journal() == {entry.name: attempt}
+
+
+# -- keys of entries -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sent", [False, True])
+async def test_a_repeated_entry_is_passed_over_in_older_data_too(
+    own_server: RedisServer,
+    sent: bool,  # the first one is, or nothing but the second one's removal is lost
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        for _ in range(2):
+            await store.client.xadd(store.keys.queue, {"to": ALICE, "message": "Hi", "key": "k"})
+        tail = Tail(own_server)
+        await reach(store)
+        await store.claimer.admit(await store.queue.claim(9, 9))
+        one = store.window.take()
+        assert len(store.window) == 0
+        if sent:
+            attempt = store.attempt()
+            assert await store.begin(one.entry, attempt, ALICE) == "begun"
+            assert await store.queue.ack(one.entry, attempt, one.message, "p")
+        settled = store.identity.known.settled
+        assert opened.witness.settled.unknown(0, settled) == 0
+        tail.lose()
+        await seen_to_differ(store)
+        await opened.reconciled()
+        assert store.identity.known.settled == settled == 1 + sent
+        assert await store.operator_hold.look() is None
+        left = await claimed(store)
+        assert left == ([] if sent else [one.message.id])
+        census = await store.status.census()
+        assert (census.ended["duplicate"], census.difference) == (1, 0)

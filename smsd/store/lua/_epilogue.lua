@@ -13,7 +13,7 @@ end
 -- Settlements are numbered, so that it shows how many of them older data lacks; that keeps its number until a daemon
 -- has settled those again.
 local function number_settlements(replies)
-  local settled = 0
+  local settled = removed
   for _, reply in ipairs(replies) do
     if reply == 'settled' then settled = settled + 1 end
   end

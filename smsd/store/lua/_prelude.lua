@@ -279,6 +279,7 @@ end
 
 -- What the requests of a group write together, when all have run: one command instead of one each.
 local marked, acked, unmarked, counted = {}, {[QUEUE] = {}, [HIGH] = {}}, {}, {}
+local removed = 0 -- settlements that are not answered with 'settled'
 
 local function count(what) counted[what] = (counted[what] or 0) + 1 end
 

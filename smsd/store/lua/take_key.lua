@@ -15,6 +15,7 @@ local function run(request, keys)
   if fingerprint ~= request.fingerprint then return 'conflict' end
   if settle(request.name, '', false) == 'settled' then
     count('duplicate')
+    removed = removed + 1
     local why = {'reason', 'duplicate', 'detail', 'of ' .. first}
     tell(status, request.id, 'duplicate', request.line .. ' of ' .. first, first, append_all(request.facts, why))
     redis.call('PEXPIRE', status, KEEP_STATUS)
