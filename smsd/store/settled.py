@@ -63,7 +63,8 @@ class Settled:
         self._counted = number
 
     def _compress(self) -> None:
-        block = _Block(self._seen, zlib.compress(as_json(self._last), FAST))
+        # (As plain tuples: orjson takes no others, and Python's own encoder is slow.)
+        block = _Block(self._seen, zlib.compress(as_json(list(map(tuple, self._last))), FAST))
         self._last = []
         self._blocks.append(block)
         self._octets += len(block.packed) + AROUND
