@@ -20,6 +20,7 @@ from smsd.store.server import Server, text
 
 log = logging.getLogger("smsd.queue")
 PART, SCHEDULED_PART = 1000, 100  # recipients that one script queues: 1 to 4 ms of Redis
+REMEMBERED = 10_000  # lists
 LEFT_BEHIND_MS = 10_000  # longer than any caller is made to wait
 
 
@@ -46,6 +47,7 @@ class LongLists:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._parts = asyncio.Lock()
+        self._queued: dict[str, int] = {}  # by list: the last part of it that was queued
 
     def staged(self, request: Mapping[str, object], key: str) -> dict[str, object]:
         """What `append` is to keep in place of a request of many recipients."""
@@ -81,10 +83,22 @@ class LongLists:
                 queued = text(await self._server.insist(call))
             if not queued:  # and forgotten, by another daemon or a repetition of the request
                 raise Unfinished
+            self._remember(name, part)
             ids += queued.split(",")
         keys = [self._server.keys.staged, *([head["key"]] if head["key"] else [])]
         await self._server.insist(Call("append_end", {"list": name, "parts": head["parts"]}, keys))
         return ids
+
+    def _remember(self, name: str, part: int) -> None:
+        self._queued[name] = part
+        if len(self._queued) > REMEMBERED:
+            del self._queued[next(iter(self._queued))]
+
+    async def queued_before(self) -> int:
+        """How many lists wait to be queued of which a part was queued before: in older data."""
+        staged = self._server.keys.staged
+        fields = set(map(text, await self._server.read(lambda client: client.hkeys(staged))))
+        return sum(f"{name}:{part}" in fields for name, part in self._queued.items())
 
     async def finish_left_behind(self) -> None:
         """Queue what is left of all lists that nobody can be working on any more."""

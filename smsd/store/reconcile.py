@@ -42,11 +42,13 @@ class Reconciler:
         leads: Callable[[], bool],
         settle_all: Callable[[], Awaitable[None]],
         mark_again: Callable[[], Awaitable[None]],
+        lists_again: Callable[[], Awaitable[int]],
     ) -> None:
         """`leads`: whether this daemon dispatches.
 
         `settle_all` returns when what stands in line to be settled is; `mark_again` writes the
-        in-flight records of the rest into the data.
+        in-flight records of the rest into the data; `lists_again`: how many long lists wait there
+        to be queued that were queued before.
         """
         self._server = server
         self._identity = server.identity
@@ -55,6 +57,7 @@ class Reconciler:
         self._leads = leads
         self._settle_all = settle_all
         self._mark_again = mark_again
+        self._lists_again = lists_again
         self._found: Data | None = None  # the data that was compared last
         self._reason = ""  # to hold dispatch for it
         self._held = False
@@ -103,7 +106,7 @@ class Reconciler:
         if is_same(data, known):
             await self._server.read(self._witness.ask)
             again = await self._settle_again(data.settled - OVERLAP)
-            self._reason = self._of_older(data, known, again)
+            self._reason = self._of_older(data, known, again) or await self._of_lists()
         else:
             await self._settle_again(-1)
             self._reason = await self._of_other(data, known)
@@ -121,6 +124,15 @@ class Reconciler:
         return (
             f"Redis holds older data: it lacks {lost} settlements, {unknown} are not remembered and"
             " may be sent again; restore newer data or smsd release"
+        )
+
+    async def _of_lists(self) -> str:
+        if not (lists := await self._lists_again()):
+            return ""
+        log.error("long lists would be queued again", extra={"lists": lists, "choices": CHOICES})
+        return (
+            f"Redis holds older data: {lists} long lists that were queued wait there to be queued,"
+            " and would be sent again; restore newer data or smsd release"
         )
 
     async def _of_other(self, data: Data, known: Data) -> str:

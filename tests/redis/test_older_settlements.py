@@ -4,9 +4,11 @@ import asyncio
 
 import pytest
 
+from smsd.store.long_lists import part_of
+from smsd.store.queue import Append
 from tests.redis.opened import Opened, Tail
-from tests.redis.store import ALICE, Store
-from tests.redis.test_older_data import claimed, queue, reach, seen_to_differ
+from tests.redis.store import ALICE, Store, at, content
+from tests.redis.test_older_data import claimed, held, queue, reach, seen_to_differ
 from tests.support.redis_server import RedisServer
 
 
@@ -166,3 +168,34 @@ async def test_a_repeated_entry_is_passed_over_in_older_data_too(
         assert left == ([] if sent else [one.message.id])
         census = await store.status.census()
         assert (census.ended["duplicate"], census.difference) == (1, 0)
+
+
+# -- long lists ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+async def test_a_long_list_that_was_queued_and_waits_for_that_in_older_data_is_held(
+    own_server: RedisServer, *, scheduled: bool
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        text = at(store.wall() + 1000) if scheduled else content()
+        numbers = [f"+1202555{n:04}" for n in range(part_of(scheduled=scheduled) + 1)]
+        group = store.queue._append_call(1, 0, Append.of(text, numbers, store.wall()))
+        await store.server.insist(group)
+        tail = Tail(own_server)  # its data is of between the acceptance and the first part
+        await reach(store)
+        await store.queue.long_lists.finish(str(group.request["list"]))
+        store.wall.advance(20)
+        await store.queue.promote()
+        assert await store.queue.ack(*await store.begin_next(), "p")
+        tail.lose()
+        await seen_to_differ(store)
+        await store.queue.long_lists.finish_left_behind()
+        assert "1 long lists that were queued" in (await held(store)).reason
+        await store.queue.long_lists.finish_left_behind()
+        assert (await store.length(), await store.client.zcard(store.keys.deferred)) == (0, 0)
+        await store.operator_hold.release("me")
+        await opened.reconciled()
+        await store.queue.long_lists.finish_left_behind()
+        assert await store.client.exists(store.keys.staged) == 0

@@ -1,4 +1,5 @@
--- append_part: queue one part of a long list, all or none. Returns its ids, joined by commas; '' where nothing is left of it.
+-- append_part: queue one part of a long list, all or none. Returns its ids, joined by commas; '' where nothing is left of it,
+-- and where newer data was known: perhaps it was queued there, and sent.
 -- Keys: the lists that are kept, then the status of each scheduled message of this part.
 local function run(request, keys)
   local staged, name = table.remove(keys, 1), request.list .. ':' .. request.part
@@ -6,7 +7,7 @@ local function run(request, keys)
   local done = redis.call('HGET', staged, name .. ':ids')
   if done then return done end
   local packed = redis.call('HGET', staged, name)
-  if not packed then return '' end
+  if not packed or is_older() then return '' end
   local part = cjson.decode(packed)
   need_places(part)
   open_the_door() -- it has been promised: it is queued though Redis is full by now
