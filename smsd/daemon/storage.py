@@ -31,7 +31,7 @@ from smsd.store.embedded import START_S, Embedded
 from smsd.store.identity import Identity
 from smsd.store.keys import Keys
 from smsd.store.lease import Lease
-from smsd.store.operator_hold import Operator, OperatorHold
+from smsd.store.operator_hold import HeldBy, Operator, OperatorHold
 from smsd.store.reconcile import Reconciler
 from smsd.store.record import Record
 from smsd.store.scripts import load_all
@@ -56,7 +56,7 @@ class Storage:
         owner: str,
         metrics: Metrics,
         *,
-        operator: Callable[[Operator], None],
+        operator: Callable[[Operator], HeldBy | None],
     ) -> None:
         """`operator`: see `Lease`."""
         self._operator = operator

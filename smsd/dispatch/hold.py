@@ -32,7 +32,7 @@ from smsd.core.pacer import SECOND
 from smsd.core.share import FIRST
 from smsd.dispatch.blame import Blame
 from smsd.dispatch.probes import LONGEST_REST_S, Probes
-from smsd.store.operator_hold import HeldBy, Operator
+from smsd.store.operator_hold import OURS, HeldBy, Operator
 
 log = logging.getLogger("smsd.hold")
 
@@ -56,7 +56,7 @@ class Hold:
         self._clock = clock
         self._changed = changed
         self._by_operator: HeldBy | None = None
-        self._release: str | None = None  # number of the last one; None: not known yet
+        self._release: int | None = None  # highest number of one; None: not known yet
         self._provider_reason = ""
         self._account = False  # it is held for what the provider says of our account
         self._idle = False  # nothing has waited for so long that nobody knows whether that is true
@@ -147,17 +147,31 @@ class Hold:
 
     # -- what is learned ----------------------------------------------------------------------
 
-    def operator(self, found: Operator) -> None:
-        """Obey what an operator holds or has released."""
-        if self._release not in (None, found.release):
+    def operator(self, found: Operator) -> HeldBy | None:
+        """Obey what an operator holds or has released; a hold that got lost, or None.
+
+        Only a release ends a hold. Data that has neither has lost both, or never had them.
+        """
+        released = self._release is not None and found.release > self._release
+        if released:
             self._unknown_refusals = 0
             self._was_up = True
             self._end()
-        self._release = found.release
-        if found.held != self._by_operator:
-            self._by_operator = found.held
-            if found.held:
-                facts = {"reason": found.held.reason, "by": found.held.by}
+        self._release = max(found.release, self._release or 0)
+        lost = None if found.held or released else self._person_holds()
+        self._obey(found.held or lost)
+        return lost
+
+    def _person_holds(self) -> HeldBy | None:
+        """The hold of a person. One for the data is made again by who compares that."""
+        held = self._by_operator
+        return held if held and held.by != OURS else None
+
+    def _obey(self, held: HeldBy | None) -> None:
+        if held != self._by_operator:
+            self._by_operator = held
+            if held:
+                facts = {"reason": held.reason, "by": held.by}
                 log.error("dispatch held by an operator", extra=facts)
             else:
                 log.warning("dispatch released by an operator")

@@ -81,5 +81,6 @@ def _status(keys: Keys, stream: str, id_: str, fields: Mapping[bytes, bytes]) ->
 async def set_aside(server: Server, key: str) -> str:
     """Keep what other hands put at a key under another name, and return that."""
     aside = f"{key}:foreign:{server.now_ms()}"
-    call = Call("fsck_set_aside", {"kind": server.keys.kinds[key]}, [key, aside])
+    request = {"kind": server.keys.kinds[key], "holds": key == server.keys.held}
+    call = Call("fsck_set_aside", request, [key, aside])
     return aside if await server.ask(call) == b"aside" else ""

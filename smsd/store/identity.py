@@ -17,7 +17,12 @@ class Data(NamedTuple):
 
     id: str = ""  # "": not known yet, or gone
     settled: int = 0  # settlements that it has seen
-    replaces: str = ""  # id of other data, which a person let it replace
+    replaces: str = ""  # ids of other data, which a person let it replace, joined by commas
+
+    @property
+    def ids(self) -> str:
+        """Those and its own."""
+        return ",".join(filter(None, (self.replaces, self.id)))
 
     @classmethod
     def read(cls, reply: object) -> "Data":
@@ -56,7 +61,7 @@ class Identity:
 
 def is_same(data: Data, known: Data) -> bool:
     """Whether it is the data that was known, of whatever time."""
-    return known.id in ("", data.id) or data.replaces == known.id
+    return known.id in ("", data.id) or known.id in data.replaces.split(",")
 
 
 def is_as_new(data: Data, known: Data) -> bool:
@@ -64,6 +69,6 @@ def is_as_new(data: Data, known: Data) -> bool:
     return is_same(data, known) and (data.id != known.id or data.settled >= known.settled)
 
 
-def accept(known: Data) -> Call:
-    """Let the data that is there count as what was known."""
-    return Call("accept", {"id": known.id, "settled": known.settled})
+def accept(known: Data, token: str) -> Call:
+    """Let the data that was compared, and got this token, count as what was known."""
+    return Call("accept", {"ids": known.ids, "settled": known.settled, "token": token})

@@ -28,7 +28,7 @@ from smsd.store import owner
 from smsd.store.connection import is_away
 from smsd.store.damage import Refused
 from smsd.store.keys import Keys
-from smsd.store.operator_hold import Operator
+from smsd.store.operator_hold import HeldBy, Operator
 from smsd.store.scripts import Call
 from smsd.store.server import Server, text
 
@@ -50,11 +50,12 @@ class Lease:
         *,
         life_s: float,
         clock: Callable[[], int],
-        operator: Callable[[Operator], None],
+        operator: Callable[[Operator], HeldBy | None],
     ) -> None:
         """`clock`: nanoseconds, monotonic, counting on while the machine is suspended.
 
-        `operator` is called with what each renewal, and each look of a standby, finds.
+        `operator` is called with what each renewal, and each look of a standby, finds; it answers
+        with a hold that got lost, to be made again.
         """
         self._server = server
         self._life_s = life_s
@@ -68,6 +69,8 @@ class Lease:
         self._doubted = asyncio.Event()
         self._hold = ""
         self._hold_since = 0
+        self._lost: HeldBy | None = None  # an operator's hold that nobody has released
+        self._release = 0  # highest number of a release that was seen
 
     @property
     def held(self) -> bool:
@@ -125,6 +128,9 @@ class Lease:
         if self._hold:
             held_s = (asked_at - self._hold_since) // SECOND
             request |= {"hold": self._hold, "held_s": held_s}
+        if lost := self._lost:
+            hold = {"reason": lost.reason, "by": lost.by, "since": lost.since_ms}
+            request["lost"] = {**hold, "release": self._release}
         call = Call("acquire", request, lease_keys(self._server.keys))
         try:
             reply = cast("list[Any]", await self._server.ask(call))
@@ -135,7 +141,9 @@ class Lease:
                 raise
             return ""
         holder = text(reply[0])
-        self._operator(Operator.read(reply[2:]))
+        found = Operator.read(reply[2:])
+        self._release = max(self._release, found.release)
+        self._lost = self._operator(found)
         ours = holder == self._server.owner
         if holder != self.holder:
             log.info("lease", extra={"holder": holder, "ours": ours})

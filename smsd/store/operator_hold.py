@@ -4,18 +4,21 @@ Nothing is sent while it stands. The daemon makes one in the operator's name whe
 send messages twice. A release also ends what the daemon holds for the provider's sake.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, cast
 
 from redis.exceptions import ResponseError
 
 from smsd.core.message import FieldError
+from smsd.store.damage import Refused
+from smsd.store.identity import Data
 from smsd.store.keys import Keys
 from smsd.store.scripts import Call
 from smsd.store.server import Server, text
 
+OURS = "smsd"  # by whom, where no person did it
 LONGEST_REASON = 200  # characters
-LONGEST_NUMBER = 15  # digits of a time in ms
+LONGEST_NUMBER = 15  # digits of a time in ms, as in lua/_operator.lua
 FIELDS = (b"reason", b"by", b"since")
 
 
@@ -31,13 +34,13 @@ class Operator(NamedTuple):
     """What stands of an operator's doing, as one read of the store found it."""
 
     held: HeldBy | None
-    release: str  # number of the last release, "" before the first
+    release: int  # number of the last release, which grows with each; 0 before the first
 
     @classmethod
     def read(cls, reply: Sequence[bytes]) -> "Operator":
         """What the script `acquire` answers behind the holder."""
         release, *held = map(text, reply)
-        return cls(_held_by(*held) if held else None, release)
+        return cls(_held_by(*held) if held else None, _number(release))
 
 
 class OperatorHold:
@@ -48,13 +51,33 @@ class OperatorHold:
 
     async def hold(self, reason: str, by: str) -> None:
         """Hold dispatch. Raises `FieldError` where the reason is none."""
-        call = Call("operator_hold", {"reason": _checked(reason), "by": by}, [self._keys.held])
-        await self._server.ask(call)
+        await self._hold({"reason": _checked(reason), "by": by})
+
+    async def hold_for(self, reason: str, known: Data, token: str) -> int | None:
+        """Hold dispatch until this data may count as what was known.
+
+        The number that a release of it exceeds; None where it is not the data with this token.
+        """
+        standing = {"ids": known.ids, "settled": known.settled}
+        reply = await self._hold(
+            {"reason": reason, "by": OURS, "known": standing, "token": token},
+        )
+        return None if reply == b"other" else cast("int", reply)
+
+    async def _hold(self, request: Mapping[str, object]) -> object:
+        return await self._server.ask(Call("operator_hold", request, self._own_keys))
 
     async def release(self, by: str) -> None:
         """End every hold, this one and those for the provider's sake."""
-        keys = [self._keys.held, self._keys.released]
-        await self._server.ask(Call("operator_release", {"by": by}, keys))
+        await self._server.ask(Call("operator_release", {"by": by}, self._own_keys))
+
+    async def last_release(self) -> int:
+        """Its number; 0 before the first."""
+        key = self._keys.released
+        try:
+            return _number(text(await self._server.read(lambda client: client.get(key)) or b""))
+        except Refused:
+            return 0
 
     async def look(self) -> HeldBy | None:
         """The hold that stands, or None."""
@@ -71,11 +94,19 @@ class OperatorHold:
     def _keys(self) -> Keys:
         return self._server.keys
 
+    @property
+    def _own_keys(self) -> list[str]:
+        return [self._keys.held, self._keys.released]
+
 
 def _held_by(reason: str, by: str, since: str) -> HeldBy:
     """It holds, whatever other hands wrote into its fields."""
-    known = since.isascii() and since.isdigit() and len(since) <= LONGEST_NUMBER
-    return HeldBy(reason or "no reason is given", by or "nobody named", int(since) if known else 0)
+    return HeldBy(reason or "no reason is given", by or "nobody named", _number(since))
+
+
+def _number(value: str) -> int:
+    """A time in ms; 0 for what is none."""
+    return int(value) if value.isascii() and value.isdigit() and len(value) <= LONGEST_NUMBER else 0
 
 
 def _checked(reason: str) -> str:

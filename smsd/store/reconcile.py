@@ -8,6 +8,7 @@ is other data, an operator has to choose: dispatch is held until it is released.
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from redis.exceptions import ResponseError
@@ -59,8 +60,10 @@ class Reconciler:
         self._mark_again = mark_again
         self._lists_again = lists_again
         self._found: Data | None = None  # the data that was compared last
+        self._token = ""  # in it
+        self._process = ""  # of Redis, by then
         self._reason = ""  # to hold dispatch for it
-        self._held = False
+        self._after = 0  # only a release with a higher number is one of this hold
 
     async def run(self) -> None:
         """Compare whenever other or older data is seen; ends only when cancelled."""
@@ -84,25 +87,40 @@ class Reconciler:
         if is_as_new(data, known):
             self._go_on(data)
             return
-        await self._bring_up_to_date(data, known)
-        if not self._reason or (self._held and await self._hold.look() is None):
-            await self._server.ask(accept(known))
-            self._go_on(self._identity.seen)
-        elif not self._held and (self._leads() or not is_same(data, known)):
-            await self._hold.hold(self._reason, by="smsd")
-            self._held = True
+        if not await self._is_compared(data):
+            await self._compare(data, known)
+        if not self._token:  # it is not ours to decide, or Redis was started anew meanwhile
+            return
+        if not self._reason or 0 < self._after < await self._hold.last_release():
+            if await self._server.ask(accept(known, self._token)) == b"accepted":
+                self._go_on(self._identity.seen)
+        elif await self._hold.look() is None or not self._after:
+            after = await self._hold.hold_for(self._reason, known, self._token)
+            self._after = max(self._after, after or 0)
 
     def _go_on(self, data: Data) -> None:
         log.warning("data accepted", extra={"data": data.id, "settlements": data.settled})
         self._identity.accepted(data)
         self._witness.settled.go_on_from(data.settled)
-        self._found, self._reason, self._held = None, "", False
+        self._found, self._token, self._reason, self._after = None, "", "", 0
 
-    async def _bring_up_to_date(self, data: Data, known: Data) -> None:
-        """Settle again what the data lacks, and find out what it lacks beside that; once."""
-        found = self._found
-        if found and found.id == data.id and found.settled <= data.settled:
-            return
+    async def _is_compared(self, data: Data) -> bool:
+        """Whether this is the data that was compared last, and not a backup or what a crash left.
+
+        The token is written last of all: data that has it has also what was settled again.
+        """
+        if not self._leads():
+            found = self._found
+            return found is not None and found.id == data.id and found.settled <= data.settled
+        if await self._answering() != self._process:
+            return False
+        store = self._server.keys.store
+        token = await self._server.read(lambda client: client.hget(store, "compared"))
+        return self._token != "" and token == self._token.encode()
+
+    async def _compare(self, data: Data, known: Data) -> None:
+        """Settle again what the data lacks, and find out what it lacks beside that."""
+        process, self._token = await self._answering(), ""
         if is_same(data, known):
             await self._server.read(self._witness.ask)
             again = await self._settle_again(data.settled - OVERLAP)
@@ -111,7 +129,17 @@ class Reconciler:
             await self._settle_again(-1)
             self._reason = await self._of_other(data, known)
         await self._mark_again()
-        self._found, self._held = data, False
+        self._found = data
+        if self._leads():
+            token = secrets.token_hex(8)
+            await self._server.ask(Call("compared", {"token": token}))
+            if await self._answering() == process:  # another may have lost what was written first
+                self._token, self._process = token, process
+
+    async def _answering(self) -> str:
+        """Which process of Redis answers."""
+        found = await self._server.read(lambda client: client.info("server"))
+        return str(found.get("run_id", ""))
 
     def _of_older(self, data: Data, known: Data, again: int) -> str:
         lost = known.settled - data.settled

@@ -20,7 +20,13 @@ from redis.exceptions import NoScriptError, ResponseError
 from smsd.store.connection import command
 
 # What some scripts share beside the prelude.
-_SHARED = {"append": ("_enqueue",), "append_part": ("_enqueue",)}
+_SHARED = {
+    "append": ("_enqueue",),
+    "append_part": ("_enqueue",),
+    "acquire": ("_operator",),
+    "operator_hold": ("_operator",),
+    "operator_release": ("_operator",),
+}
 
 
 class Call(NamedTuple):

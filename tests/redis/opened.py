@@ -70,10 +70,10 @@ class Opened:
 class Tail:
     """A server that can lose the end of its history: what it wrote since it was made."""
 
-    def __init__(self, server: RedisServer) -> None:
+    def __init__(self, server: RedisServer, name: str = "kept") -> None:
         self._server = server
         self._files = server.directory / "appendonlydir"
-        self._kept = server.directory / "kept"
+        self._kept = server.directory / name
         self._end_with(lambda: shutil.copytree(self._files, self._kept))
 
     def lose(self) -> None:

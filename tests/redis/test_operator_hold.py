@@ -15,7 +15,7 @@ from tests.redis.store import ALICE, OpenStore, Store, soon
 from tests.redis.test_dispatcher import Carrier, claimed
 from tests.support.redis_server import RedisServer
 
-NONE = Operator(None, "")
+NONE = Operator(None, 0)
 
 
 async def renewed(store: Store) -> Operator:
@@ -56,7 +56,7 @@ async def test_a_release_ends_it_and_has_a_new_number(store: Store) -> None:
 
     store.wall.advance(1)
     await store.operator_hold.release("bob")
-    assert int((await renewed(store)).release) > int(first.release)
+    assert (await renewed(store)).release > first.release
 
 
 async def test_a_second_reason_is_kept_beside_the_first(store: Store) -> None:

@@ -1150,8 +1150,13 @@ async def _operator_release(store: Store) -> Operation:
 
 
 async def _accept(store: Store) -> Operation:
-    await store.client.hset(store.keys.store, mapping={"id": "other", "settled": 3})
-    return lambda: store.server.ask(accept(Data("known", 5)))
+    compared = {"id": "other", "settled": 3, "compared": "t"}
+    await store.client.hset(store.keys.store, mapping=compared)
+    return lambda: store.server.ask(accept(Data("known", 5), "t"))
+
+
+async def _compared(store: Store) -> Operation:
+    return lambda: store.server.ask(Call("compared", {"token": "t"}))
 
 
 async def _mark_again(store: Store) -> Operation:
@@ -1196,6 +1201,7 @@ CASES: list[tuple[str, Prepared]] = [
     ("touch", _touch),
     ("acquire", _acquire),
     ("accept", _accept),
+    ("compared", _compared),
     ("mark_again", _mark_again),
     ("yield", _yield),
     ("operator_hold", _operator_hold),

@@ -237,7 +237,7 @@ local function is_fenced()
   return holder and holder ~= OWNER
 end
 
--- Which data this is: its id, the id of the data that a person let it replace, and how many settlements it has seen.
+-- Which data this is: its id, the ids of the data that a person let it replace, and how many settlements it has seen.
 local function identity()
   local found = redis.pcall('HMGET', STORE, 'id', 'replaces', 'settled')
   if found.err then return {'', '', 0} end
@@ -245,12 +245,28 @@ local function identity()
   return {found[1] or '', found[2] or '', settled and #settled <= 15 and tonumber(settled) or 0}
 end
 
+local function is_listed(id, ids) return string.find(',' .. ids .. ',', ',' .. id .. ',', 1, true) end
+
 -- Whether the daemon has seen other data here, or newer: this may not know what was sent since.
 local function is_older()
   if KNOWN_ID == '' then return false end
   local id, replaces, settled = unpack(identity())
-  if id ~= KNOWN_ID then return replaces ~= KNOWN_ID end
+  if id ~= KNOWN_ID then return not is_listed(KNOWN_ID, replaces) end
   return settled < tonumber(KNOWN_SETTLED)
+end
+
+-- Let this data count as what was known: `ids` of it and of what that replaced, `settled` of it.
+local MOST_REPLACED = 16
+local function accept(known)
+  local id, replaces, settled = unpack(identity())
+  local ids = {}
+  for one in string.gmatch(replaces .. ',' .. known.ids, '[^,]+') do
+    if one ~= id and not is_listed(one, table.concat(ids, ',')) then ids[#ids + 1] = one end
+  end
+  while #ids > MOST_REPLACED do table.remove(ids, 1) end
+  open_the_door()
+  redis.call('HSET', STORE, 'settled', string.format('%d', math.max(settled, known.settled)))
+  if #ids > 0 then redis.call('HSET', STORE, 'replaces', table.concat(ids, ',')) end
 end
 
 -- The mark of an entry that this group is about: one command for all of them, instead of one each.

@@ -1,9 +1,8 @@
--- accept: go on with this data, though other or newer data was known.
--- Numbers go on from the highest that was given, and a daemon that knows only the former id accepts this one, too.
+-- accept: go on with this data, though other or newer data was known. Returns 'accepted', or 'other' where it is not the
+-- data that was compared: a crash or another backup has replaced that.
+-- Numbers go on from the highest that was given, and a daemon that knows only a former id accepts this one, too.
 local function run(request)
-  local id, _, settled = unpack(identity())
-  open_the_door()
-  redis.call('HSET', STORE, 'settled', math.max(settled, request.settled))
-  if id ~= request.id then redis.call('HSET', STORE, 'replaces', request.id) end
+  if redis.pcall('HGET', STORE, 'compared') ~= request.token then return 'other' end
+  accept(request)
   return 'accepted'
 end

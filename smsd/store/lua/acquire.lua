@@ -3,6 +3,7 @@
 -- while an operator holds dispatch. The ms are -1 where the holder did not say for how long it renews.
 -- `dead` names a holder whose process is gone here: its lease need not run out first, if it has not been renewed for
 -- `unrenewed_ms`. (A machine cloned with its memory has the same processes, and the holder may live on there.)
+-- `lost` is an operator's hold that stood, and that nobody has released: where it is gone it is made again.
 -- Keys: where the holder tells why it holds dispatch, if it does (`hold`, for `held_s` seconds by now), the operator's
 -- hold, the number of the last release.
 local function tell_hold(request, hold)
@@ -14,13 +15,21 @@ end
 
 -- Whatever stands at the key of the hold holds: nobody is to send because it cannot be read.
 local function operator(held, released)
-  local number = redis.pcall('GET', released)
-  local answer = {type(number) == 'string' and number or ''}
+  local answer = {digits_of(last_release(released))}
   if redis.call('EXISTS', held) == 0 then return answer end
   local found = redis.pcall('HMGET', held, 'reason', 'by', 'since')
   if found.err then found = {'the key ' .. held .. ' is no hash'} end
   for i = 1, 3 do answer[i + 1] = found[i] or '' end
   return answer
+end
+
+-- Redis may lose the last second, and so may a failover.
+local function hold_again(lost, held, released)
+  if redis.call('EXISTS', held) == 1 or last_release(released) > lost.release then return end
+  open_the_door()
+  local after = math.max(tonumber(NOW), lost.release)
+  redis.call('HSET', held, 'reason', lost.reason, 'by', lost.by, 'since', lost.since, 'after', digits_of(after))
+  announce_hold('held', lost.reason, lost.by)
 end
 
 -- Who holds the lease, if anybody. A lease is a string that runs out: other hands may have left anything there, and
@@ -59,5 +68,6 @@ local function take(request, keys)
 end
 
 local function run(request, keys)
+  if request.lost then hold_again(request.lost, keys[2], keys[3]) end
   return append_all(take(request, keys), operator(keys[2], keys[3]))
 end

@@ -1,4 +1,5 @@
 -- fsck_set_aside: what other hands put at a key of ours is kept under another name. Keys: that key, the other.
+-- What stood where an operator holds dispatch held it: it goes on doing so, until a release.
 -- Where the in-flight records were, whatever is claimed may have been sent: it is marked so that recovery finds it in doubt.
 local function mark_all(lane, stream)
   if wrong_type(stream, KIND[stream]) then return end
@@ -18,6 +19,7 @@ local function run(request, keys)
   local key, aside = keys[1], keys[2]
   if not wrong_type(key, request.kind) then return 'sound' end
   redis.call('RENAME', key, aside)
+  if request.holds then redis.call('HSET', key, 'reason', 'set aside: ' .. aside, 'by', 'fsck', 'since', NOW) end
   if key == INFLIGHT then
     mark_all('h', HIGH)
     mark_all('n', QUEUE)

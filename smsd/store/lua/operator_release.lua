@@ -1,10 +1,23 @@
 -- operator_release: end the hold; the number of the release also ends what the daemon holds for the provider's sake.
--- Keys: the hold, the number. It is the time, so that whatever other hands left there can be replaced.
+-- Keys: the hold, the number. It is the time, or more than that where clocks differ: it has to grow.
+-- A hold for the data says what was known. Where no daemon runs that could compare once more, this data is accepted here.
+local function is_repeated(held, last)
+  return redis.call('EXISTS', held) == 0 and last >= tonumber(NOW) and last <= tonumber(NOW) + 1
+end
+
+local function accept_known(held)
+  if redis.call('EXISTS', LEASE) == 1 then return end
+  local found = redis.pcall('HMGET', held, 'known_ids', 'known_settled')
+  if found[1] then accept({ids = found[1], settled = number_of(found[2])}) end
+end
+
 local function run(request, keys)
   local held, released = unpack(keys)
   open_the_door()
-  if redis.pcall('GET', released) == NOW then return 'released' end -- our own reply was lost
-  redis.call('SET', released, NOW)
+  if is_repeated(held, last_release(released)) then return 'released' end -- our own reply was lost
+  local number = math.max(tonumber(NOW), highest(held, released) + 1)
+  accept_known(held)
+  redis.call('SET', released, digits_of(number))
   redis.call('DEL', held)
   announce_hold('released', '', request.by)
   return 'released'

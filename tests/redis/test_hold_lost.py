@@ -1,0 +1,259 @@
+"""Holds that Redis loses. Rule: nothing but a release ends a hold, and each data is compared."""
+
+import asyncio
+
+import pytest
+
+from smsd.core.outcome import Halted
+from smsd.dispatch.hold import Hold
+from smsd.store.fsck import Fsck
+from smsd.store.operator_hold import HeldBy, Operator
+from smsd.store.reconcile import PAUSE_S
+from smsd.store.settled import Settled
+from tests.redis.dispatch import nanoseconds
+from tests.redis.opened import Opened, Tail
+from tests.redis.store import Store
+from tests.redis.test_older_data import claimed, held, queue, reach
+from tests.redis.test_operator_hold import renewed
+from tests.support.redis_server import RedisServer
+
+
+def obeying(store: Store) -> Hold:
+    """A hold that obeys what each renewal of a lease finds."""
+    hold = Hold(rate=45, clock=nanoseconds, changed=lambda _: None)
+    store.lease._operator = hold.operator
+    return hold
+
+
+async def send_waiting(store: Store, many: int) -> list[str]:
+    ids = []
+    for _ in range(many):
+        entry, attempt, message = await store.begin_next()
+        assert await store.queue.ack(entry, attempt, message, "p")
+        ids.append(message.id)
+    return ids
+
+
+# -- for the data ---------------------------------------------------------------------------------
+
+
+async def test_a_second_backup_is_compared_as_the_first_was(own_server: RedisServer) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        await queue(store, 6)
+        first = Tail(own_server, "first")
+        await reach(store)
+        await send_waiting(store, 2)
+        opened.witness.settled = Settled()  # those two are not remembered
+        second = Tail(own_server, "second")
+        await reach(store)
+        later = await send_waiting(store, 3)
+        first.lose()
+        await reach(store)
+        assert "2 are not remembered" in (await held(store)).reason
+        second.lose()  # newer, and it lacks three all the same
+        await reach(store)
+        ids = await claimed(store)
+        assert set(ids) & set(later) == set()
+        assert len(ids) == 1
+
+
+async def test_a_hold_for_the_data_that_a_crash_loses_is_made_again(
+    own_server: RedisServer,
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        await queue(store, 3)
+        tail = Tail(own_server)
+        await reach(store)
+        sent = await send_waiting(store, 1)
+        opened.witness.settled = Settled()
+        later = await send_waiting(store, 1)
+        tail.lose()
+        await reach(store)
+        reason = (await held(store)).reason
+        tail.lose()  # the same again: nobody has released it
+        await reach(store)
+        assert (await held(store)).reason == reason
+        assert not store.identity.trusted
+        await store.operator_hold.release("me")
+        ids = await claimed(store)
+        assert sent[0] in ids  # it is not remembered: that is what was released
+        assert later[0] not in ids
+
+
+async def test_what_a_crash_loses_of_a_comparison_is_made_again_before_a_release_counts(
+    own_server: RedisServer,
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        await queue(store, 3)
+        tail = Tail(own_server)
+        await reach(store)
+        await send_waiting(store, 1)
+        opened.witness.settled = Settled()
+        later = await send_waiting(store, 1)
+        tail.lose()
+        await reach(store)
+        await held(store)
+        await store.operator_hold.release("me")
+        tail.lose()
+        await reach(store)
+        await held(store)  # that release was for data which is gone
+        await store.operator_hold.release("me")
+        assert later[0] not in await claimed(store)
+
+
+async def test_a_release_while_no_daemon_runs_counts(own_server: RedisServer) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        await queue(store, 1)
+        await send_waiting(store, 1)
+        known = store.identity.known
+        await store.client.flushall()
+        await reach(store)
+        await held(store)
+        await store.client.delete(store.keys.lease)
+    successor = Opened(own_server.url, owner="b")
+    await successor.store.operator_hold.release("me")
+    successor.store.identity.known = successor.store.identity.seen = known
+    async with successor:
+        await reach(successor.store)
+        await successor.reconciled()
+        assert await successor.store.operator_hold.look() is None
+
+
+async def test_a_standby_that_slept_through_two_replacements_does_not_hold(
+    own_server: RedisServer,
+) -> None:
+    async with Opened(own_server.url) as active:
+        store = active.store
+        await queue(store, 1)
+        await send_waiting(store, 1)
+        known = store.identity.known
+        for _ in range(2):
+            await store.client.flushall()
+            await reach(store)
+            await held(store)
+            await store.operator_hold.release("me")
+            await active.reconciled()
+        standby = Opened(own_server.url, owner="b", leads=False)
+        standby.store.identity.known = standby.store.identity.seen = known
+        reconciling = asyncio.create_task(standby._reconciler.run())
+        await reach(standby.store)
+        await standby.reconciled()
+        assert await store.operator_hold.look() is None
+        reconciling.cancel()
+        await asyncio.gather(reconciling, return_exceptions=True)
+        await standby.store.close()
+
+
+async def test_a_standby_does_not_hold_for_other_data_while_another_leads(
+    own_server: RedisServer,
+) -> None:
+    async with Opened(own_server.url, leads=False) as standby:
+        store = standby.store
+        await queue(store, 1)
+        await store.client.hset(store.keys.store, "id", "other")
+        await reach(store)
+        await asyncio.sleep(2 * PAUSE_S)
+        assert await store.operator_hold.look() is None
+        assert not store.identity.trusted
+
+
+# -- an operator's --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("release", [False, True])
+async def test_a_hold_that_is_lost_is_made_again_and_one_that_is_released_is_not(
+    store: Store,
+    release: bool,
+) -> None:
+    hold = obeying(store)
+    await store.operator_hold.hold("first", "bob")
+    await store.operator_hold.release("bob")
+    await renewed_of(store)
+    await store.operator_hold.hold("wrong list, STOP", "ann")
+    await renewed_of(store)
+    made = await store.operator_hold.look()
+    await store.client.delete(store.keys.held, store.keys.released)
+    await renewed_of(store)
+    assert hold.reason == "held by ann: wrong list, STOP"
+    assert not hold.permits(probe=True)
+    store.wall.advance(1)
+    if release:  # before it could be made again
+        await store.operator_hold.release("bob")
+    await renewed_of(store)
+    assert await store.operator_hold.look() == (None if release else made)
+    assert hold.engaged is not release
+    if not release:
+        await store.operator_hold.release("bob")
+        await renewed_of(store)
+        assert not hold.engaged
+
+
+async def renewed_of(store: Store) -> None:
+    await store.lease._acquire("")
+
+
+async def test_an_operators_hold_outlives_a_crash_that_loses_the_last_second(
+    own_server: RedisServer,
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        hold = obeying(store)
+        await queue(store, 1)
+        tail = Tail(own_server)
+        await reach(store)
+        await store.operator_hold.hold("wrong list, STOP", "ann")
+        keeping = asyncio.create_task(store.lease.run())
+        async with asyncio.timeout(5):
+            while not hold.engaged:
+                await asyncio.sleep(0.02)
+        tail.lose()
+        await reach(store)
+        found = await held(store)
+        assert found == HeldBy("wrong list, STOP", "ann", store.wall.ms)
+        assert hold.reason == "held by ann: wrong list, STOP"
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+
+
+async def test_what_fsck_sets_aside_goes_on_holding(store: Store) -> None:
+    hold = obeying(store)
+    await store.client.set(store.keys.held, "STOP")
+    await renewed_of(store)
+    assert hold.engaged
+    faults = [fault async for fault in Fsck(store.server, store.status, repair=True).faults()]
+    assert [fault.mended for fault in faults if fault.name == store.keys.held] == [True]
+    found = await store.operator_hold.look()
+    assert found is not None
+    assert "set aside" in found.reason
+    await renewed_of(store)
+    assert hold.engaged
+    await store.operator_hold.release("ann")
+    await renewed_of(store)
+    assert not hold.engaged
+
+
+@pytest.mark.parametrize("number", [0, 1700])
+def test_a_release_number_that_does_not_grow_is_no_release(number: int) -> None:
+    hold = Hold(rate=45, clock=lambda: 0, changed=lambda _: None)
+    hold.operator(Operator(None, 1764))
+    hold.saw("1", Halted("20003", "auth"), probe=False, waiting=True)
+    hold.operator(Operator(None, number))  # older data, or a flush
+    assert hold.engaged
+    hold.operator(Operator(None, 1764))
+    assert hold.engaged
+    hold.operator(Operator(None, 1765))
+    assert not hold.engaged
+
+
+async def test_a_number_that_is_none_is_no_release(store: Store) -> None:
+    await store.operator_hold.release("ann")
+    assert (await renewed(store)).release == store.wall.ms
+    await store.client.set(store.keys.released, "9" * 30)
+    assert (await renewed(store)).release == 0
+    await store.operator_hold.hold("why", "ann")
+    await store.operator_hold.release("ann")
+    assert (await renewed(store)).release > store.wall.ms
