@@ -246,13 +246,17 @@ class Queue:
 
         Where the answer is another than `begun`, do not send. An error is that of its entry alone.
         """
+        # Of a message that is being sent from another entry, that attempt's: it is not sent again.
+        elsewhere = [self._under_way.elsewhere(entry) for entry, _, _ in sends]
         calls = [
-            Call("begin", {"name": entry.name, "mark": attempt.mark, "recipient": recipient})
-            for entry, attempt, recipient in sends
+            Call("begin", {"name": entry.name, "mark": mark or attempt.mark, "recipient": to})
+            for (entry, attempt, to), mark in zip(sends, elsewhere, strict=True)
         ]
         replies = await self._server.insist_all(calls) if calls else []
-        for (entry, attempt, _), reply in zip(sends, replies, strict=True):
-            if reply == b"begun":
+        for at, ((entry, attempt, _), reply) in enumerate(zip(sends, replies, strict=True)):
+            if reply == b"begun" and elsewhere[at]:
+                replies[at] = b"marked"
+            elif reply == b"begun":
                 self._under_way.add(entry, attempt)
         return [reply if isinstance(reply, Exception) else _BEGUN[reply] for reply in replies]
 
@@ -369,6 +373,10 @@ class Queue:
             # (In older data its place may be another, until it has been settled there again.)
             if reply in (b"settled", b"released") or self._server.identity.trusted:
                 self._under_way.discard(str(call.request["name"]))
+            elif not isinstance(reply, Exception):
+                self._under_way.answered(str(call.request["name"]))
+        if self._server.identity.trusted:
+            self._under_way.discard_answered()
         return [reply if isinstance(reply, Exception) else reply == b"settled" for reply in replies]
 
     def _line(self, attempt: Attempt | None, state: str, *details: str) -> str:
@@ -526,6 +534,7 @@ class Queue:
         """Write what is under way, or left in doubt, into data that has forgotten it."""
         for call in self._under_way.calls():
             await self._server.repeat([call])
+        self._under_way.discard_answered()
 
     async def journal(self) -> dict[str, Attempt]:
         """Every send that has been begun and not settled, by entry name.

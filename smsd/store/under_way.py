@@ -18,16 +18,39 @@ class UnderWay:
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
         self._begun: dict[str, tuple[str, str]] = {}  # by entry: its message's id, its mark
+        self._entries: dict[str, str] = {}  # by message's id: the entry
+        self._answered: list[str] = []  # entries that ended, perhaps not in the data that is there
 
     def add(self, entry: Entry, attempt: Attempt) -> None:
         """Remember a record; the oldest one is forgotten where there are too many."""
         self._begun[entry.name] = entry.message_id, attempt.mark
+        self._entries[entry.message_id] = entry.name
         if len(self._begun) > MOST:
-            del self._begun[next(iter(self._begun))]
+            self.discard(next(iter(self._begun)))
 
     def discard(self, entry_name: str) -> None:
         """It is settled, or was not sent."""
-        self._begun.pop(entry_name, None)
+        id_, _ = self._begun.pop(entry_name, ("", ""))
+        if self._entries.get(id_) == entry_name:
+            del self._entries[id_]
+
+    def answered(self, entry_name: str) -> None:
+        """It is over, and is to be settled again in the data that is there by now."""
+        self._answered.append(entry_name)
+
+    def discard_answered(self) -> None:
+        """They were settled again."""
+        for name in self._answered:
+            self.discard(name)
+        self._answered.clear()
+
+    def elsewhere(self, entry: Entry) -> str:
+        """The mark of its message's attempt from another entry, "" if there is none.
+
+        A server may have lost that it promoted a message, and promote it once more.
+        """
+        name = self._entries.get(entry.message_id, entry.name)
+        return "" if name == entry.name else self._begun[name][1]
 
     def calls(self) -> list[Call]:
         """What writes them again."""

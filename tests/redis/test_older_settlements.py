@@ -199,3 +199,62 @@ async def test_a_long_list_that_was_queued_and_waits_for_that_in_older_data_is_h
         await opened.reconciled()
         await store.queue.long_lists.finish_left_behind()
         assert await store.client.exists(store.keys.staged) == 0
+
+
+# -- a server that lost that it promoted a message -------------------------------------------------
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("verdict", ["sent", "bury", "defer"])
+async def test_a_message_that_is_being_sent_is_not_begun_from_another_entry(
+    own_server: RedisServer, verdict: str, *, begun: bool
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        id_ = await store.schedule(-1)
+        tail = Tail(own_server)
+        await reach(store)
+        assert await store.queue.promote() == 1
+        entry, attempt, message = await store.begin_next()
+        tail.lose()  # and no settlement: nothing shows it
+        await reach(store)
+        assert store.identity.trusted
+        assert await store.queue.promote() == 1
+        again, _ = await store.claim_one()
+        if begun or verdict != "sent":
+            assert await store.begin(again, store.attempt(), ALICE) == "marked"
+            assert await store.queue.journal() == {again.name: attempt}
+        if verdict == "sent":
+            assert await store.queue.ack(entry, attempt, message, "p")
+        elif verdict == "bury":
+            assert await store.queue.bury(entry, attempt, message, reason="rejected")
+        else:
+            assert await store.queue.defer(entry, attempt, message, until=1, attempts=1, why="w")
+        state = {"sent": "sent", "bury": "dead", "defer": "deferred"}[verdict]
+        assert await store.state(id_) == state
+        assert (await store.queue.journal(), await store.length()) == ({}, 0)
+        assert await store.difference() == 0
+        if verdict == "defer":
+            assert await store.queue.promote() == 1
+            await store.begin_next()
+
+
+async def test_what_ended_while_older_data_was_there_can_be_sent_anew(
+    own_server: RedisServer,
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        id_ = await store.schedule(-1)
+        tail = Tail(own_server)
+        await reach(store)
+        assert await store.queue.promote() == 1
+        life = await store.begin_next()
+        assert await store.queue.ack(*await store.sending(), "p")
+        tail.lose()
+        await seen_to_differ(store)
+        assert not await store.queue.bury(*life, reason="rejected")
+        await opened.reconciled()
+        [(letter, told)] = await store.status.dead_letters("", 9)
+        assert told["reason"] == "rejected"
+        assert await store.queue.replay(letter, id_)
+        assert (await store.begin_next())[2].id == id_

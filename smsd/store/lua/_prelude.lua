@@ -214,6 +214,16 @@ end
 
 local INVALID = {reason = 'invalid', code = 'entry', detail = 'what was deferred cannot be read'}
 
+-- Name and fields of the entry that an attempt is for. Where a server lost that it had promoted the message and did so
+-- once more, it is that entry, marked with the same attempt: see `Queue.begin`.
+local function attempted_entry(request, status)
+  local fields = entry_of(stream_of(request.name))
+  if fields or request.mark == '' then return request.name, fields end
+  local name = redis.pcall('HGET', status, 'entry')
+  if type(name) ~= 'string' or redis.pcall('HGET', INFLIGHT, name) ~= request.mark then return request.name end
+  return name, entry_of(stream_of(name))
+end
+
 -- Older data may hold a message as deferred that has been settled since. Its fields, where `request` settles it again.
 -- (Where history knows how it was settled, this is another deferral.)
 local function deferred_again(request, status)

@@ -6,17 +6,15 @@ local function run(request, keys)
   open_the_door()
   -- A fact about the number, wherever the entry is by now.
   if request.suppress then redis.call('SADD', OPTOUTS, request.suppress) end
-  local fields = entry_of(stream_of(request.name))
+  local name, fields = attempted_entry(request, status)
   local deferred = not fields and deferred_again(request, status)
-  if not fields and not deferred or is_foreign(request.name, request.mark) then
-    return settle(request.name, request.mark, false)
-  end
+  if not fields and not deferred or is_foreign(name, request.mark) then return settle(name, request.mark, false) end
   local ours = {
     'id', id, 'reason', request.reason, 'code', request.code, 'detail', request.detail,
-    'attempts', request.attempts, 'failed_at', NOW, 'lane', string.sub(request.name, 1, 1),
+    'attempts', request.attempts, 'failed_at', NOW, 'lane', string.sub(name, 1, 1),
   }
   local letter = add_letter(fields or deferred, ours)
-  settle(request.name, request.mark, false)
+  settle(name, request.mark, false)
   if deferred then forget_deferred(id) end
   count('buried')
   local why = {

@@ -4,14 +4,14 @@
 local function run(request, keys)
   local id, status = request.id, keys[1]
   need(DEFERRED, MESSAGES)
-  local fields = entry_of(stream_of(request.name))
-  local how = settle(request.name, request.mark, false)
+  local name, fields = attempted_entry(request, status)
+  local how = settle(name, request.mark, false)
   local deferred = how == 'gone' and deferred_again(request, status)
   fields = fields or deferred
   if how ~= 'settled' and not deferred or not fields then return how end
   -- Other hands may have deferred another text under this id: then this one goes by its entry's.
   if not deferred and redis.call('ZSCORE', DEFERRED, id) then
-    id, status = string.gsub(request.name, '^n', ''), keys[2]
+    id, status = string.gsub(name, '^n', ''), keys[2]
   end
   local kept = without(fields, {id = true, attempts = true, priority = true, send_at = true})
   append_all(kept, {'id', id, 'priority', request.priority})

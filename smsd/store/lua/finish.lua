@@ -1,12 +1,23 @@
 -- finish: the text is over (sent, suppressed, expired); forget the entry, keep the status for a while.
 -- A successor may have taken our attempt for one in doubt, or deferred it; or older data knows neither that it was
--- replayed nor promoted. Now that it is over, its dead letter is void, and so is what waits to be sent again.
+-- replayed nor promoted. Now that it is over, its dead letter is void, and so is what waits to be sent again, and the
+-- entry of another promotion, unless another attempt is under way from it.
 -- (Where history knows that it was sent, another text has its id.)
+local function void_entry(name, mark)
+  local found = redis.pcall('HGET', INFLIGHT, name)
+  if found and found ~= mark then return false end
+  local stream, id = stream_of(name)
+  redis.pcall('XACK', stream, GROUP, id)
+  redis.pcall('HDEL', INFLIGHT, name)
+  return redis.pcall('XDEL', stream, id) == 1
+end
+
 local function void(request, status)
-  local found = redis.pcall('HMGET', status, 'state', 'history', 'letter', 'reason')
-  local state, history, letter, reason = unpack(found)
+  local found = redis.pcall('HMGET', status, 'state', 'history', 'letter', 'reason', 'entry')
+  local state, history, letter, reason, entry = unpack(found)
   if string.find(history or '', request.line, 1, true) then return false end
   if letter and (reason == 'in_doubt' or request.again) then return redis.pcall('XDEL', DEAD, letter) == 1 end
+  if state == 'queued' and entry then return void_entry(entry, request.mark) end
   if state ~= 'deferred' then return false end
   redis.pcall('HDEL', MESSAGES, request.id)
   return redis.pcall('ZREM', DEFERRED, request.id) == 1
