@@ -59,6 +59,7 @@ class Reconciler:
         self._settle_all = settle_all
         self._mark_again = mark_again
         self._lists_again = lists_again
+        self._named: set[str] = set()  # ids of data whose loss is counted
         self._found: Data | None = None  # the data that was compared last
         self._token = ""  # in it
         self._process = ""  # of Redis, by then
@@ -85,7 +86,7 @@ class Reconciler:
         await self._server.ensure_groups()
         data, known = self._identity.seen, self._identity.known
         if is_as_new(data, known):
-            self._go_on(data)
+            await self._go_on(data)
             return
         if not await self._is_compared(data):
             await self._compare(data, known)
@@ -93,16 +94,36 @@ class Reconciler:
             return
         if not self._reason or 0 < self._after < await self._hold.last_release():
             if await self._server.ask(accept(known, self._token)) == b"accepted":
-                self._go_on(self._identity.seen)
+                await self._go_on(self._identity.seen)
         elif await self._hold.look() is None or not self._after:
             after = await self._hold.hold_for(self._reason, known, self._token)
             self._after = max(self._after, after or 0)
 
-    def _go_on(self, data: Data) -> None:
+    async def _go_on(self, data: Data) -> None:
         log.warning("data accepted", extra={"data": data.id, "settlements": data.settled})
         self._identity.accepted(data)
         self._witness.settled.go_on_from(data.settled)
         self._found, self._token, self._reason, self._after = None, "", "", 0
+        await self._name_gone(data)
+
+    async def _name_gone(self, data: Data) -> None:
+        """What was taken in by other data than what is gone on with, and was never named."""
+        self._named.discard(data.id)
+        for other in self._witness.others(data.id):
+            named, loss = other in self._named, await self._loss_of(other)
+            if loss.texts and not named:
+                facts = {"texts": loss.texts, "first": loss.first, "last": loss.last}
+                log.error("messages that other data took in are gone", extra=facts)
+        self._witness.forget_others(data.id)
+        await self._server.read(self._witness.ask)
+
+    async def _loss_of(self, data: str) -> Loss:
+        """What is gone with the data of this id; it is counted once."""
+        loss = await self._witness.gone(data, await self._finished())
+        if data not in self._named:
+            self._named.add(data)
+            self._witness.lost(loss)
+        return loss
 
     async def _is_compared(self, data: Data) -> bool:
         """Whether this is the data that was compared last, and not a backup or what a crash left.
@@ -164,12 +185,11 @@ class Reconciler:
         )
 
     async def _of_other(self, data: Data, known: Data) -> str:
-        loss = self._witness.gone(known.id, await self._finished())
-        self._witness.lost(loss)
+        loss = await self._loss_of(known.id)
         numbers = {"was": known.id, "is": data.id, "messages_gone": loss.texts}
         ids = {"first": loss.first, "last": loss.last, "complete": loss.complete}
         log.error("redis holds other data", extra=numbers | ids | {"choices": CHOICES})
-        which = f", {loss.first} to {loss.last}," if loss.texts else ""
+        which = f", {loss.first} to {loss.last}," if loss.first else ""
         return (
             f"Redis holds other data: {loss.texts} messages taken in{which} are gone; restore the"
             " data or smsd release"

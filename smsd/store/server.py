@@ -1,7 +1,8 @@
 """How this package talks to Redis. Rule: idempotent calls are repeated, others asked once.
 
-With `replicas_ack`, what a caller is promised (`append`) and what permits a send (`begin`) counts
-only when so many replicas have it. Too few is as if Redis were away: it is asked again.
+With `replicas_ack`, what a caller is promised (`append`, `append_part`) and what permits a send
+(`begin`) counts only when so many replicas have it. Too few is as if Redis were away: it is asked
+again.
 """
 
 import asyncio
@@ -39,7 +40,7 @@ PLACES = 8
 CONNECTIONS = 2 * PLACES
 # Scripts that a person may ask for, as often as he likes: they wait among the look-ups.
 ASKED_FOR = frozenset({"cancel", "replay", "drop", "letters"})
-REPLICATED = ("append", "begin")  # what `replicas_ack` is for
+REPLICATED = ("append", "append_part", "begin")  # what `replicas_ack` is for
 # Scripts that never end well without a write.
 WRITING = frozenset({"append", "begin", "claim", "groups"})
 ACK_MS = 1000  # what a replica may take to have it

@@ -7,12 +7,13 @@ daemon. Settlements are remembered whole: data that lost them is brought up to t
 `reconcile`.
 """
 
+import asyncio
 import re
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
@@ -27,7 +28,10 @@ SETTLEMENTS = ("finish", "defer", "bury", "cancel", "take_key")
 REMEMBERED = 2048  # groups of appends: 45 seconds of them at 45/s
 RECORD_LIFE_MS = 3_000_000  # the intake record lives an hour after the last append; less is sure
 
-_ENTRY_ID = re.compile(r"h?(\d{1,20})-(\d{1,20})")
+SLICE = 200  # ids that are looked at before anything else may run: some 0.2 ms
+
+_ENTRY_ID = re.compile(r"(h?)(\d{1,20})-(\d{1,20})")
+_Place = tuple[str, int, int]  # stream and the two numbers of an id
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +45,20 @@ class Loss:
     complete: bool = True  # False: more than we remember
 
 
-@dataclass(frozen=True, slots=True)
+class _Run(NamedTuple):
+    """Messages that one step put into a stream one after the other, or scheduled."""
+
+    first: str  # id
+    last: str
+    texts: int
+
+
+@dataclass(slots=True)
 class _Group:
     number: int
-    ids: tuple[str, str]  # first and last
     texts: int
     data: str  # id of the data that took it
+    runs: list[_Run]  # of those whose ids are known: a long list's are when it is queued
 
 
 class Witness:
@@ -61,12 +73,16 @@ class Witness:
         self.settled = Settled()
         self._now_ms = now_ms
         self._groups: deque[_Group] = deque(maxlen=REMEMBERED)
+        self._lists: dict[str, _Group] = {}  # long ones of which some ids are not known yet
         self._appended_ms = 0
 
     def told(self, calls: Sequence[Call], replies: Sequence[object], identity: Identity) -> None:
         """Remember what calls were answered."""
         if calls[0].script == "append":  # they come by themselves
             self._appended(calls, replies, identity.seen)
+            return
+        if calls[0].script == "append_part":
+            self._queued_part(calls[0], replies[0])
             return
         if replies.count(b"settled") != len(replies):  # nearly never
             calls = [
@@ -78,15 +94,37 @@ class Witness:
             self.settled.add(calls, identity.known.settled)
 
     def _appended(self, calls: Sequence[Call], replies: Sequence[object], data: Data) -> None:
-        queued = [
-            reply[1] for reply in replies if isinstance(reply, list) and reply[0] == b"queued"
-        ]
+        number = int(str(calls[0].request["group"]))
+        queued: list[bytes] = []
+        for call, reply in zip(calls, replies, strict=True):
+            match reply:
+                case [b"queued", ids]:
+                    queued.append(cast("bytes", ids))
+                case [b"staged", name] if name == str(call.request.get("list")).encode():
+                    many = cast("int", call.request["many"])
+                    self._groups.append(_Group(number, many, data.id, []))
+                    self._keep_list(name.decode(), self._groups[-1])
+                    self._appended_ms = self._now_ms()
         if queued:
-            number = int(str(calls[0].request["group"]))
-            first, last = queued[0].split(b",")[0], queued[-1].split(b",")[-1]
-            texts = sum(ids.count(b",") + 1 for ids in queued)
-            self._groups.append(_Group(number, (first.decode(), last.decode()), texts, data.id))
+            runs = _runs(queued)
+            texts = sum(run.texts for run in runs)
+            self._groups.append(_Group(number, texts, data.id, runs))
             self._appended_ms = self._now_ms()
+
+    def _keep_list(self, name: str, group: _Group) -> None:
+        self._lists[name] = group
+        if len(self._lists) > REMEMBERED:
+            del self._lists[next(iter(self._lists))]
+
+    def _queued_part(self, call: Call, reply: object) -> None:
+        name = str(call.request["list"])
+        group = self._lists.get(name)
+        if group is None or not isinstance(reply, bytes) or not reply:
+            return
+        if (run := _runs([reply])[0]) not in group.runs:
+            group.runs.append(run)
+        if sum(run.texts for run in group.runs) >= group.texts:
+            del self._lists[name]
 
     async def greet(self, connection: AbstractConnection) -> None:
         """Make a new connection ready, and look at what its server knows."""
@@ -120,49 +158,80 @@ class Witness:
         while self._groups and self._groups[-1].number > last_known:
             groups.insert(0, self._groups.pop())
         if groups:
-            texts = sum(group.texts for group in groups)
             whole = bool(self._groups) or groups[0].number == last_known + 1
-            loss = Loss(texts, groups[0].ids[0], groups[-1].ids[1], complete=whole)
-            self.lost(loss)
+            left = [(group, group.texts) for group in groups]
+            self.lost(_loss(left, complete=whole))
 
-    def gone(self, data: str, finished: Collection[str]) -> Loss:
-        """What the data with this id had taken in and not `finished`; it is forgotten."""
+    def others(self, data: str) -> list[str]:
+        """Ids of all data that took messages in, but for this one."""
+        return [id_ for id_ in dict.fromkeys(one.data for one in self._groups) if id_ != data]
+
+    async def gone(self, data: str, finished: Collection[str]) -> Loss:
+        """What the data with this id had taken in and not `finished`."""
         groups = [group for group in self._groups if group.data == data]
         complete = len(self._groups) < REMEMBERED
-        self._groups = deque((one for one in self._groups if one.data != data), REMEMBERED)
-        left = _unfinished(groups, finished)
-        if not left:
-            return Loss(complete=complete)
-        texts, first, last = sum(many for _, many in left), left[0][0], left[-1][0]
-        return Loss(texts, first.ids[0], last.ids[1], complete=complete)
+        return _loss(await _unfinished(groups, finished), complete=complete)
+
+    def forget_others(self, data: str) -> None:
+        """The data with this id is gone on with."""
+        self._groups = deque((one for one in self._groups if one.data == data), REMEMBERED)
 
 
-def _unfinished(groups: Sequence[_Group], finished: Collection[str]) -> list[tuple[_Group, int]]:
+def _runs(queued: Sequence[bytes]) -> list[_Run]:
+    """What one script queued: of each stream, and of what is scheduled, one run."""
+    runs: dict[bytes, _Run] = {}
+    for ids in queued:
+        first, last = ids.split(b",", 1)[0].decode(), ids.rsplit(b",", 1)[-1].decode()
+        place = ids[:1] if ids[:1] in (b"h", b"s") else b""
+        before = runs.get(place, _Run(first, "", 0))
+        runs[place] = _Run(before.first, last, before.texts + ids.count(b",") + 1)
+    return list(runs.values())
+
+
+def _loss(left: Sequence[tuple[_Group, int]], *, complete: bool) -> Loss:
+    """What is lost of groups: how many of each."""
+    runs = [run for group, _ in left for run in group.runs]
+    texts = sum(many for _, many in left)
+    first, last = (runs[0].first, runs[-1].last) if runs else ("", "")
+    return Loss(texts, first, last, complete=complete)
+
+
+async def _unfinished(
+    groups: Sequence[_Group], finished: Collection[str]
+) -> list[tuple[_Group, int]]:
     """Groups with messages that are not finished, and how many each has.
 
-    Of a group only the first and the last id are known; ids are ordered, but for those of
-    scheduled messages, which are told by their number alone.
+    Of a run only the first and the last id are known; ids are ordered, but for those of
+    scheduled messages, which are told by their number alone. In slices: there may be 100,000.
     """
-    ordered = sorted(_place(id_) for id_ in finished if not id_.startswith("s"))
-    scheduled = len(finished) - len(ordered)
-    left: list[tuple[_Group, int]] = []
-    for group in groups:
-        first, last = group.ids
-        if first.startswith("s"):
-            done = min(scheduled, group.texts)
-            scheduled -= done
-        else:
-            low, high = sorted((_place(first), _place(last)))
-            done = bisect_right(ordered, high) - bisect_left(ordered, low)
-        if group.texts > done:
-            left.append((group, group.texts - done))
-    return left
+    done = dict.fromkeys(range(len(groups)), 0)
+    places: list[tuple[_Place, _Place, int]] = []
+    scheduled = sum(id_.startswith("s") for id_ in finished)
+    for at, group in enumerate(groups):
+        for run in group.runs:
+            if run.first.startswith("s"):
+                done[at] += (some := min(scheduled, run.texts))
+                scheduled -= some
+            else:
+                places.append((_place(run.first), _place(run.last), at))
+        if at % SLICE == 0:
+            await asyncio.sleep(0)
+    places.sort()
+    firsts = [first for first, _, _ in places]
+    for number, id_ in enumerate(finished):
+        place = _place(id_)
+        found = bisect_right(firsts, place) - 1
+        if found >= 0 and place <= places[found][1]:
+            done[places[found][2]] += 1
+        if number % SLICE == 0:
+            await asyncio.sleep(0)
+    return [(one, one.texts - done[at]) for at, one in enumerate(groups) if one.texts > done[at]]
 
 
-def _place(message_id: str) -> tuple[int, int]:
-    """Where an id stands among others; (0, 0) for one that smsd did not give."""
+def _place(message_id: str) -> _Place:
+    """Where an id stands among others; ("", 0, 0) for one that smsd did not give."""
     found = _ENTRY_ID.fullmatch(message_id)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    return (found[1], int(found[2]), int(found[3])) if found else ("", 0, 0)
 
 
 async def _read(connection: AbstractConnection, key: str, name: str) -> bytes | None:

@@ -1,0 +1,139 @@
+"""What was taken in and is gone. Rule: it is named, whichever data had it."""
+
+import asyncio
+import time
+
+from smsd.store.connection import TooFewReplicas
+from smsd.store.identity import Data, Identity
+from smsd.store.keys import Keys
+from smsd.store.queue import Append
+from smsd.store.scripts import Call
+from smsd.store.server import text
+from smsd.store.witness import Witness
+from tests.redis.opened import Opened, Tail
+from tests.redis.store import at, content
+from tests.redis.test_older_data import held, queue, reach, send
+from tests.support.redis_server import RedisServer
+
+LIST = [f"+1202555{number:04}" for number in range(2500)]
+
+
+async def test_what_was_taken_in_between_a_flush_and_the_return_of_the_data_is_named(
+    own_server: RedisServer,
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        await send(store, 3)
+        await queue(store, 2)
+        tail = Tail(own_server)
+        await reach(store)
+        await store.client.flushall()
+        await reach(store)
+        assert "2 messages taken in" in (await held(store)).reason
+        ids = await queue(store, 5)
+        before = opened.texts_lost
+        tail.lose()
+        await reach(store)
+        await opened.reconciled()
+        async with asyncio.timeout(5):
+            while opened.texts_lost == before:
+                await asyncio.sleep(0.02)
+        loss = opened.losses[-1]
+        assert (loss.texts, loss.first, loss.last) == (5, ids[0], ids[-1])
+        assert await store.length() == 2
+        await store.client.flushall()  # what came back can be lost again
+        await reach(store)
+        assert "2 messages taken in" in (await held(store)).reason
+
+
+async def test_a_long_list_is_counted_among_what_is_gone(own_server: RedisServer) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        [before] = await queue(store, 1)
+        await store.queue.append(Append.of(content(), LIST, store.wall()))
+        [last] = await queue(store, 1)
+        await store.client.flushall()
+        await reach(store)
+        reason = (await held(store)).reason
+        assert f"2502 messages taken in, {before} to {last}, are gone" in reason
+        assert opened.texts_lost == 2502
+
+
+async def test_a_long_list_that_is_not_queued_yet_is_counted_too(own_server: RedisServer) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        later = at(store.wall() + 60_000)
+        request = Append.of(later, LIST[:1200], store.wall())
+        await store.server.insist(store.queue._append_call(1, 0, request))
+        await store.client.flushall()
+        await reach(store)
+        assert "1200 messages taken in are gone" in (await held(store)).reason
+
+
+async def test_what_is_sent_of_a_long_list_is_not_gone(own_server: RedisServer) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        await store.queue.append(Append.of(content(), LIST[:1010], store.wall()))
+        for _ in range(10):
+            entry, attempt, message = await store.begin_next()
+            assert await store.queue.ack(entry, attempt, message, "p")
+        await store.client.flushall()
+        await reach(store)
+        assert "1000 messages taken in" in (await held(store)).reason
+
+
+async def test_what_is_lost_with_the_last_second_is_known_of_long_lists_too(
+    own_server: RedisServer,
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        await queue(store, 1)
+        tail = Tail(own_server)
+        await reach(store)
+        await store.queue.append(Append.of(content(), LIST, store.wall()))
+        tail.lose()
+        await reach(store)
+        async with asyncio.timeout(5):
+            while not opened.losses:
+                await asyncio.sleep(0.02)
+        assert opened.texts_lost == 2500
+
+
+async def test_parts_of_a_long_list_are_acknowledged_by_replicas(
+    own_server: RedisServer,
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        request = Append.of(content(), LIST, store.wall())
+        reply = await store.server.insist(store.queue._append_call(1, 0, request))
+        assert isinstance(reply, list)
+        store.server._replicas_ack = 1  # and there is none
+        call = Call("append_part", {"list": text(reply[1]), "part": 1}, [store.keys.staged])
+        try:
+            await store.server.ask(call)
+        except TooFewReplicas:
+            return
+        raise AssertionError("it counts as durable")
+
+
+async def test_naming_what_is_gone_does_not_hold_the_loop() -> None:
+    witness = Witness(Keys(), "a", lost=lambda _: None, now_ms=lambda: 0)
+    identity = Identity(Data("d"))
+    for number in range(2000):
+        ids = ",".join(f"1764201{number * 40 + one:06}-0" for one in range(40))
+        call = Call("append", {"group": str(number)})
+        witness.told([call], [[b"queued", ids.encode()]], identity)
+    finished = {f"1764201{number:06}-0" for number in range(79_990)}
+    longest, before = 0.0, time.thread_time()
+
+    async def watch() -> None:
+        nonlocal longest, before
+        while True:
+            await asyncio.sleep(0)
+            longest, before = max(longest, time.thread_time() - before), time.thread_time()
+
+    watching = asyncio.create_task(watch())
+    loss = await witness.gone("d", finished)
+    watching.cancel()
+    assert loss.texts == 10
+    assert longest < 0.02  # of the processor; some 3 ms
