@@ -206,7 +206,7 @@ class Storage:
             leads=lambda: self.lease.held,
             settle_all=self.queue.settle_all,
             mark_again=self.queue.mark_again,
-            lists_again=self.queue.long_lists.queued_before,
+            lists_again=self.queue.long_lists.queue_again,
         )
 
     def _server_over(

@@ -70,15 +70,18 @@ class LongLists:
             "parts": parts,
         }
 
-    async def finish(self, name: str) -> list[str]:
-        """Queue what is left of a list; the ids of all its messages. Raises `Unfinished`."""
+    async def finish(self, name: str, *, again: bool = False) -> list[str]:
+        """Queue what is left of a list; the ids of all its messages. Raises `Unfinished`.
+
+        `again`: into older data, too.
+        """
         head = await self._head(name)
         if head is None:  # another daemon finished it
             raise Unfinished
         ids: list[str] = []
         for part in range(1, head["parts"] + 1):
             keys = [self._server.keys.staged, *await self._statuses(name, part, head)]
-            call = Call("append_part", {"list": name, "part": part}, keys)
+            call = Call("append_part", {"list": name, "part": part, "again": again}, keys)
             async with self._parts:  # those of several lists would hold Redis one after the other
                 queued = text(await self._server.insist(call))
             if not queued:  # and forgotten, by another daemon or a repetition of the request
@@ -94,11 +97,31 @@ class LongLists:
         if len(self._queued) > REMEMBERED:
             del self._queued[next(iter(self._queued))]
 
-    async def queued_before(self) -> int:
-        """How many lists wait to be queued of which a part was queued before: in older data."""
+    async def queue_again(self) -> int:
+        """Queue again what older data keeps though it was queued; how many lists cannot be.
+
+        Scheduled messages have the same ids again, so that they can be settled again. The others
+        have not: those that were sent would be sent once more.
+        """
+        others = 0
+        for name in await self._queued_before():
+            try:
+                others += not await self._queue_scheduled_again(name)
+            except (Unfinished, ValueError, TypeError, KeyError):  # other hands wrote there
+                others += 1
+        return others
+
+    async def _queue_scheduled_again(self, name: str) -> bool:
+        head = await self._head(name)
+        if head is None or not head["scheduled"]:
+            return False
+        await self.finish(name, again=True)
+        return True
+
+    async def _queued_before(self) -> list[str]:
         staged = self._server.keys.staged
         fields = set(map(text, await self._server.read(lambda client: client.hkeys(staged))))
-        return sum(f"{name}:{part}" in fields for name, part in self._queued.items())
+        return [name for name, part in self._queued.items() if f"{name}:{part}" in fields]
 
     async def finish_left_behind(self) -> None:
         """Queue what is left of all lists that nobody can be working on any more."""

@@ -48,8 +48,8 @@ class Reconciler:
         """`leads`: whether this daemon dispatches.
 
         `settle_all` returns when what stands in line to be settled is; `mark_again` writes the
-        in-flight records of the rest into the data; `lists_again`: how many long lists wait there
-        to be queued that were queued before.
+        in-flight records of the rest into the data; `lists_again` queues long lists there that
+        were queued before, and answers how many cannot be.
         """
         self._server = server
         self._identity = server.identity
@@ -144,8 +144,9 @@ class Reconciler:
         process, self._token = await self._answering(), ""
         if is_same(data, known):
             await self._server.read(self._witness.ask)
+            lists = await self._lists_again() if self._leads() else 0
             again = await self._settle_again(data.settled - OVERLAP)
-            self._reason = self._of_older(data, known, again) or await self._of_lists()
+            self._reason = self._of_older(data, known, again) or _of_lists(lists)
         else:
             await self._settle_again(-1)
             self._reason = await self._of_other(data, known)
@@ -173,15 +174,6 @@ class Reconciler:
         return (
             f"Redis holds older data: it lacks {lost} settlements, {unknown} are not remembered and"
             " may be sent again; restore newer data or smsd release"
-        )
-
-    async def _of_lists(self) -> str:
-        if not (lists := await self._lists_again()):
-            return ""
-        log.error("long lists would be queued again", extra={"lists": lists, "choices": CHOICES})
-        return (
-            f"Redis holds older data: {lists} long lists that were queued wait there to be queued,"
-            " and would be sent again; restore newer data or smsd release"
         )
 
     async def _of_other(self, data: Data, known: Data) -> str:
@@ -236,6 +228,16 @@ class Reconciler:
 
 def _id(call: Call) -> str:
     return str(call.request["id"])
+
+
+def _of_lists(lists: int) -> str:
+    if not lists:
+        return ""
+    log.error("long lists would be queued again", extra={"lists": lists, "choices": CHOICES})
+    return (
+        f"Redis holds older data: {lists} long lists that were queued wait there to be queued,"
+        " and would be sent again; restore newer data or smsd release"
+    )
 
 
 def _by_key(calls: Sequence[Call]) -> tuple[list[Call], list[Call]]:

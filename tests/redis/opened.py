@@ -38,7 +38,7 @@ class Opened:
             leads=lambda: leads,
             settle_all=self.store.queue.settle_all,
             mark_again=self.store.queue.mark_again,
-            lists_again=self.store.queue.long_lists.queued_before,
+            lists_again=self.store.queue.long_lists.queue_again,
         )
         self._reconciling: asyncio.Task[None] | None = None
 

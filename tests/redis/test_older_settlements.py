@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
+from smsd.dispatch.claimer import parse_entry
 from smsd.store.long_lists import part_of
 from smsd.store.queue import Append
 from tests.redis.opened import Opened, Tail
-from tests.redis.store import ALICE, Store, at, content
+from tests.redis.store import ALICE, LIMITS, Store, at, content
 from tests.redis.test_older_data import claimed, held, queue, reach, seen_to_differ
 from tests.support.redis_server import RedisServer
 
@@ -173,32 +174,62 @@ async def test_a_repeated_entry_is_passed_over_in_older_data_too(
 # -- long lists ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scheduled", [False, True])
+async def staged(store: Store, *, scheduled: bool) -> tuple[str, list[str]]:
+    """A long list that is accepted and not queued; its name, and its recipients."""
+    text = at(store.wall() + 1000) if scheduled else content()
+    numbers = [f"+1202555{n:04}" for n in range(part_of(scheduled=scheduled) + 1)]
+    call = store.queue._append_call(1, 0, Append.of(text, numbers, store.wall()))
+    await store.server.insist(call)
+    return str(call.request["list"]), numbers
+
+
 async def test_a_long_list_that_was_queued_and_waits_for_that_in_older_data_is_held(
-    own_server: RedisServer, *, scheduled: bool
+    own_server: RedisServer,
 ) -> None:
     async with Opened(own_server.url) as opened:
         store = opened.store
-        text = at(store.wall() + 1000) if scheduled else content()
-        numbers = [f"+1202555{n:04}" for n in range(part_of(scheduled=scheduled) + 1)]
-        group = store.queue._append_call(1, 0, Append.of(text, numbers, store.wall()))
-        await store.server.insist(group)
-        tail = Tail(own_server)  # its data is of between the acceptance and the first part
+        name, _ = await staged(store, scheduled=False)
+        tail = Tail(own_server)
         await reach(store)
-        await store.queue.long_lists.finish(str(group.request["list"]))
-        store.wall.advance(20)
-        await store.queue.promote()
+        await store.queue.long_lists.finish(name)
         assert await store.queue.ack(*await store.begin_next(), "p")
+        store.wall.advance(20)
         tail.lose()
         await seen_to_differ(store)
         await store.queue.long_lists.finish_left_behind()
         assert "1 long lists that were queued" in (await held(store)).reason
         await store.queue.long_lists.finish_left_behind()
-        assert (await store.length(), await store.client.zcard(store.keys.deferred)) == (0, 0)
+        assert await store.length() == 0
         await store.operator_hold.release("me")
         await opened.reconciled()
         await store.queue.long_lists.finish_left_behind()
         assert await store.client.exists(store.keys.staged) == 0
+
+
+async def test_of_a_scheduled_one_only_what_did_not_end_is_sent(own_server: RedisServer) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        name, numbers = await staged(store, scheduled=True)
+        tail = Tail(own_server)
+        await reach(store)
+        ids = await store.queue.long_lists.finish(name)
+        store.wall.advance(20)
+        assert await store.queue.promote() == len(numbers)
+        assert await store.queue.ack(*await store.begin_next(), "p")
+        assert await store.queue.bury(*await store.begin_next(), reason="in_doubt")
+        left = set(numbers[2:])
+        tail.lose()
+        await seen_to_differ(store)
+        await opened.reconciled()
+        assert await store.operator_hold.look() is None
+        await store.queue.long_lists.finish_left_behind()
+        assert await store.queue.promote() == len(left)
+        entries = await store.queue.claim(0, 1000)
+        assert {parse_entry(one, LIMITS, store.wall()).recipient for one in entries} == left
+        assert await store.state(ids[0]) == "sent"
+        assert await reasons(store) == ["in_doubt"]
+        assert await store.client.exists(store.keys.staged) == 0
+        assert await store.difference() == 0
 
 
 # -- a server that lost that it promoted a message -------------------------------------------------

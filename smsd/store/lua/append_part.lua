@@ -1,5 +1,5 @@
 -- append_part: queue one part of a long list, all or none. Returns its ids, joined by commas; '' where nothing is left of it,
--- and where newer data was known: perhaps it was queued there, and sent.
+-- and where newer data was known (perhaps it was queued there, and sent), but for one that is to be queued `again`.
 -- Keys: the lists that are kept, then the status of each scheduled message of this part.
 local function run(request, keys)
   local staged, name = table.remove(keys, 1), request.list .. ':' .. request.part
@@ -7,7 +7,7 @@ local function run(request, keys)
   local done = redis.call('HGET', staged, name .. ':ids')
   if done then return done end
   local packed = redis.call('HGET', staged, name)
-  if not packed or is_older() then return '' end
+  if not packed or is_older() and not request.again then return '' end
   local part = cjson.decode(packed)
   need_places(part)
   open_the_door() -- it has been promised: it is queued though Redis is full by now
