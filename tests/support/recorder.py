@@ -108,7 +108,6 @@ class Recorder:
         while True:
             sock, _ = await loop.sock_accept(listener)
             sock.setblocking(False)
-            sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, SOFTWARE_RX)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             task = asyncio.create_task(self._connection(sock))
             self._tasks.add(task)
@@ -271,6 +270,9 @@ async def main() -> None:
     given = parser.parse_args()
     listener = socket.create_server(("127.0.0.1", given.port), backlog=1024)
     listener.setblocking(False)
+    # Here, for what is accepted to inherit: the kernel takes a while to begin with it, and stamps a
+    # packet when it is read until then.
+    listener.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, SOFTWARE_RX)
     print(listener.getsockname()[1], flush=True)
     recorder = Recorder(given.record, given.plan, given.seed, given.latency, given.replies)
     serving = asyncio.create_task(recorder.serve(listener))
