@@ -342,7 +342,7 @@ async def test_everything_but_intake_works_while_redis_is_full(
     )
     for _ in range(2):
         acquired = await store.server.ask(acquire)
-        assert acquired == [b"a", 0, b""]
+        assert acquired == [b"a", 0, b"0"]
     await store.server.ask(Call("yield", keys=[store.keys.hold]))
     taken = await open_store("b").server.ask(acquire)
     assert taken == [b"b", 0, b""]
