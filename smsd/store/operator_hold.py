@@ -5,7 +5,7 @@ send messages twice. A release also ends what the daemon holds for the provider'
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from redis.exceptions import ResponseError
 
@@ -53,16 +53,16 @@ class OperatorHold:
         """Hold dispatch. Raises `FieldError` where the reason is none."""
         await self._hold({"reason": _checked(reason), "by": by})
 
-    async def hold_for(self, reason: str, known: Data, token: str) -> int | None:
+    async def hold_for(self, reason: str, known: Data, token: str, after: int) -> int | None:
         """Hold dispatch until this data may count as what was known.
 
-        The number that a release of it exceeds; None where it is not the data with this token.
+        The number that a release of it exceeds. None where it is not the data with this token, or
+        the hold of which that number was `after` has been released.
         """
         standing = {"ids": known.ids, "settled": known.settled}
-        reply = await self._hold(
-            {"reason": reason, "by": OURS, "known": standing, "token": token},
-        )
-        return None if reply == b"other" else cast("int", reply)
+        request = {"reason": reason, "by": OURS, "known": standing, "token": token}
+        reply = await self._hold(request | ({"after": after} if after else {}))
+        return reply if isinstance(reply, int) else None
 
     async def _hold(self, request: Mapping[str, object]) -> object:
         return await self._server.ask(Call("operator_hold", request, self._own_keys))
@@ -78,6 +78,13 @@ class OperatorHold:
             return _number(text(await self._server.read(lambda client: client.get(key)) or b""))
         except Refused:
             return 0
+
+    async def released_for(self) -> tuple[Sequence[str], int]:
+        """Ids, and the number of settlements, of the data for which the last hold was released."""
+        store, names = self._keys.store, ["released_ids", "released_settled"]
+        found = await self._server.read(lambda client: client.hmget(store, names))
+        ids, settled = (text(value or b"") for value in found)
+        return ids.split(","), _number(settled)
 
     async def look(self) -> HeldBy | None:
         """The hold that stands, or None."""

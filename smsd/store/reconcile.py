@@ -85,6 +85,7 @@ class Reconciler:
         await self._settle_all()
         await self._server.ensure_groups()
         data, known = self._identity.seen, self._identity.known
+        self._witness.has_id(data.id)
         if is_as_new(data, known):
             await self._go_on(data)
             return
@@ -92,12 +93,20 @@ class Reconciler:
             await self._compare(data, known)
         if not self._token:  # it is not ours to decide, or Redis was started anew meanwhile
             return
-        if not self._reason or 0 < self._after < await self._hold.last_release():
+        stands = await self._hold.look() is not None  # before: a release ends it and is found then
+        if not self._reason or await self._is_released(known):
             if await self._server.ask(accept(known, self._token)) == b"accepted":
                 await self._go_on(self._identity.seen)
-        elif await self._hold.look() is None or not self._after:
-            after = await self._hold.hold_for(self._reason, known, self._token)
+        elif not (stands and self._after):
+            after = await self._hold.hold_for(self._reason, known, self._token, self._after)
             self._after = max(self._after, after or 0)
+
+    async def _is_released(self, known: Data) -> bool:
+        """Whether our hold was, or one for this that an earlier process made in this very data."""
+        if 0 < self._after < await self._hold.last_release():
+            return True
+        ids, settled = await self._hold.released_for()
+        return known.id in ids and known.settled <= settled
 
     async def _go_on(self, data: Data) -> None:
         log.warning("data accepted", extra={"data": data.id, "settlements": data.settled})

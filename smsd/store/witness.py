@@ -162,6 +162,11 @@ class Witness:
             left = [(group, group.texts) for group in groups]
             self.lost(_loss(left, complete=whole))
 
+    def has_id(self, data: str) -> None:
+        """Data that had no id when it took messages in, after a flush, has this one."""
+        for group in self._groups:
+            group.data = group.data or data
+
     def others(self, data: str) -> list[str]:
         """Ids of all data that took messages in, but for this one."""
         return [id_ for id_ in dict.fromkeys(one.data for one in self._groups) if id_ != data]

@@ -7,8 +7,10 @@ import pytest
 from smsd.core.outcome import Halted
 from smsd.dispatch.hold import Hold
 from smsd.store.fsck import Fsck
+from smsd.store.identity import Data
 from smsd.store.operator_hold import HeldBy, Operator
 from smsd.store.reconcile import PAUSE_S
+from smsd.store.scripts import Call
 from smsd.store.settled import Settled
 from tests.redis.dispatch import nanoseconds
 from tests.redis.opened import Opened, Tail
@@ -113,7 +115,6 @@ async def test_a_release_while_no_daemon_runs_counts(own_server: RedisServer) ->
         await store.client.flushall()
         await reach(store)
         await held(store)
-        await store.client.delete(store.keys.lease)
     successor = Opened(own_server.url, owner="b")
     await successor.store.operator_hold.release("me")
     successor.store.identity.known = successor.store.identity.seen = known
@@ -159,6 +160,45 @@ async def test_a_standby_does_not_hold_for_other_data_while_another_leads(
         await asyncio.sleep(2 * PAUSE_S)
         assert await store.operator_hold.look() is None
         assert not store.identity.trusted
+
+
+async def test_a_release_at_any_moment_of_a_look_counts(
+    own_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        await queue(store, 1)
+        await send_waiting(store, 1)
+        await store.client.flushall()
+        await reach(store)
+        await held(store)
+        reconciler = opened._reconciler
+        look, released = reconciler._is_released, False
+
+        async def released_behind(known: Data) -> bool:
+            nonlocal released
+            found = await look(known)
+            if not released:
+                released = True
+                await store.operator_hold.release("me")
+            return found
+
+        monkeypatch.setattr(reconciler, "_is_released", released_behind)
+        await opened.reconciled()
+        assert await store.operator_hold.look() is None
+
+
+async def test_a_release_between_two_looks_at_the_hold_is_not_taken_for_a_loss(
+    own_server: RedisServer,
+) -> None:
+    async with Opened(own_server.url, leads=False) as opened:
+        store, known = opened.store, Data("known", 5)
+        await store.server.ask(Call("compared", {"token": "t"}))
+        after = await store.operator_hold.hold_for("other data", known, "t", 0)
+        assert after is not None
+        await store.operator_hold.release("me")
+        assert await store.operator_hold.hold_for("other data", known, "t", after) is None
+        assert await store.operator_hold.look() is None
 
 
 # -- an operator's --------------------------------------------------------------------------------

@@ -265,20 +265,6 @@ local function is_older()
   return settled < tonumber(KNOWN_SETTLED)
 end
 
--- Let this data count as what was known: `ids` of it and of what that replaced, `settled` of it.
-local MOST_REPLACED = 16
-local function accept(known)
-  local id, replaces, settled = unpack(identity())
-  local ids = {}
-  for one in string.gmatch(replaces .. ',' .. known.ids, '[^,]+') do
-    if one ~= id and not is_listed(one, table.concat(ids, ',')) then ids[#ids + 1] = one end
-  end
-  while #ids > MOST_REPLACED do table.remove(ids, 1) end
-  open_the_door()
-  redis.call('HSET', STORE, 'settled', string.format('%d', math.max(settled, known.settled)))
-  if #ids > 0 then redis.call('HSET', STORE, 'replaces', table.concat(ids, ',')) end
-end
-
 -- The mark of an entry that this group is about: one command for all of them, instead of one each.
 local marks
 local function mark_of(name)

@@ -1,14 +1,13 @@
 -- operator_release: end the hold; the number of the release also ends what the daemon holds for the provider's sake.
 -- Keys: the hold, the number. It is the time, or more than that where clocks differ: it has to grow.
--- A hold for the data says what was known. Where no daemon runs that could compare once more, this data is accepted here.
+-- A hold for the data says what was known. That is kept with the data: who compares it later finds that it was released.
 local function is_repeated(held, last)
   return redis.call('EXISTS', held) == 0 and last >= tonumber(NOW) and last <= tonumber(NOW) + 1
 end
 
-local function accept_known(held)
-  if redis.call('EXISTS', LEASE) == 1 then return end
-  local found = redis.pcall('HMGET', held, 'known_ids', 'known_settled')
-  if found[1] then accept({ids = found[1], settled = number_of(found[2])}) end
+local function keep_known(held)
+  local ids, settled = unpack(redis.pcall('HMGET', held, 'known_ids', 'known_settled'))
+  if ids then redis.pcall('HSET', STORE, 'released_ids', ids, 'released_settled', digits_of(number_of(settled))) end
 end
 
 local function run(request, keys)
@@ -16,7 +15,7 @@ local function run(request, keys)
   open_the_door()
   if is_repeated(held, last_release(released)) then return 'released' end -- our own reply was lost
   local number = math.max(tonumber(NOW), highest(held, released) + 1)
-  accept_known(held)
+  keep_known(held)
   redis.call('SET', released, digits_of(number))
   redis.call('DEL', held)
   announce_hold('released', '', request.by)
