@@ -93,7 +93,8 @@ class Reconciler:
             await self._compare(data, known)
         if not self._token:  # it is not ours to decide, or Redis was started anew meanwhile
             return
-        stands = await self._hold.look() is not None  # before: a release ends it and is found then
+        held = await self._hold.look()  # before: a release ends it, and is found then
+        stands = held is not None and self._reason in held.reason
         if not self._reason or await self._is_released(known):
             if await self._server.ask(accept(known, self._token)) == b"accepted":
                 await self._go_on(self._identity.seen)

@@ -162,6 +162,24 @@ async def test_a_standby_does_not_hold_for_other_data_while_another_leads(
         assert not store.identity.trusted
 
 
+async def test_an_operators_hold_does_not_hide_that_the_one_for_the_data_is_lost(
+    own_server: RedisServer,
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        await queue(store, 1)
+        await send_waiting(store, 1)
+        await store.client.flushall()
+        await reach(store)
+        reason = (await held(store)).reason
+        await store.client.hset(store.keys.held, mapping={"reason": "lunch", "by": "ann"})
+        async with asyncio.timeout(5):
+            while reason not in (found := await held(store)).reason:
+                await asyncio.sleep(0.02)
+        assert found.reason == f"lunch; {reason}"
+        assert found.by == "ann"
+
+
 async def test_a_release_at_any_moment_of_a_look_counts(
     own_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
