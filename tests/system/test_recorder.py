@@ -1,6 +1,7 @@
 """The recording gateway. Rule: its record and its look-up agree on what was taken."""
 
 import json
+import signal
 import socket
 import time
 import urllib.error
@@ -90,6 +91,26 @@ def test_the_plan_changes_with_the_next_request_on_the_same_connection(tmp_path:
         assert (status, body.endswith(b"reset reason: connection failure")) == (503, True)
         taken = {each["id"]: each["taken"] for each in recorder.arrivals()}
         assert (taken["a"], taken["b"], taken["d"]) == (True, True, False)
+        link.close()
+    finally:
+        recorder.stop()
+
+
+def test_an_arrival_is_as_old_as_it_is_though_nobody_was_there_to_accept_it(
+    tmp_path: Path,
+) -> None:
+    recorder = Recorder(tmp_path, latency=0.0).start()
+    assert recorder._process is not None
+    try:
+        recorder._process.send_signal(signal.SIGSTOP)
+        link = HTTPConnection("127.0.0.1", recorder.port, timeout=5)
+        sent = time.time_ns()
+        link.request("POST", "/send", b'{"id":"a"}')
+        time.sleep(0.2)
+        recorder._process.send_signal(signal.SIGCONT)
+        with link.getresponse() as answer:
+            assert answer.status == 200
+        assert recorder.arrivals()[0]["at"] - sent < 100_000_000
         link.close()
     finally:
         recorder.stop()
