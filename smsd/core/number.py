@@ -41,6 +41,7 @@ _MEANT = str.maketrans(
 )
 
 
+@lru_cache(maxsize=4096)  # a number is read at intake and, soon after, at its claim
 def parse(raw: str) -> str:
     """`raw` in E.164. Raises `ValueError`, whose message repeats nothing but a country code, or
     names one character that does not belong there.
@@ -94,7 +95,6 @@ def _plan(first_digits: str) -> _Plan | None:
     )
 
 
-@lru_cache(maxsize=4096)  # a number is read at intake and, soon after, at its claim
 def _read(raw: str) -> str:
     if len(raw) > LONGEST_RAW:
         raise ValueError("is too long for a phone number")

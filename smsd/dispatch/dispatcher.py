@@ -26,7 +26,7 @@ from smsd.dispatch.doubt import Doubt, Unanswered, is_high
 from smsd.dispatch.hold import Hold
 from smsd.dispatch.pace import Pace, PacedSlot
 from smsd.dispatch.room import Place, Room
-from smsd.dispatch.settle import settle_at_last, tell
+from smsd.dispatch.settle import settle, settle_refused, tell
 from smsd.dispatch.throttle import Throttle
 from smsd.dispatch.window import Held, Window
 from smsd.metrics import Metrics
@@ -269,14 +269,11 @@ class Dispatcher:
         tell(self._metrics, one.message, one.attempt, outcome, verdict)
         if isinstance(verdict, HoldVerdict):
             return await self._put_back(one, last=last)
-        settled = await settle_at_last(
-            self._queue,
-            verdict,
-            one.entry,
-            one.attempt,
-            one.message,
-            refused=lambda: self._cannot_be_settled(one),
-        )
+        what = (self._queue, verdict, one.entry, one.attempt, one.message)
+        try:
+            settled = await settle(*what)
+        except Refused:
+            settled = await settle_refused(*what, refused=lambda: self._cannot_be_settled(one))
         self._window.forget(one.entry.name)
         if not settled:
             log.warning("was settled elsewhere", extra={"id": one.message.id})

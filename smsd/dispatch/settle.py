@@ -6,6 +6,7 @@ And each is one line of the log and one count, be it given after a submission or
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from smsd.core.message import Message
 from smsd.core.outcome import Accepted, Ack, Bury, Defer, Hold, Outcome, Verdict
@@ -40,7 +41,7 @@ def settle(
             )
 
 
-async def settle_at_last(
+async def settle_refused(
     queue: Queue,
     verdict: Ack | Defer | Bury,
     entry: Entry,
@@ -49,16 +50,15 @@ async def settle_at_last(
     *,
     refused: Callable[[], None],
 ) -> bool:
-    """Do what the verdict says, however long Redis refuses it: nobody else knows the outcome.
+    """Do what Redis has refused, however long it does: nobody else knows the outcome.
 
-    `refused` is called each time that it does.
+    `refused` is called each time.
     """
     while True:
-        try:
+        refused()
+        await asyncio.sleep(REFUSED_PAUSE_S)
+        with suppress(Refused):
             return await settle(queue, verdict, entry, attempt, message)
-        except Refused:
-            refused()
-            await asyncio.sleep(REFUSED_PAUSE_S)
 
 
 def tell(

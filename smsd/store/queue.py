@@ -248,16 +248,17 @@ class Queue:
         """
         # Of a message that is being sent from another entry, that attempt's: it is not sent again.
         elsewhere = [self._under_way.elsewhere(entry) for entry, _, _ in sends]
+        marks = [mark or send[1].mark for send, mark in zip(sends, elsewhere, strict=True)]
         calls = [
-            Call("begin", {"name": entry.name, "mark": mark or attempt.mark, "recipient": to})
-            for (entry, attempt, to), mark in zip(sends, elsewhere, strict=True)
+            Call("begin", {"name": entry.name, "mark": mark, "recipient": recipient})
+            for (entry, _, recipient), mark in zip(sends, marks, strict=True)
         ]
         replies = await self._server.insist_all(calls) if calls else []
-        for at, ((entry, attempt, _), reply) in enumerate(zip(sends, replies, strict=True)):
+        for at, reply in enumerate(replies):
             if reply == b"begun" and elsewhere[at]:
                 replies[at] = b"marked"
             elif reply == b"begun":
-                self._under_way.add(entry, attempt)
+                self._under_way.add(sends[at][0], marks[at])
         return [reply if isinstance(reply, Exception) else _BEGUN[reply] for reply in replies]
 
     async def release(self, name: str, attempt: Attempt) -> None:

@@ -4,7 +4,7 @@ Older data may hold such a message as one that was never sent, though it is unde
 and being asked about. Its in-flight record is written again there, so that recovery finds it.
 """
 
-from smsd.store.entry import Attempt, Entry, first_entry
+from smsd.store.entry import Entry, first_entry
 from smsd.store.keys import Keys
 from smsd.store.scripts import Call
 
@@ -21,10 +21,11 @@ class UnderWay:
         self._entries: dict[str, str] = {}  # by message's id: the entry
         self._answered: list[str] = []  # entries that ended, perhaps not in the data that is there
 
-    def add(self, entry: Entry, attempt: Attempt) -> None:
+    def add(self, entry: Entry, mark: str) -> None:
         """Remember a record; the oldest one is forgotten where there are too many."""
-        self._begun[entry.name] = entry.message_id, attempt.mark
-        self._entries[entry.message_id] = entry.name
+        message_id = entry.message_id
+        self._begun[entry.name] = message_id, mark
+        self._entries[message_id] = entry.name
         if len(self._begun) > MOST:
             self.discard(next(iter(self._begun)))
 
@@ -49,8 +50,8 @@ class UnderWay:
 
         A server may have lost that it promoted a message, and promote it once more.
         """
-        name = self._entries.get(entry.message_id, entry.name)
-        return "" if name == entry.name else self._begun[name][1]
+        name = self._entries.get(entry.message_id)
+        return "" if name is None or name == entry.name else self._begun[name][1]
 
     def calls(self) -> list[Call]:
         """What writes them again."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from codecs import BOM_UTF8
 from typing import NoReturn
 
 from aiohttp import StreamReader, web
@@ -78,7 +79,7 @@ def read_object(
         if body.count(mark) > most:
             raise ApiError(400, "invalid_json", f"the body holds more than {most} {what}")
     try:
-        value = _DECODER.decode(body.decode("utf-8-sig"))
+        value = _DECODER.decode(body.removeprefix(BOM_UTF8).decode())
     except ApiError:
         raise
     except RecursionError:

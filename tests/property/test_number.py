@@ -14,7 +14,7 @@ CODES = sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
 def read(raw: str) -> str:
     """What the whole way makes of it, or why it makes nothing."""
     try:
-        return number._read.__wrapped__(raw)
+        return number._read(raw)
     except ValueError as error:
         return f"refused: {error}"
 

@@ -102,7 +102,7 @@ def test_a_refusal_repeats_nothing_of_what_was_given() -> None:
 
 
 def test_memory_for_numbers_already_read_is_bounded() -> None:
-    assert number._read.cache_info().maxsize == 4096
+    assert number.parse.cache_info().maxsize == 4096
 
 
 @pytest.mark.parametrize(
