@@ -1,7 +1,6 @@
 """What was taken in and is gone. Rule: it is named, whichever data had it."""
 
 import asyncio
-import time
 
 from smsd.store.connection import TooFewReplicas
 from smsd.store.identity import Data, Identity
@@ -124,16 +123,16 @@ async def test_naming_what_is_gone_does_not_hold_the_loop() -> None:
         call = Call("append", {"group": str(number)})
         witness.told([call], [[b"queued", ids.encode()]], identity)
     finished = {f"1764201{number:06}-0" for number in range(79_990)}
-    longest, before = 0.0, time.thread_time()
+    turns = 0
 
-    async def watch() -> None:
-        nonlocal longest, before
+    async def count_turns() -> None:
+        nonlocal turns
         while True:
             await asyncio.sleep(0)
-            longest, before = max(longest, time.thread_time() - before), time.thread_time()
+            turns += 1
 
-    watching = asyncio.create_task(watch())
+    counting = asyncio.create_task(count_turns())
     loss = await witness.gone("d", finished)
-    watching.cancel()
+    counting.cancel()
     assert loss.texts == 10
-    assert longest < 0.02  # of the processor; some 3 ms
+    assert turns >= 300  # for 80,000 ids
