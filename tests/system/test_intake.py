@@ -987,7 +987,7 @@ def test_without_funds_everything_waits_and_readiness_to_send_says_why(tmp_path:
         return call(daemon, "GET", "/readyz/dispatch").status == 200
 
     for daemon in running(tmp_path, FAST):
-        assert ready(daemon)
+        eventually(lambda daemon=daemon: ready(daemon), what="it has the lease")
         halted = post(daemon, message=TEXT, to="+12025550195").content["id"]
         eventually(lambda daemon=daemon: not ready(daemon), what="not ready")
 
@@ -1025,6 +1025,7 @@ def test_readiness_says_what_it_rests_on(smsd: Daemon) -> None:
         "damage": {},
         "stopping": False,
     }
+    eventually(lambda: call(smsd, "GET", "/readyz/dispatch").status == 200, what="ready")
     dispatch = call(smsd, "GET", "/readyz/dispatch")
     holder = dispatch.content["this_daemon"]
     assert dispatch.status == 200
