@@ -185,7 +185,8 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     def began(self, request: web.BaseRequest) -> bool:
         """A request is whole but for its body. False: the rest of that will not come."""
-        self._serving = request
+        if self in self._bounds.open:  # else nobody would forget the request again
+            self._serving = request
         self._owing_since = None
         self._early = 0
         return not self._at_end or self._answer_and_close(request)
@@ -196,8 +197,10 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     def drop_rest(self, request: web.BaseRequest) -> None:
         """Its answer closes the connection: what still comes of its body is not looked at."""
-        self._dropping = request
-        if self._at_end:
+        is_open = self in self._bounds.open  # else nobody would forget the request again
+        if is_open:
+            self._dropping = request
+        if self._at_end or not is_open:
             request.content.feed_eof()
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:

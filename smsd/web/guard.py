@@ -57,7 +57,9 @@ class Guard:
             _check(request, whole=whole)
             return await self._handler(request)
         except Exception as error:  # noqa: BLE001 - the border: nothing escapes it unanswered
-            return answer_to(error)
+            answer = answer_to(error)
+            _drop_tracebacks(error)
+            return answer
 
 
 def _check(request: web.Request, *, whole: bool) -> None:
@@ -66,3 +68,11 @@ def _check(request: web.Request, *, whole: bool) -> None:
     if "Expect" in request.headers and request.headers["Expect"].lower() != CONTINUE:
         # aiohttp would repeat what was said, and break if that is not Unicode.
         raise ApiError(417, "expectation_failed", f"only {CONTINUE} can be expected", headers=CLOSE)
+
+
+def _drop_tracebacks(error: BaseException) -> None:
+    """Break a circle: the body of a lost connection keeps the error, whose frames keep the body."""
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__context__
