@@ -10,7 +10,7 @@ daemon. Settlements are remembered whole: data that lost them is brought up to t
 import asyncio
 import re
 from bisect import bisect_right
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
@@ -184,13 +184,22 @@ class Witness:
 
 def _runs(queued: Sequence[bytes]) -> list[_Run]:
     """What one script queued: of each stream, and of what is scheduled, one run."""
-    runs: dict[bytes, _Run] = {}
+    firsts: dict[bytes, bytes] = {}
+    lasts: dict[bytes, bytes] = {}
+    counts: Counter[bytes] = Counter()
     for ids in queued:
-        first, last = ids.split(b",", 1)[0].decode(), ids.rsplit(b",", 1)[-1].decode()
-        place = ids[:1] if ids[:1] in (b"h", b"s") else b""
-        before = runs.get(place, _Run(first, "", 0))
-        runs[place] = _Run(before.first, last, before.texts + ids.count(b",") + 1)
-    return list(runs.values())
+        kind = ids[:1] if ids.startswith((b"h", b"s")) else b""
+        firsts.setdefault(kind, ids)
+        lasts[kind] = ids
+        counts[kind] += ids.count(b",") + 1
+    return [
+        _Run(
+            first.split(b",", 1)[0].decode(),
+            lasts[kind].rsplit(b",", 1)[-1].decode(),
+            counts[kind],
+        )
+        for kind, first in firsts.items()
+    ]
 
 
 def _loss(left: Sequence[tuple[_Group, int]], *, complete: bool) -> Loss:

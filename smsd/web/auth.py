@@ -28,12 +28,18 @@ class Callers:
         self._digests = [_digest(token) for token in tokens]
         self._hosts = frozenset(host.lower() for host in hosts)
 
-    def check(self, request: web.BaseRequest) -> None:
-        """Refuse whoever may not call. Raises `ApiError` 401 or 403."""
+    def check(self, request: web.BaseRequest) -> bool:
+        """Whether the caller is known; a stranger may ask for what is open to all.
+
+        Refuses whoever may not call. Raises `ApiError` 401 or 403.
+        """
         if not self._digests:
             address = cast("Connection", request.protocol).address
             check_browser(request, self._hosts, address=address)
-        elif request.path not in OPEN and not self.know(request):
+            return True
+        if request.path in OPEN:
+            return False
+        if not self.know(request):
             raise ApiError(
                 401,
                 "unauthorized",
@@ -41,6 +47,7 @@ class Callers:
                 # Whoever guesses must connect anew for each guess, and that is bounded.
                 headers={"WWW-Authenticate": 'Bearer realm="smsd"', "Connection": "close"},
             )
+        return True
 
     def know(self, request: web.BaseRequest) -> bool:
         """Whether the caller bears one of the tokens, or none are asked for."""

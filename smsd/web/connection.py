@@ -16,11 +16,14 @@ from typing import Any, cast
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from smsd.web.errors import json_response
+from smsd.web.errors import drop_tracebacks, json_response
 from smsd.web.turns import Turns
 
 DROPPED = 1_048_576  # octets of a refused body that are read, so that the refusal arrives
 READ = 16_384  # octets read at once, and about as many again before reading stops
+# The same, of whoever has not been let in: 16 KB can be 400 requests, or 2,700 pieces of one body,
+# and these are parsed, and dropped, in one step of the loop.
+STRANGERS_READ = 2_048
 LARGEST_HEADERS = 32_768  # octets of a request that has not begun: headers, and READ of its body
 KEEP_ALIVE_S = 75.0  # idle between two requests; more than the 60 s of common load balancers
 
@@ -46,9 +49,13 @@ class Bounds:
     turns: Turns
     # Nothing is awaited between a read and its use, so one buffer serves all connections.
     buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(READ)))
+    strangers_buffer: memoryview = field(init=False)
     arriving: int = 0  # accepted, and not open yet
     open: "set[Connection]" = field(default_factory=set)
     refused: Counter[str] = field(default_factory=Counter)  # by a few words of our own
+
+    def __post_init__(self) -> None:
+        self.strangers_buffer = self.buffer[:STRANGERS_READ]
 
 
 def farewell(status: int, code: str, message: str, *headers: str) -> bytes:
@@ -77,6 +84,8 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         "_dropped",
         "_dropping",
         "_early",
+        "_has_turn",
+        "_is_stranger",
         "_owing_since",
         "_serving",
         "_unread_since",
@@ -91,8 +100,10 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self._serving: web.BaseRequest | None = None
         self._early = 0  # octets since the last request
         self._waiting = b""  # octets that are taken in when it is our turn
+        self._has_turn = False  # a request that begins now was paid for when its octets came
         self._dropping: web.BaseRequest | None = None  # the rest of its body is of no interest
         self._dropped = 0  # octets of that
+        self._is_stranger = True  # none of its requests has been let in
         self._at_end = False  # the caller will send nothing more
         # Times since when the caller makes us wait, or None.
         self._owing_since: float | None = None  # for a whole request
@@ -122,7 +133,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next octets go."""
-        return self._bounds.buffer
+        return self._bounds.strangers_buffer if self._is_stranger else self._bounds.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Octets came in."""
@@ -134,16 +145,17 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
             self._wait_for_turn(bytes(self._bounds.buffer[:nbytes]))
 
     def _wait_for_turn(self, octets: bytes) -> None:
-        # aiohttp does not hold the transport now, and only what it takes in makes it do so.
-        self._wire.pause_reading()
-        if not self._waiting:
+        if self._waiting:  # (a caller who waits for an answer sends nothing: no need to hold him)
+            self._wire.pause_reading()
+        else:
             self._bounds.turns.later(self._go_on)
         self._waiting += octets
 
     def _go_on(self) -> None:
         octets, self._waiting = self._waiting, b""
         if not self._wire.is_closing():
-            self._wire.resume_reading()
+            if not self._wire.is_reading():
+                self._wire.resume_reading()
             if self._dropping is None:
                 self._take_in(octets)
 
@@ -162,6 +174,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
                 self._wire.write(_TOO_LARGE)
                 self.force_close()
                 return
+        self._has_turn = True
         self.data_received(octets)
 
     def eof_received(self) -> bool | None:  # type: ignore[override] # aiohttp says None
@@ -190,6 +203,17 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self._owing_since = None
         self._early = 0
         return not self._at_end or self._answer_and_close(request)
+
+    def let_in(self) -> None:
+        """Its caller may call."""
+        self._is_stranger = False
+
+    def take_turn(self) -> bool:
+        """Whether the turn of its octets is one for this request: of several that came at once,
+        for the first.
+        """
+        had, self._has_turn = self._has_turn, False
+        return had
 
     def ended(self, request: web.BaseRequest) -> None:
         """It has its answer; what is left of its body aiohttp reads and forgets."""
@@ -263,6 +287,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         if not isinstance(exc, _CALLERS_FAULTS):
             return super().handle_error(request, status, exc, message)  # a bug: logged as one
         self._bounds.refused["no_http"] += 1
+        drop_tracebacks(exc)
         self._serving = request  # what follows it is of no interest
         if request.writer.output_size > 0:
             raise ConnectionError("an answer is under way already")

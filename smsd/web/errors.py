@@ -63,6 +63,18 @@ def answer_to(error: Exception) -> web.Response:
     return _answer(_http(error) if isinstance(error, web.HTTPException) else _understood(error))
 
 
+def drop_tracebacks(error: BaseException) -> None:
+    """Break the circle of an error and the frames that it came through, some of which hold it.
+
+    The body of a lost connection does, and the octets that are no HTTP: left to the collector, a
+    flood of them would be 100,000 objects to look at in one step.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__context__
+
+
 def _http(error: web.HTTPException) -> ApiError:
     if error.status < web.HTTPBadRequest.status_code:
         raise error

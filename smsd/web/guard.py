@@ -9,7 +9,7 @@ from aiohttp import web
 
 from smsd.web.auth import Callers
 from smsd.web.connection import Connection
-from smsd.web.errors import ApiError, Handler, answer_to
+from smsd.web.errors import ApiError, Handler, answer_to, drop_tracebacks
 from smsd.web.room import HELD, Room
 from smsd.web.turns import Turns
 
@@ -40,7 +40,7 @@ class Guard:
         whole = connection.began(request)
         held = request[HELD] = self._room.place()
         try:
-            answer = await self._answer(request, whole=whole)
+            answer = await self._answer(request, connection, whole=whole)
         finally:
             held.let_go()
             connection.ended(request)
@@ -49,16 +49,19 @@ class Guard:
             connection.drop_rest(request)
         return answer
 
-    async def _answer(self, request: web.Request, *, whole: bool) -> web.StreamResponse:
+    async def _answer(
+        self, request: web.Request, connection: Connection, *, whole: bool
+    ) -> web.StreamResponse:
         try:
-            if (turn := self._turns.wait()) is not None:
+            if not connection.take_turn() and (turn := self._turns.wait()) is not None:
                 await turn
-            self._callers.check(request)
+            if self._callers.check(request):
+                connection.let_in()
             _check(request, whole=whole)
             return await self._handler(request)
         except Exception as error:  # noqa: BLE001 - the border: nothing escapes it unanswered
             answer = answer_to(error)
-            _drop_tracebacks(error)
+            drop_tracebacks(error)
             return answer
 
 
@@ -68,11 +71,3 @@ def _check(request: web.Request, *, whole: bool) -> None:
     if "Expect" in request.headers and request.headers["Expect"].lower() != CONTINUE:
         # aiohttp would repeat what was said, and break if that is not Unicode.
         raise ApiError(417, "expectation_failed", f"only {CONTINUE} can be expected", headers=CLOSE)
-
-
-def _drop_tracebacks(error: BaseException) -> None:
-    """Break a circle: the body of a lost connection keeps the error, whose frames keep the body."""
-    link: BaseException | None = error
-    while link is not None:
-        link.__traceback__ = None
-        link = link.__context__

@@ -33,13 +33,20 @@ class Line:
     ssl_context = peername = sockname = None  # that aiohttp's request asks for
     address = None
 
-    def __init__(self, *, whole: bool = True) -> None:
+    def __init__(self, *, whole: bool = True, has_turn: bool = False) -> None:
         self.told: list[str] = []
         self._whole = whole
+        self._has_turn = has_turn
 
     def began(self, _: web.BaseRequest) -> bool:
         self.told.append("began")
         return self._whole
+
+    def take_turn(self) -> bool:
+        return self._has_turn
+
+    def let_in(self) -> None:
+        self.told.append("let in")
 
     def ended(self, _: web.BaseRequest) -> None:
         self.told.append("ended")
@@ -121,11 +128,11 @@ async def test_an_answer_passes_and_the_connection_knows_where_it_began_and_ende
     line, right = Line(), web.Response()
 
     async def handle(_: web.Request) -> web.StreamResponse:
-        assert line.told == ["began"]
+        assert line.told == ["began", "let in"]
         return right
 
     assert await guard_of(handle)(ask(line)) is right
-    assert line.told == ["began", "ended"]
+    assert line.told == ["began", "let in", "ended"]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +151,7 @@ async def test_an_error_is_answered_and_its_end_told(
     answer = await raising(error)(ask(line))
 
     assert (answer.status, code(answer)) == (status, word)
-    assert line.told == ["began", "ended"]
+    assert line.told == ["began", "let in", "ended"]
 
 
 @pytest.mark.parametrize("error", [web.HTTPNotModified(), asyncio.CancelledError()])
@@ -153,7 +160,7 @@ async def test_what_is_no_error_passes_and_its_end_is_told(error: BaseException)
 
     with pytest.raises(type(error)):
         await raising(error)(ask(line))
-    assert line.told == ["began", "ended"]
+    assert line.told == ["began", "let in", "ended"]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +179,7 @@ async def test_one_that_cannot_be_read_comes_no_further(
 
     assert (answer.status, code(answer), answer.keep_alive) == (status, word, False)
     assert not desk.came
-    assert line.told == ["began", "ended"]
+    assert line.told == ["began", "let in", "ended"]
 
 
 async def test_one_that_waits_to_be_told_to_go_on_is_let_in() -> None:
@@ -192,7 +199,7 @@ async def test_a_body_for_which_there_is_no_room_is_refused_and_takes_none() -> 
         answer = await guard(ask(line))
         assert (answer.status, code(answer), answer.keep_alive) == (503, "busy", False)
         assert int(answer.headers["Retry-After"]) > 0
-    assert line.told == ["began", "ended"] * 3
+    assert line.told == ["began", "let in", "ended"] * 3
     assert len(desk.came) == BODIES
 
     desk.ends[0].set_result(web.Response())
@@ -248,7 +255,7 @@ async def test_an_answer_before_the_end_of_the_body_closes_the_connection() -> N
     answer = await guard_of(handle)(ask(line, octets=1))
 
     assert (answer.status, answer.keep_alive) == (200, False)
-    assert line.told == ["began", "ended", "dropped"]
+    assert line.told == ["began", "let in", "ended", "dropped"]
 
 
 async def test_they_begin_a_few_at_a_time_in_the_order_they_came() -> None:
@@ -262,6 +269,22 @@ async def test_they_begin_a_few_at_a_time_in_the_order_they_came() -> None:
         steps.append(len(desk.came))
     assert desk.came == asked
     assert max(after - before for before, after in zip([0, *steps], steps, strict=False)) <= AT_ONCE
+    for end in desk.ends:
+        end.set_result(web.Response())
+    await asyncio.gather(*tasks)
+
+
+async def test_one_whose_octets_had_their_turn_begins_at_once() -> None:
+    desk = Desk()
+    guard = guard_of(desk)
+    tasks = [asyncio.create_task(guard(ask(Line()))) for _ in range(AT_ONCE)]
+    late = ask(Line())
+    paid = ask(Line(has_turn=True))
+    tasks += [asyncio.create_task(guard(one)) for one in (late, paid)]
+    await asyncio.sleep(0)
+    assert desk.came[AT_ONCE:] == [paid]
+    await turns()
+    assert desk.came[AT_ONCE:] == [paid, late]
     for end in desk.ends:
         end.set_result(web.Response())
     await asyncio.gather(*tasks)
