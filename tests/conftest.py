@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from smsd.store.binary import find_server
+from smsd.redis.binary import find_server
 from tests.support.redis_server import RedisServer
 
 _first_on_path = pytest.StashKey[tempfile.TemporaryDirectory[str]]()

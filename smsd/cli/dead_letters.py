@@ -10,8 +10,8 @@ import click
 import orjson
 
 from smsd.cli.store import EX_FAILED, Store, config_option, fail, say, with_store
-from smsd.store import letters
-from smsd.store.letters import Letters, Order, Swept
+from smsd.store import dead_letters as letters
+from smsd.store.dead_letters import Letters, Order, Swept
 from smsd.web.dead_letters import told_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])

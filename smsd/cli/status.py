@@ -11,17 +11,18 @@ import click
 import orjson
 
 from smsd.cli.store import Store, config_option, say, with_store
-from smsd.store import owner
-from smsd.store.connection import Persistence, is_away, is_out_of_memory, persistence
-from smsd.store.damage import Refused, among
+from smsd.redis import owner
+from smsd.redis.damage import among
+from smsd.redis.durability import Persistence, persistence
+from smsd.redis.errors import Refused, is_away, is_out_of_memory
 from smsd.store.examine import look
+from smsd.store.lookup import Census, Held
 from smsd.store.operator_hold import HeldBy, OperatorHold
-from smsd.store.status import Census, Held
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The daemon that may dispatch, as its name tells (see store/owner.py)."""
+    """The daemon that may dispatch, as its name tells (see redis/owner.py)."""
 
     name: str
     host: str

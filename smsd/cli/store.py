@@ -16,13 +16,16 @@ from redis.exceptions import RedisError
 from smsd import daemon
 from smsd.config import ConfigError, Settings, data_dir, load, source
 from smsd.core.message import FieldError
-from smsd.store import owner
-from smsd.store.connection import Availability, connect, is_away, persistence
-from smsd.store.damage import Damage
-from smsd.store.embedded import Embedded
+from smsd.redis import owner
+from smsd.redis.availability import Availability
+from smsd.redis.client import CONNECTIONS, Server
+from smsd.redis.connection import connect
+from smsd.redis.damage import Damage
+from smsd.redis.durability import persistence
+from smsd.redis.embedded import Embedded
+from smsd.redis.errors import is_away
+from smsd.store.lookup import Status
 from smsd.store.queue import Queue
-from smsd.store.server import CONNECTIONS, Server
-from smsd.store.status import Status
 
 T = TypeVar("T")
 

@@ -11,8 +11,8 @@ import click
 from redis.asyncio import Redis
 
 from smsd.cli.store import Store, config_option, say, with_store
-from smsd.store.connection import is_away
-from smsd.store.server import text
+from smsd.redis.client import text
+from smsd.redis.errors import is_away
 
 PATIENCE_MS = 1000  # of one blocking read; shorter than the patience for a reply
 MOST = 500  # events at a time

@@ -24,8 +24,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from smsd.core import endpoint, message, number, proxy, secret
+from smsd.core import message, number, proxy, secret
 from smsd.core.outcome import InDoubtHighPolicy, InDoubtPolicy, RetryPolicy
+from smsd.redis import endpoint
 
 SHORTEST_TOKEN = 16  # characters: what cannot be guessed over a network
 LONGEST_PREFIX = 64  # characters: it stands in the name of every key

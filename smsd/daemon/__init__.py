@@ -8,7 +8,7 @@ from smsd.daemon.build import build_limits, build_provider, build_queue, build_s
 from smsd.daemon.clocks import clock, now_ms
 from smsd.daemon.errors import StartError
 from smsd.daemon.root import serve
-from smsd.store.binary import EmbeddedError
+from smsd.redis.binary import EmbeddedError
 
 __all__ = [
     "ConfigError",

@@ -16,13 +16,13 @@ from smsd.core.message import Limits
 from smsd.daemon.clocks import now_ms
 from smsd.daemon.proxies import proxy_for
 from smsd.provider.base import DEFAULT_FROM, Provider, ProviderSettings
-from smsd.store.connection import Availability
-from smsd.store.damage import Damage
+from smsd.redis.availability import Availability
+from smsd.redis.client import Server
+from smsd.redis.damage import Damage
 from smsd.store.identity import Identity
 from smsd.store.keys import Keys
+from smsd.store.lost_writes import Witness
 from smsd.store.queue import Queue
-from smsd.store.server import Server
-from smsd.store.witness import Witness
 
 
 def build_provider(settings: Settings, config_path: Path) -> Provider:

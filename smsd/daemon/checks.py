@@ -6,8 +6,7 @@ from contextlib import suppress
 
 from smsd.daemon.storage import Storage
 from smsd.metrics import Metrics
-from smsd.store.connection import is_away
-from smsd.store.damage import Refused
+from smsd.redis.errors import Refused, is_away
 from smsd.store.examine import examine
 from smsd.store.fsck import Fsck
 

@@ -19,18 +19,18 @@ from smsd.daemon.errors import StartError
 from smsd.daemon.readiness import Readiness
 from smsd.daemon.storage import Storage
 from smsd.metrics import Metrics
-from smsd.store.letters import Letters
-from smsd.web import app
+from smsd.store.dead_letters import Letters
+from smsd.web import routes as app
 from smsd.web.auth import Callers
 from smsd.web.dead_letters import DeadLetters
-from smsd.web.guard import Guard
+from smsd.web.edge.body_memory import Room
+from smsd.web.edge.guard import Guard
+from smsd.web.edge.listener import Listener, room_for
+from smsd.web.edge.turns import Turns
 from smsd.web.hold import HoldCalls
-from smsd.web.listener import Listener, room_for
 from smsd.web.messages import Messages
 from smsd.web.operations import Operations
-from smsd.web.room import Room
 from smsd.web.send import Send, SendLimits
-from smsd.web.turns import Turns
 
 log = logging.getLogger("smsd.intake")
 FAREWELL_S = 0.1  # for the requests of callers who had just come in when the doors closed

@@ -8,7 +8,7 @@ import asyncio
 
 from smsd.daemon.storage import Storage
 from smsd.dispatch.hold import Hold
-from smsd.store.damage import COMMANDS, among
+from smsd.redis.damage import COMMANDS, among
 
 FULL = "out of memory: it takes no more texts"
 

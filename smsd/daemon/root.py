@@ -29,19 +29,19 @@ from smsd.daemon.storage import Storage
 from smsd.daemon.terminal import Terminal
 from smsd.dispatch.claimer import Claimer
 from smsd.dispatch.dispatcher import Dispatcher
-from smsd.dispatch.doubt import WITHIN_S, Doubt
 from smsd.dispatch.hold import Hold
+from smsd.dispatch.in_doubt import WITHIN_S, Doubt
 from smsd.dispatch.pace import Pace
+from smsd.dispatch.prefetch import Window
 from smsd.dispatch.promoter import Promoter
 from smsd.dispatch.recovery import Recovery
-from smsd.dispatch.tenure import Tenure, end_all
-from smsd.dispatch.window import Window
+from smsd.dispatch.term import Tenure, end_all
 from smsd.metrics import Metrics
 from smsd.provider.base import Provider
-from smsd.store import owner
-from smsd.store.connection import is_away
-from smsd.store.damage import COMMANDS, Refused, among
-from smsd.store.status import Census
+from smsd.redis import owner
+from smsd.redis.damage import COMMANDS, among
+from smsd.redis.errors import Refused, is_away
+from smsd.store.lookup import Census
 
 log = logging.getLogger("smsd.daemon")
 

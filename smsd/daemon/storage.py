@@ -18,26 +18,23 @@ from smsd.daemon.build import build_queue, build_server
 from smsd.daemon.clocks import clock, now_ms
 from smsd.daemon.errors import StartError
 from smsd.metrics import Metrics
+from smsd.redis.availability import Availability
+from smsd.redis.client import CONNECTIONS, Server
+from smsd.redis.connection import connect
+from smsd.redis.damage import Damage
+from smsd.redis.durability import persistence
+from smsd.redis.embedded import START_S, Embedded
+from smsd.redis.errors import Refused, is_away, is_out_of_memory
+from smsd.redis.scripts import load_all
 from smsd.store.arrivals import Arrivals
-from smsd.store.connection import (
-    Availability,
-    connect,
-    is_away,
-    is_out_of_memory,
-    persistence,
-)
-from smsd.store.damage import Damage, Refused
-from smsd.store.embedded import START_S, Embedded
 from smsd.store.identity import Identity
 from smsd.store.keys import Keys
 from smsd.store.lease import Lease
+from smsd.store.lookup import Status
+from smsd.store.lost_writes import Loss, Witness
 from smsd.store.operator_hold import HeldBy, Operator, OperatorHold
 from smsd.store.reconcile import Reconciler
 from smsd.store.record import Record
-from smsd.store.scripts import load_all
-from smsd.store.server import CONNECTIONS, Server
-from smsd.store.status import Status
-from smsd.store.witness import Loss, Witness
 
 log = logging.getLogger("smsd.storage")
 PAUSE_S = 0.5  # before Redis is asked again after it was away

@@ -5,10 +5,9 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from smsd.core.message import ENTRY_FIELDS, FieldError, Limits, Message, from_fields
-from smsd.dispatch.window import Held, Window
+from smsd.dispatch.prefetch import Held, Window
+from smsd.redis.errors import Refused, is_away
 from smsd.store.arrivals import Arrivals
-from smsd.store.connection import is_away
-from smsd.store.damage import Refused
 from smsd.store.entry import LARGEST_ENTRY, MOST_FIELDS, Entry
 from smsd.store.queue import Fenced, Queue
 

@@ -22,16 +22,16 @@ from smsd.core.outcome import (
     decide,
 )
 from smsd.core.pacer import SECOND
-from smsd.dispatch.doubt import Doubt, Unanswered, is_high
 from smsd.dispatch.hold import Hold
+from smsd.dispatch.in_doubt import Doubt, Unanswered, is_high
+from smsd.dispatch.in_flight import Place, Room
 from smsd.dispatch.pace import Pace, PacedSlot
-from smsd.dispatch.room import Place, Room
-from smsd.dispatch.settle import settle, settle_refused, tell
+from smsd.dispatch.prefetch import Held, Window
+from smsd.dispatch.settler import settle, settle_refused, tell
 from smsd.dispatch.throttle import Throttle
-from smsd.dispatch.window import Held, Window
 from smsd.metrics import Metrics
 from smsd.provider.base import NotNow, Provider
-from smsd.store.damage import Refused
+from smsd.redis.errors import Refused
 from smsd.store.entry import Attempt, Entry
 from smsd.store.queue import Queue
 

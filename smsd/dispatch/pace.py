@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 
 from smsd.core.pacer import SECOND, Pacer
-from smsd.dispatch.door import Door
+from smsd.dispatch.fair_lock import Door
 from smsd.metrics import Metrics
 from smsd.provider.base import NotNow
 

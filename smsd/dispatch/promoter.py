@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from smsd.store.connection import is_away
-from smsd.store.damage import Refused
+from smsd.redis.errors import Refused, is_away
 from smsd.store.queue import Queue
 
 LONGEST_SLEEP_S = 0.5  # a text deferred meanwhile may be due earlier than the one waited for

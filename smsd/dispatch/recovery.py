@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from smsd.core.message import FieldError, Limits, Message
 from smsd.core.outcome import Hold, InDoubt, Outcome, RetryPolicy, decide
 from smsd.dispatch.claimer import Claimer, parse_entry
-from smsd.dispatch.doubt import Doubt, Unanswered, is_high
-from smsd.dispatch.settle import settle, tell
-from smsd.dispatch.window import Window
+from smsd.dispatch.in_doubt import Doubt, Unanswered, is_high
+from smsd.dispatch.prefetch import Window
+from smsd.dispatch.settler import settle, tell
 from smsd.metrics import Metrics
-from smsd.store.connection import is_away
-from smsd.store.damage import Refused
+from smsd.redis.errors import Refused, is_away
 from smsd.store.entry import LANES, Attempt, Entry, Lane, lane_of
 from smsd.store.queue import Fenced, Queue
 

@@ -35,8 +35,8 @@ from smsd.core.outcome import (
     Throttled,
     Unavailable,
 )
+from smsd.core.recent import Recent
 from smsd.provider.base import ProviderSettings, ProxyFor, SettledAs, Slot, direct
-from smsd.provider.recent import Recent
 
 log = logging.getLogger(__name__)
 

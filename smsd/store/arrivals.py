@@ -4,9 +4,9 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 from redis.typing import KeyT, StreamIdT
 
-from smsd.store.connection import is_group_missing
+from smsd.redis.client import Server, text
+from smsd.redis.errors import is_group_missing
 from smsd.store.keys import GROUP
-from smsd.store.server import Server, text
 
 PATIENCE_S = 0.5  # a blocking read is never cancelled, so it is short
 

@@ -8,11 +8,11 @@ import logging
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, cast
 
+from smsd.redis.client import Server, text
+from smsd.redis.scripts import Call
 from smsd.store.entry import FIRST_SPENT
 from smsd.store.keys import Keys
-from smsd.store.scripts import Call
-from smsd.store.server import Server, text
-from smsd.store.status import COUNTED
+from smsd.store.lookup import COUNTED
 
 log = logging.getLogger("smsd.redis")
 MOST_COPIED = 10_000  # entries of a stream that is made anew beside a daemon: some 50 ms of Redis

@@ -15,11 +15,12 @@ from typing import Literal, Protocol, cast
 
 from redis.asyncio import Redis
 
-from smsd.store.damage import COMMANDS, Refused
+from smsd.redis.client import Server, text
+from smsd.redis.damage import COMMANDS
+from smsd.redis.errors import Refused
+from smsd.redis.scripts import Call
 from smsd.store.examine import KeyFault, look, renew, set_aside
-from smsd.store.scripts import Call
-from smsd.store.server import Server, text
-from smsd.store.status import Census, Status
+from smsd.store.lookup import Census, Status
 
 STEP = 50  # what one script looks at: a quarter of a millisecond of Redis
 MOST_COPIED = 200_000  # entries of a stream that is made anew: a second or two of Redis

@@ -9,7 +9,7 @@ first answer, before anything is sent.
 import asyncio
 from typing import NamedTuple, cast
 
-from smsd.store.scripts import Call
+from smsd.redis.scripts import Call
 
 
 class Data(NamedTuple):

@@ -24,13 +24,12 @@ from contextlib import suppress
 from typing import Any, cast
 
 from smsd.core.pacer import SECOND
-from smsd.store import owner
-from smsd.store.connection import is_away
-from smsd.store.damage import Refused
+from smsd.redis import owner
+from smsd.redis.client import Server, text
+from smsd.redis.errors import Refused, is_away
+from smsd.redis.scripts import Call
 from smsd.store.keys import Keys
 from smsd.store.operator_hold import HeldBy, Operator
-from smsd.store.scripts import Call
-from smsd.store.server import Server, text
 
 log = logging.getLogger("smsd.lease")
 MARGIN = 0.2  # part of the lease's life that is never used

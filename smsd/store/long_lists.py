@@ -14,9 +14,9 @@ from typing import TypedDict, cast
 
 import orjson
 
-from smsd.store.connection import is_away
-from smsd.store.scripts import Call
-from smsd.store.server import Server, text
+from smsd.redis.client import Server, text
+from smsd.redis.errors import is_away
+from smsd.redis.scripts import Call
 
 log = logging.getLogger("smsd.queue")
 PART, SCHEDULED_PART = 1000, 100  # recipients that one script queues: 1 to 4 ms of Redis

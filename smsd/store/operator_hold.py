@@ -10,11 +10,11 @@ from typing import NamedTuple
 from redis.exceptions import ResponseError
 
 from smsd.core.message import FieldError
-from smsd.store.damage import Refused
+from smsd.redis.client import Server, text
+from smsd.redis.errors import Refused
+from smsd.redis.scripts import Call
 from smsd.store.identity import Data
 from smsd.store.keys import Keys
-from smsd.store.scripts import Call
-from smsd.store.server import Server, text
 
 OURS = "smsd"  # by whom, where no person did it
 LONGEST_REASON = 200  # characters

@@ -17,14 +17,13 @@ from typing import Literal, NamedTuple, cast, get_args
 from redis.exceptions import ResponseError
 
 from smsd.core.message import Content, FieldError, Message, rfc3339, to_fields
-from smsd.store.commit import GroupCommit
-from smsd.store.connection import OlderData
-from smsd.store.damage import Refused
+from smsd.redis.client import Server, text
+from smsd.redis.errors import OlderData, Refused
+from smsd.redis.group_commit import GroupCommit
+from smsd.redis.scripts import Call
 from smsd.store.entry import LANES, LARGEST_ENTRY, LAST_ID, Attempt, Entry, Lane
 from smsd.store.keys import GROUP
 from smsd.store.long_lists import LongLists, Unfinished, part_of
-from smsd.store.scripts import Call
-from smsd.store.server import Server, text
 from smsd.store.under_way import UnderWay
 
 log = logging.getLogger("smsd.queue")

@@ -13,13 +13,13 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from redis.exceptions import ResponseError
 
-from smsd.store.connection import is_away
+from smsd.redis.client import Server
+from smsd.redis.errors import is_away
+from smsd.redis.scripts import Call
 from smsd.store.entry import first_entry, is_entry
 from smsd.store.identity import Data, accept, is_as_new, is_same
+from smsd.store.lost_writes import Loss, Witness
 from smsd.store.operator_hold import OperatorHold
-from smsd.store.scripts import Call
-from smsd.store.server import Server
-from smsd.store.witness import Loss, Witness
 
 log = logging.getLogger("smsd.data")
 PAUSE_S = 0.5  # between looks whether it is released, or is as new as known again

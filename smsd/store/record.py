@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from smsd.core import endpoint
+from smsd.redis import endpoint
 from smsd.store.identity import Data
 
 NAME = "known-data.json"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import orjson
 
-from smsd.store.scripts import Call, as_json
+from smsd.redis.scripts import Call, as_json
 
 MOST_OCTETS = 7_500_000  # of those that are compressed
 TOGETHER = 128  # settlements; compressing them takes a third of a millisecond

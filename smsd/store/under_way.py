@@ -4,9 +4,9 @@ Older data may hold such a message as one that was never sent, though it is unde
 and being asked about. Its in-flight record is written again there, so that recovery finds it.
 """
 
+from smsd.redis.scripts import Call
 from smsd.store.entry import Entry, first_entry
 from smsd.store.keys import Keys
-from smsd.store.scripts import Call
 
 MOST = 10_000  # entries: what is in flight, and in doubt for minutes at the highest rates
 TOGETHER = 100  # entries that one script looks at

@@ -11,7 +11,7 @@ from typing import cast
 
 from aiohttp import web
 
-from smsd.web.connection import Connection
+from smsd.web.edge.connection import Connection
 from smsd.web.errors import ApiError
 from smsd.web.hosts import check_browser
 

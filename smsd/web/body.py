@@ -8,8 +8,8 @@ from typing import NoReturn
 from aiohttp import StreamReader, web
 
 from smsd.core.message import shortened
+from smsd.web.edge.body_memory import HELD, HeldBody, busy
 from smsd.web.errors import ApiError
-from smsd.web.room import HELD, HeldBody, busy
 
 CLOSE = {"Connection": "close"}
 JSON = "application/json"

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from aiohttp import web
 
 from smsd.core.message import FieldError
-from smsd.store import letters
-from smsd.store.connection import is_away
-from smsd.store.letters import Letter, Letters, Order, Swept
+from smsd.redis.errors import is_away
+from smsd.store import dead_letters as letters
+from smsd.store.dead_letters import Letter, Letters, Order, Swept
 from smsd.web.body import read_body, read_object
 from smsd.web.errors import json_response, unavailable
 from smsd.web.slices import STEP, Slices

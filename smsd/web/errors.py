@@ -9,9 +9,8 @@ import orjson
 from aiohttp import web
 
 from smsd.core.message import FieldError
-from smsd.store.commit import Full
-from smsd.store.connection import is_away, is_out_of_memory
-from smsd.store.damage import Refused
+from smsd.redis.errors import Refused, is_away, is_out_of_memory
+from smsd.redis.group_commit import Full
 
 log = logging.getLogger("smsd.web")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

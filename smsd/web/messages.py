@@ -9,8 +9,8 @@ import asyncio
 
 from aiohttp import web
 
+from smsd.store.lookup import Status
 from smsd.store.queue import Queue
-from smsd.store.status import Status
 from smsd.web.errors import ANSWER_S, ApiError, json_response
 
 NOT_FOUND = "no text of this id is known; finished ones are forgotten after [queue] keep_status"

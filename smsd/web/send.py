@@ -18,7 +18,8 @@ from smsd.core.message import (
     parse,
     parse_recipient,
 )
-from smsd.store.connection import Availability, is_away
+from smsd.redis.availability import Availability
+from smsd.redis.errors import is_away
 from smsd.store.long_lists import Unfinished
 from smsd.store.queue import Append, Appended, KeyConflict, Queue, QueueFull
 from smsd.web.body import MOST_VALUES, read_body, read_object

@@ -32,12 +32,12 @@ from smsd.core.message import (
 from smsd.store.entry import Entry
 from smsd.web.auth import Callers
 from smsd.web.body import read_object
+from smsd.web.edge.body_memory import Room
+from smsd.web.edge.guard import Guard
+from smsd.web.edge.listener import Listener
+from smsd.web.edge.turns import Turns
 from smsd.web.errors import ApiError
-from smsd.web.guard import Guard
-from smsd.web.listener import Listener
-from smsd.web.room import Room
 from smsd.web.send import Send, SendLimits
-from smsd.web.turns import Turns
 from tests.redis.store import Store, Ticks, Wall
 from tests.support.redis_server import RedisServer
 

@@ -9,8 +9,8 @@ from smsd.core.outcome import RetryPolicy
 from smsd.core.pacer import Pacer
 from smsd.dispatch.claimer import Claimer
 from smsd.dispatch.dispatcher import Dispatcher
-from smsd.dispatch.doubt import Doubt
 from smsd.dispatch.hold import Hold
+from smsd.dispatch.in_doubt import Doubt
 from smsd.dispatch.pace import Pace
 from smsd.dispatch.promoter import Promoter
 from smsd.dispatch.recovery import Recovery

@@ -4,8 +4,8 @@ import asyncio
 import shutil
 from collections.abc import Callable
 
+from smsd.store.lost_writes import Loss, Witness
 from smsd.store.reconcile import Reconciler
-from smsd.store.witness import Loss, Witness
 from tests.redis.store import Store, Ticks, Wall, until
 from tests.support.redis_server import RedisServer
 

@@ -10,20 +10,21 @@ from redis.asyncio import Redis
 
 from smsd.core.message import Content, Limits, Message, parse
 from smsd.dispatch.claimer import Claimer, parse_entry
-from smsd.dispatch.window import Window
-from smsd.store import scripts
+from smsd.dispatch.prefetch import Window
+from smsd.redis import scripts
+from smsd.redis.availability import Availability
+from smsd.redis.client import CONNECTIONS, Server, text
+from smsd.redis.connection import connect
+from smsd.redis.damage import Damage
+from smsd.redis.scripts import Call
 from smsd.store.arrivals import Arrivals
-from smsd.store.connection import Availability, connect
-from smsd.store.damage import Damage
 from smsd.store.entry import Attempt, Entry
 from smsd.store.identity import Identity
 from smsd.store.keys import GROUP, Keys
 from smsd.store.lease import Lease, lease_keys
+from smsd.store.lookup import Status
 from smsd.store.operator_hold import Operator, OperatorHold
 from smsd.store.queue import Append, Begun, Queue
-from smsd.store.scripts import Call
-from smsd.store.server import CONNECTIONS, Server, text
-from smsd.store.status import Status
 
 SECOND = 1_000_000_000
 LIMITS = Limits()

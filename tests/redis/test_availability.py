@@ -12,7 +12,8 @@ import redis
 from redis.exceptions import ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from smsd.store.connection import Availability, is_away
+from smsd.redis.availability import Availability
+from smsd.redis.errors import is_away
 from tests.redis.dispatch import at_work
 from tests.redis.store import OpenStore, Store
 from tests.support.processes import Daemon, eventually

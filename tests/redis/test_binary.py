@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from smsd.store.binary import EmbeddedError, find_server, record, server_for
-from smsd.store.embedded import Embedded
-from smsd.store.version import Version
+from smsd.redis.binary import EmbeddedError, find_server, record, server_for
+from smsd.redis.embedded import Embedded
+from smsd.redis.version import Version
 
 REDIS_62 = "Redis server v=6.2.14 sha=00000000:0 malloc=jemalloc-5.1.0 bits=64"
 REDIS_70 = "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.2.1 bits=64"

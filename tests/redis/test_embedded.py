@@ -15,11 +15,12 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from smsd.store import append_only
-from smsd.store import embedded as module
-from smsd.store.binary import EmbeddedError, find_server
-from smsd.store.connection import connect, persistence
-from smsd.store.embedded import Embedded
+from smsd.redis import aof as append_only
+from smsd.redis import embedded as module
+from smsd.redis.binary import EmbeddedError, find_server
+from smsd.redis.connection import connect
+from smsd.redis.durability import persistence
+from smsd.redis.embedded import Embedded
 from tests.redis.store import ALICE, OpenStore, soon, until
 from tests.support.redis_server import RedisServer
 
@@ -509,7 +510,7 @@ async def test_a_socket_that_nobody_listens_on_is_no_hindrance(
 DAEMON = """
 import asyncio, sys
 from pathlib import Path
-from smsd.store.embedded import Embedded
+from smsd.redis.embedded import Embedded
 
 async def main():
     server = Embedded(Path(sys.argv[1]))

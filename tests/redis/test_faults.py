@@ -19,21 +19,16 @@ from smsd.core.outcome import RetryPolicy
 from smsd.dispatch.claimer import parse_entry
 from smsd.dispatch.recovery import Recovery
 from smsd.metrics import Metrics
-from smsd.store import connection, scripts
+from smsd.redis import availability, scripts
+from smsd.redis.client import PLACES
+from smsd.redis.connection import command, connect
+from smsd.redis.errors import is_away, is_group_missing, is_out_of_memory
+from smsd.redis.scripts import Call
 from smsd.store import queue as queue_module
-from smsd.store.connection import (
-    command,
-    connect,
-    is_away,
-    is_group_missing,
-    is_out_of_memory,
-)
 from smsd.store.entry import Attempt, Entry
 from smsd.store.identity import Data
 from smsd.store.lease import lease_keys
 from smsd.store.queue import APPEND_PATIENCE_S, Append
-from smsd.store.scripts import Call
-from smsd.store.server import PLACES
 from tests.redis.store import (
     ALICE,
     LIMITS,
@@ -643,9 +638,9 @@ async def test_who_waits_behind_others_does_not_take_redis_for_away(
     call = Call(script, {"id": "1-0"}, [wired.keys.message("1-0")])
     seen: list[bool] = []
     wired.availability.changed = lambda up, _why: seen.append(up)
-    monkeypatch.setattr(connection, "REPLY_S", 1.5)
+    monkeypatch.setattr(availability, "REPLY_S", 1.5)
     proxy.reply_takes_s = 0.1
-    callers = int(PLACES * connection.REPLY_S / proxy.reply_takes_s) + 2 * PLACES
+    callers = int(PLACES * availability.REPLY_S / proxy.reply_takes_s) + 2 * PLACES
     answers = await soon(
         asyncio.gather(*(wired.server.ask(call) for _ in range(callers)), return_exceptions=True)
     )

@@ -14,13 +14,13 @@ from smsd.dispatch.promoter import Promoter
 from smsd.dispatch.recovery import Recovery
 from smsd.metrics import Metrics
 from smsd.provider.base import Slot
-from smsd.store.connection import OlderData
-from smsd.store.damage import COMMANDS, Refused
+from smsd.redis.damage import COMMANDS
+from smsd.redis.errors import OlderData, Refused
+from smsd.store.dead_letters import Choice, Letters, Order
 from smsd.store.entry import LAST_ID, Attempt, Entry
 from smsd.store.examine import examine
 from smsd.store.fsck import Fault, Fsck
 from smsd.store.keys import GROUP, Keys
-from smsd.store.letters import Choice, Letters, Order
 from tests.redis.dispatch import at_work, dispatcher
 from tests.redis.store import ALICE, LIMITS, Store, until
 

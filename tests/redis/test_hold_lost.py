@@ -6,11 +6,11 @@ import pytest
 
 from smsd.core.outcome import Halted
 from smsd.dispatch.hold import Hold
+from smsd.redis.scripts import Call
 from smsd.store.fsck import Fsck
 from smsd.store.identity import Data
 from smsd.store.operator_hold import HeldBy, Operator
 from smsd.store.reconcile import PAUSE_S
-from smsd.store.scripts import Call
 from smsd.store.settled import Settled
 from tests.redis.dispatch import nanoseconds
 from tests.redis.opened import Opened, Tail

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from smsd.store import owner
+from smsd.redis import owner
+from smsd.redis.scripts import Call
 from smsd.store.lease import (
     GONE_LOOK_S,
     GONE_S,
@@ -22,9 +23,8 @@ from smsd.store.lease import (
     Lease,
     lease_keys,
 )
+from smsd.store.lookup import Held
 from smsd.store.queue import Fenced
-from smsd.store.scripts import Call
-from smsd.store.status import Held
 from tests.redis.store import OpenStore, Store, Ticks, soon, until
 from tests.support.processes import eventually
 from tests.support.proxy import Proxy
@@ -388,7 +388,7 @@ async def test_nothing_that_stands_in_the_place_of_a_hold_costs_the_lease(
 
 HOLDER = """
 import asyncio, sys
-from smsd.store import owner
+from smsd.redis import owner
 from tests.redis.store import Store, Ticks, Wall
 
 async def main(url, prefix):

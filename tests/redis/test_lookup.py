@@ -10,7 +10,7 @@ import pytest
 from smsd.core.message import Message
 from smsd.core.outcome import Accepted, InDoubt, Outcome, Rejected, RetryPolicy, Unavailable
 from smsd.dispatch.dispatcher import Dispatcher
-from smsd.dispatch.doubt import PAUSES_S
+from smsd.dispatch.in_doubt import PAUSES_S
 from smsd.dispatch.recovery import Recovery
 from smsd.metrics import Metrics
 from smsd.provider.base import ProviderSettings, ProxyFor, SettledAs, Slot, direct
@@ -219,7 +219,7 @@ async def test_a_look_up_waits_for_redis_to_tell_what_was_settled(
 async def test_what_was_settled_under_some_names_is_found_among_many(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("smsd.store.status.PAGE", 2)
+    monkeypatch.setattr("smsd.store.lookup.PAGE", 2)
     lives = [await store.sending() for _ in range(3)]
     for number, life in enumerate(lives):
         assert await store.queue.ack(*life, f"p{number}")

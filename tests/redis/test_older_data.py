@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from smsd.dispatch.claimer import parse_entry
-from smsd.store.connection import OlderData, is_away
+from smsd.redis.errors import OlderData, is_away
+from smsd.store.lost_writes import REMEMBERED
 from smsd.store.operator_hold import HeldBy
 from smsd.store.queue import Append
 from smsd.store.reconcile import PAUSE_S
 from smsd.store.settled import Settled
-from smsd.store.witness import REMEMBERED
 from tests.redis.opened import Opened, Tail
 from tests.redis.store import ALICE, LIMITS, Store, content
 from tests.support.processes import Daemon, Recorder, eventually

@@ -7,9 +7,9 @@ import pytest
 from smsd.core.message import FieldError
 from smsd.core.outcome import Halted
 from smsd.dispatch.hold import Hold
+from smsd.redis.client import text
 from smsd.store.lease import RENEW_S
 from smsd.store.operator_hold import HeldBy, Operator
-from smsd.store.server import text
 from tests.redis.dispatch import at_work, dispatcher, nanoseconds
 from tests.redis.store import ALICE, OpenStore, Store, soon
 from tests.redis.test_dispatcher import Carrier, claimed

@@ -11,14 +11,14 @@ from redis.exceptions import BusyLoadingError
 from smsd.core.message import Limits
 from smsd.dispatch.claimer import Claimer, parse_entry
 from smsd.dispatch.promoter import Promoter
-from smsd.store.connection import is_away
+from smsd.redis.errors import is_away
+from smsd.redis.scripts import Call
 from smsd.store.entry import LARGEST_ENTRY, Attempt
 from smsd.store.fsck import Fsck
 from smsd.store.identity import Data, accept
 from smsd.store.lease import lease_keys
 from smsd.store.operator_hold import OperatorHold
 from smsd.store.queue import PAGE, Append, Appended, Fenced, KeyConflict, QueueFull
-from smsd.store.scripts import Call
 from tests.redis.dispatch import at_work
 from tests.redis.store import (
     ALICE,

@@ -5,10 +5,10 @@ import random
 
 import pytest
 
+from smsd.redis.scripts import Call
+from smsd.store.dead_letters import Choice, Letters, Order
 from smsd.store.entry import LARGEST_ENTRY
-from smsd.store.letters import Choice, Letters, Order
-from smsd.store.scripts import Call
-from smsd.store.status import Census
+from smsd.store.lookup import Census
 from tests.redis.store import ALICE, BOB, OpenStore, Store, Wall, dump, soon
 from tests.redis.test_queue import BAD_IDS
 from tests.support.redis_server import RedisServer

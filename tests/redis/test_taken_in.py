@@ -2,13 +2,13 @@
 
 import asyncio
 
-from smsd.store.connection import TooFewReplicas
+from smsd.redis.client import text
+from smsd.redis.errors import TooFewReplicas
+from smsd.redis.scripts import Call
 from smsd.store.identity import Data, Identity
 from smsd.store.keys import Keys
+from smsd.store.lost_writes import Witness
 from smsd.store.queue import Append
-from smsd.store.scripts import Call
-from smsd.store.server import text
-from smsd.store.witness import Witness
 from tests.redis.opened import Opened, Tail
 from tests.redis.store import at, content
 from tests.redis.test_older_data import held, queue, reach, send

@@ -15,14 +15,17 @@ import redis
 from redis.asyncio.sentinel import MasterNotFoundError
 
 from smsd.core.message import Message
-from smsd.store import pool as pool_module
-from smsd.store import server as server_module
-from smsd.store.commit import Full
-from smsd.store.connection import TooFewReplicas, connect, is_away, persevere, persistence
+from smsd.redis import client as server_module
+from smsd.redis import sentinel as pool_module
+from smsd.redis.availability import persevere
+from smsd.redis.connection import connect
+from smsd.redis.durability import persistence
+from smsd.redis.errors import TooFewReplicas, is_away
+from smsd.redis.group_commit import Full
+from smsd.redis.sentinel import Sentinels as Sentinels_
 from smsd.store.entry import Attempt, Entry
-from smsd.store.pool import Sentinels as Sentinels_
+from smsd.store.lost_writes import Loss
 from smsd.store.queue import Append
-from smsd.store.witness import Loss
 from tests.redis.opened import Opened, Tail
 from tests.redis.store import (
     ALICE,

@@ -13,7 +13,7 @@ from smsd.config import Settings
 from smsd.daemon.errors import StartError
 from smsd.daemon.storage import Storage
 from smsd.metrics import Metrics
-from smsd.store.version import Version, dumped, printed, recorded, too_old
+from smsd.redis.version import Version, dumped, printed, recorded, too_old
 from tests.redis.store import soon
 from tests.support.old_server import old_server
 from tests.support.redis_server import RedisServer

@@ -11,8 +11,8 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from smsd.store.binary import find_server
-from smsd.store.version import Version
+from smsd.redis.binary import find_server
+from smsd.redis.version import Version
 from tests.servers.install import Server, installed, server_at
 
 WHOLE = ("tests/redis",)

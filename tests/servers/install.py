@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from smsd.store.version import OLDEST, Version, printed
+from smsd.redis.version import OLDEST, Version, printed
 
 HERE = Path(sys.prefix) / "servers"
 BINARIES = ("valkey-server", "redis-server")

@@ -12,7 +12,7 @@ from typing import Any
 
 from smsd.cli import main
 from smsd.dispatch.pace import PacedSlot
-from smsd.provider.gateway import Gateway
+from smsd.provider.wire.gateway import Gateway
 from smsd.store.queue import Queue
 
 STEPS: dict[str, tuple[type, str, str]] = {

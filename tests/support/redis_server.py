@@ -15,8 +15,8 @@ from pathlib import Path
 
 import redis
 
-from smsd.store.append_only import mend
-from smsd.store.binary import find_server
+from smsd.redis.aof import mend
+from smsd.redis.binary import find_server
 
 _PORTS = iter(random.sample(range(20_000, 32_000), 12_000))
 

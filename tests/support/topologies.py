@@ -13,7 +13,7 @@ from typing import Any
 
 import redis
 
-from smsd.store.binary import find_server
+from smsd.redis.binary import find_server
 from tests.support.redis_server import RedisServer, free_port
 
 SERVICE = "texts"

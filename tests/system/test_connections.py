@@ -16,7 +16,7 @@ from smsd.core.outcome import Accepted, Outcome, Unavailable
 from smsd.core.pacer import SECOND, Pacer
 from smsd.dispatch.pace import Pace
 from smsd.metrics import Metrics
-from smsd.provider.keep_alive import KeepAlive
+from smsd.provider.wire.keep_alive import KeepAlive
 from tests.support.gateway import (
     GOOD,
     Gateway,

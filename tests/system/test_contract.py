@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from smsd.web import app
+from smsd.web import routes as app
 from smsd.web.dead_letters import DeadLetters
 from smsd.web.hold import HoldCalls
 from smsd.web.messages import Messages

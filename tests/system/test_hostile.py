@@ -55,9 +55,9 @@ import pytest
 import redis
 
 from smsd.web.body import MOST_VALUES, read_object
-from smsd.web.connection import LARGEST_HEADERS
+from smsd.web.edge.body_memory import BODIES
+from smsd.web.edge.connection import LARGEST_HEADERS
 from smsd.web.errors import ApiError
-from smsd.web.room import BODIES
 from tests.support.processes import Daemon, Recorder, eventually, worst_window
 
 TOKEN = "token-0123456789-abc"
@@ -257,7 +257,7 @@ def test_the_limit_of_open_files_is_raised_to_what_is_needed(tmp_path: Path) -> 
 def test_where_it_cannot_be_raised_fewer_are_let_in_and_the_log_says_so() -> None:
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (600, 600));"
-        "from smsd.web.listener import room_for; print(room_for(1000, 256), room_for(40, 256))"
+        "from smsd.web.edge.listener import room_for; print(room_for(1000, 256), room_for(40, 256))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True

@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 import redis
 
-from smsd.store.binary import find_server
+from smsd.redis.binary import find_server
 from tests.support.processes import Daemon, Recorder, eventually, impatient
 from tests.support.redis_server import RedisServer
 

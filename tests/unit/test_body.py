@@ -11,8 +11,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.typedefs import LooseHeaders
 
 from smsd.web.body import read_body, read_object
+from smsd.web.edge.body_memory import HELD, Room
 from smsd.web.errors import ApiError
-from smsd.web.room import HELD, Room
 from tests.support.answers import errors_as_json
 
 MOST = 1_000

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from smsd.web.edge.body_memory import BODIES, HeldBody, Room
 from smsd.web.errors import ApiError
-from smsd.web.room import BODIES, HeldBody, Room
 
 ALL = BODIES * 10
 

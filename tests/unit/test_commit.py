@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from smsd.store.commit import Full, GroupCommit
+from smsd.redis.group_commit import Full, GroupCommit
 
 SOON_S = 5.0  # no answer by then is none
 

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 
 from smsd.config import ConfigError, Settings, explain, is_loopback, load
 from smsd.core.outcome import RetryPolicy
-from smsd.provider.http import Http
+from smsd.provider.generic.http import Http
 from smsd.provider.sandbox import Sandbox
-from smsd.provider.twilio import Twilio
+from smsd.provider.twilio.provider import Twilio
 
 CONFIG_TOML = Path(__file__).parents[2] / "config.toml"
 OPENAPI = Path(__file__).parents[2] / "smsd/web/openapi.json"

@@ -10,11 +10,11 @@ import pytest
 from aiohttp import web
 
 from smsd.web.auth import Callers
-from smsd.web.connection import READ, STRANGERS_READ, Bounds, Connection
-from smsd.web.guard import Guard
-from smsd.web.listener import Listener
-from smsd.web.room import Room
-from smsd.web.turns import Turns
+from smsd.web.edge.body_memory import Room
+from smsd.web.edge.connection import READ, STRANGERS_READ, Bounds, Connection
+from smsd.web.edge.guard import Guard
+from smsd.web.edge.listener import Listener
+from smsd.web.edge.turns import Turns
 
 HEAD = b"POST /send HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n"
 AUTHORIZED = HEAD + b"Authorization: Bearer 0123456789abcdef\r\n\r\n"

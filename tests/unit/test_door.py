@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from smsd.dispatch.door import Door
+from smsd.dispatch.fair_lock import Door
 
 
 @pytest.mark.parametrize("together", [1, 3, 100])

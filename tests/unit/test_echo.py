@@ -9,7 +9,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from smsd.provider import codes
+from smsd.provider.wire import rulings as codes
 
 TEXT = "Your \"code\" is 4711 & it's <nobody's> business / é\n"
 NUMBER = "+12025550123"

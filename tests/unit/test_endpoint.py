@@ -2,7 +2,7 @@
 
 import pytest
 
-from smsd.core.endpoint import SCHEMES, Endpoint, Login, parse
+from smsd.redis.endpoint import SCHEMES, Endpoint, Login, parse
 
 HUSH = "hush-hush"
 

@@ -19,7 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from smsd.core.message import FieldError
-from smsd.store.commit import Full
+from smsd.redis.group_commit import Full
 from smsd.web.errors import ApiError, json_response, unavailable
 from tests.support.answers import errors_as_json
 

@@ -4,8 +4,8 @@ import pytest
 from multidict import CIMultiDict
 
 from smsd.core.outcome import InDoubt, Throttled, Unavailable
-from smsd.provider import codes
-from smsd.provider.transport import Answer
+from smsd.provider.wire import rulings as codes
+from smsd.provider.wire.transport import Answer
 
 ENVOY = "upstream connect error or disconnect/reset before headers"
 

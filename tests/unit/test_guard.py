@@ -13,10 +13,10 @@ from aiohttp.test_utils import make_mocked_request
 
 from smsd.core.message import FieldError
 from smsd.web.auth import Callers
+from smsd.web.edge.body_memory import BODIES, HELD, Room
+from smsd.web.edge.guard import Guard
+from smsd.web.edge.turns import AT_ONCE, Turns
 from smsd.web.errors import Handler
-from smsd.web.guard import Guard
-from smsd.web.room import BODIES, HELD, Room
-from smsd.web.turns import AT_ONCE, Turns
 
 LARGEST = 1000
 ROOM = BODIES * LARGEST

@@ -19,10 +19,10 @@ from smsd.core.outcome import (
     Unavailable,
 )
 from smsd.core.segment import Segments
-from smsd.provider import codes
-from smsd.provider.http import GenericSettings, Http
-from smsd.provider.rules import Rule
-from smsd.provider.transport import Answer, Request
+from smsd.provider.generic.http import GenericSettings, Http
+from smsd.provider.generic.rules import Rule
+from smsd.provider.wire import rulings as codes
+from smsd.provider.wire.transport import Answer, Request
 
 TEXT = 'Hi & bye = 50% + "q" {x} ${Y} é\n'
 GOOD: dict[str, Any] = {

@@ -9,8 +9,8 @@ import pytest
 
 import smsd
 from smsd.core.message import FieldError
-from smsd.store import letters
-from smsd.store.letters import REASONS, Choice
+from smsd.store import dead_letters as letters
+from smsd.store.dead_letters import REASONS, Choice
 
 # A reason as it is given where a text is buried: by a verdict, by hand, and by a script.
 GIVEN = re.compile(r"""(?:Bury|_again)\("(\w+)"|\breason="(\w+)"|\breason = '(\w+)'""")

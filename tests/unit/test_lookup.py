@@ -21,9 +21,10 @@ from smsd.core.outcome import (
     Throttled,
     Unavailable,
 )
+from smsd.core.recent import Recent
 from smsd.core.segment import Segments
-from smsd.dispatch import doubt as doubt_module
-from smsd.dispatch.doubt import AT_ONCE, PAUSES_S, WITHIN_S, Doubt, Unanswered, is_high
+from smsd.dispatch import in_doubt as doubt_module
+from smsd.dispatch.in_doubt import AT_ONCE, PAUSES_S, WITHIN_S, Doubt, Unanswered, is_high
 from smsd.provider import sandbox
 from smsd.provider.base import (
     Askable,
@@ -34,13 +35,12 @@ from smsd.provider.base import (
     Unpaced,
     direct,
 )
-from smsd.provider.codes import Ruling, ruling
-from smsd.provider.http import GenericSettings, Http, _look_up
-from smsd.provider.recent import Recent
+from smsd.provider.generic.http import GenericSettings, Http, _look_up
 from smsd.provider.sandbox import Sandbox, SandboxSettings
-from smsd.provider.transport import Answer, Request
-from smsd.provider.twilio import CODES, Twilio
-from smsd.provider.twilio_list import EARLY_S, LATE_S, Sought, fitting, outcome
+from smsd.provider.twilio.lookup import EARLY_S, LATE_S, Sought, fitting, outcome
+from smsd.provider.twilio.provider import CODES, Twilio
+from smsd.provider.wire.rulings import Ruling, ruling
+from smsd.provider.wire.transport import Answer, Request
 from smsd.store.entry import Entry
 
 Look = Callable[[Message], Awaitable[Outcome | None]]

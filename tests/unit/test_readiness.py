@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from smsd.daemon.readiness import FULL, Readiness
-from smsd.store.damage import COMMANDS
+from smsd.redis.damage import COMMANDS
 from smsd.store.keys import Keys
 
 UP = {"up": True, "reason": "", "full": False}

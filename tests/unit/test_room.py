@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from smsd.core.pacer import SECOND
-from smsd.dispatch.room import EVERY, Place, Room
+from smsd.dispatch.in_flight import EVERY, Place, Room
 
 
 class Clock:

@@ -19,9 +19,9 @@ from smsd.core.outcome import (
 from smsd.core.segment import Segments
 from smsd.provider import load
 from smsd.provider.base import NotNow, Provider
-from smsd.provider.http import Http
+from smsd.provider.generic.http import Http
 from smsd.provider.sandbox import ANSWERS, SLOW, Meter, Sandbox, SandboxSettings
-from smsd.provider.twilio import Twilio
+from smsd.provider.twilio.provider import Twilio
 
 
 class Open:

@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from smsd.core.message import Limits
-from smsd.store.connection import Availability
+from smsd.redis.availability import Availability
 from smsd.store.queue import Queue
 from smsd.web.errors import ApiError
 from smsd.web.send import Send, SendLimits

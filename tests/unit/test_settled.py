@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from smsd.store.scripts import Call
+from smsd.redis.scripts import Call
 from smsd.store.settled import MOST_OCTETS, TOGETHER, Settled
 
 HALF_AN_HOUR = 81_000  # settlements at 45/s

@@ -11,8 +11,8 @@ from smsd.core import segment
 from smsd.core.message import Limits, Message, parse
 from smsd.core.segment import Segments
 from smsd.daemon import build_limits, build_provider
-from smsd.provider.smart_encoding import _REPLACED, billed
-from smsd.provider.twilio import Twilio, TwilioSettings
+from smsd.provider.twilio.provider import Twilio, TwilioSettings
+from smsd.provider.twilio.smart_encoding import _REPLACED, billed
 
 SMART = Limits(billed=billed)
 ACCOUNT = {"account_sid": "AC" + "0" * 32, "auth_token": "t" * 32}

@@ -12,8 +12,8 @@ from smsd.dispatch.claimer import Claimer
 from smsd.dispatch.dispatcher import Dispatcher
 from smsd.dispatch.hold import Hold
 from smsd.dispatch.pace import Pace
-from smsd.dispatch.tenure import Tenure
-from smsd.dispatch.window import Held, Window
+from smsd.dispatch.prefetch import Held, Window
+from smsd.dispatch.term import Tenure
 from smsd.metrics import Metrics
 from smsd.store.entry import Entry
 

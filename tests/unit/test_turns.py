@@ -5,7 +5,7 @@ from itertools import chain
 
 import pytest
 
-from smsd.web.turns import AT_ONCE, BUDGET_S, Turns
+from smsd.web.edge.turns import AT_ONCE, BUDGET_S, Turns
 
 
 class Clock:

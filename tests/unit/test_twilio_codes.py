@@ -19,9 +19,9 @@ from smsd.core.outcome import (
     Unavailable,
 )
 from smsd.core.segment import Segments
-from smsd.provider.codes import RULINGS
-from smsd.provider.transport import Answer
-from smsd.provider.twilio import CODES, Twilio, TwilioSettings
+from smsd.provider.twilio.provider import CODES, Twilio, TwilioSettings
+from smsd.provider.wire.rulings import RULINGS
+from smsd.provider.wire.transport import Answer
 
 SID = "AC" + "0" * 32
 SERVICE = "MG" + "1" * 32

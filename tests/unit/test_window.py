@@ -7,7 +7,7 @@ import pytest
 
 from smsd.core.message import Content, Message
 from smsd.core.segment import Segments
-from smsd.dispatch.window import SMALLEST, Held, Window
+from smsd.dispatch.prefetch import SMALLEST, Held, Window
 from smsd.store.entry import Entry
 
 

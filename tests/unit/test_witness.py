@@ -5,10 +5,10 @@ from typing import cast
 
 from redis.asyncio.connection import AbstractConnection
 
+from smsd.redis.scripts import Call
 from smsd.store.identity import Data, Identity
 from smsd.store.keys import Keys
-from smsd.store.scripts import Call
-from smsd.store.witness import Loss, Witness
+from smsd.store.lost_writes import Loss, Witness
 
 
 class Slow:

@@ -26,7 +26,7 @@ local KIND = {
 -- What a `pcall` caught, as an error to reply.
 local function failure(reason) return type(reason) == 'table' and reason or redis.error_reply(reason) end
 
--- A command that Redis refuses and will refuse again: smsd/store/damage.py reads key and reason.
+-- A command that Redis refuses and will refuse again: smsd/redis/errors.py reads key and reason.
 local function refuse(key, reason) error({err = 'DAMAGED ' .. key .. ': ' .. reason}) end
 
 -- Why a key cannot be used as what it is for, or nil.

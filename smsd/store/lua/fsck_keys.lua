@@ -9,7 +9,7 @@ local function fault_of(key, kind, request)
   for _, name in ipairs(request.counted) do
     local value = redis.call('HGET', key, name)
     local digits = value and string.match(value, '^-?(%d+)$')
-    if value and not (digits and #digits <= 15) then -- as in smsd/store/status.py
+    if value and not (digits and #digits <= 15) then -- as in smsd/store/lookup.py
       if request.repair then redis.call('HDEL', key, name) end
       return {key, 'count', 'has no number in ' .. name}
     end

@@ -1,0 +1,142 @@
+"""Texts in doubt. Rule: ask first, then the policy; an absence is believed at the last ask only.
+
+The answer to a submission was lost, so the provider is asked what became of it, where it can be
+asked. It may list a text late: so it is asked again, after growing pauses, before it is believed
+that a text is not there. Who stops meanwhile leaves the text and its mark to whoever comes next,
+if that one can ask as well.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
+
+from smsd.core.message import Message
+from smsd.core.outcome import Accepted, InDoubt, Outcome, Rejected, Unavailable
+from smsd.provider.base import Askable, Provider, SettledAs
+from smsd.redis.errors import is_away
+from smsd.store.entry import Entry
+
+log = logging.getLogger("smsd.doubt")
+
+PAUSES_S = (1.0, 2.0, 4.0, 8.0, 10.0)  # before each ask
+WITHIN_S = 30.0  # for all asks about a text that was just sent
+MOST_ASKED = 1000  # texts just sent that are asked about; more are left to recovery
+AT_LAST_S = 600.0  # for those of recovery: nothing waits for it, and many may have been left
+AWAY_S = 0.5  # before Redis is asked again after it was away
+AT_ONCE = 8  # asks; a provider in trouble is not helped by more
+
+
+class Unanswered(Exception):  # noqa: N818 - a state: nobody knows more than before
+    """Asking was cut short, and may be taken up again."""
+
+
+async def _none_settled(_ids: Collection[str], _since: int, _until: int) -> Mapping[str, str]:
+    return {}
+
+
+class Doubt:
+    """Asks the provider."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        settled_as: SettledAs = _none_settled,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        """`settled_as`: which messages some of the provider's ids stand for, as Redis knows."""
+        self._provider = provider if isinstance(provider, Askable) else None
+        self.tells_successors = self._provider is not None and self._provider.can_be_asked_later
+        self._known_as = settled_as
+        self._sleep = sleep
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._limits: set[asyncio.Timeout] = set()
+        self._closed = asyncio.Event()
+
+    async def resolve(
+        self, message: Message, started_ms: int, outcome: InDoubt, *, at_last: bool = False
+    ) -> Outcome:
+        """What became of a submission begun at `started_ms`; `outcome` where nobody can tell.
+
+        Raises `Unanswered` when closed before that is known, and others can ask later; and when
+        time is up or too many are asked about, for recovery to ask on, which asks `at_last`.
+        """
+        if self._provider is None:
+            return outcome
+        if self._closed.is_set():
+            return self._left(message, outcome)
+        if not at_last and len(self._limits) >= MOST_ASKED:
+            raise Unanswered
+        log.warning("in doubt, asking", extra={"id": message.id, "reason": outcome.reason})
+        found = None
+        limit = asyncio.timeout(AT_LAST_S if at_last else WITHIN_S)
+        try:
+            with suppress(TimeoutError):
+                async with limit:
+                    self._limits.add(limit)
+                    found = await self._ask(self._provider, message, started_ms)
+        finally:
+            self._limits.discard(limit)
+        if found is None and self._closed.is_set():
+            return self._left(message, outcome)
+        if found is None and limit.expired() and not at_last:
+            raise Unanswered
+        log.info("asked", extra={"id": message.id, **_shown(found)})
+        return found or outcome
+
+    def _left(self, message: Message, outcome: InDoubt) -> InDoubt:
+        if not self.tells_successors:
+            return outcome
+        log.info("left in doubt", extra={"id": message.id})
+        raise Unanswered
+
+    def close(self) -> None:
+        """Ask no more: whoever waits for an answer is told that there is none."""
+        self._closed.set()
+        for limit in self._limits:
+            if not limit.expired():
+                limit.reschedule(0.0)
+
+    async def _ask(self, provider: Askable, message: Message, started_ms: int) -> Outcome | None:
+        told: Outcome | None = None
+        for pause in PAUSES_S:
+            await self._sleep(pause)
+            async with self._turns:
+                try:
+                    told = await provider.look_up(message, started_ms, self._settled_as)
+                except Exception:  # a bug in a provider leaves the text in doubt, no worse
+                    log.exception("provider broke", extra={"id": message.id})
+                    return None
+            if told is None or isinstance(told, Accepted | Rejected):
+                return told
+        return told if isinstance(told, Unavailable) else None
+
+    async def _settled_as(
+        self, provider_ids: Collection[str], since_ms: int, until_ms: int
+    ) -> Mapping[str, str]:
+        """The same, however often Redis is away meanwhile: there is a limit to all the asking."""
+        while True:
+            try:
+                return await self._known_as(provider_ids, since_ms, until_ms)
+            except Exception as error:
+                if not is_away(error):
+                    raise
+                await self._sleep(AWAY_S)
+
+
+def _shown(found: Outcome | None) -> dict[str, str]:
+    match found:
+        case Accepted(provider_id):
+            return {"found": "taken", "provider_id": provider_id}
+        case Rejected(code, reason):
+            return {"found": "refused", "code": code, "reason": reason}
+        case Unavailable(reason):
+            return {"found": "not taken", "reason": reason}
+        case _:
+            return {"found": "nothing"}
+
+
+def is_high(entry: Entry, message: Message) -> bool:
+    """Whether the policy for high priority is this text's."""
+    return (message.content.priority or ("high" if entry.lane == "h" else "normal")) == "high"

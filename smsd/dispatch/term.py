@@ -1,0 +1,91 @@
+"""The time in which we dispatch. Rule: recover first, send while the lease is held, drain.
+
+A tenure begins when the lease is taken and ends when it is lost, or the daemon stops. Each has a
+pacer of its own that starts full: what a predecessor sent in the last second still counts.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from smsd.dispatch.claimer import Claimer
+from smsd.dispatch.dispatcher import Dispatcher
+from smsd.dispatch.hold import Hold
+from smsd.dispatch.pace import Pace
+from smsd.dispatch.prefetch import Window
+from smsd.dispatch.promoter import Promoter
+from smsd.dispatch.recovery import Recovery
+
+log = logging.getLogger("smsd.tenure")
+WATCH_S = 0.05  # how soon a lost lease is noticed; sending stops at once by itself
+
+
+@dataclass(slots=True)
+class Tenure:
+    """The parts of one tenure."""
+
+    window: Window
+    pace: Pace
+    claimer: Claimer
+    recovery: Recovery
+    dispatcher: Dispatcher
+    promoter: Promoter
+    hold: Hold
+    recovered: bool = field(default=False, init=False)
+
+    async def run(self, may_go_on: Callable[[], bool], *, drain_s: float) -> None:
+        """Dispatch while `may_go_on`; returns when what was under way is settled."""
+        parts = asyncio.create_task(self._work())
+        while may_go_on() and not parts.done():
+            await asyncio.wait([parts], timeout=WATCH_S)
+            self.hold.nothing_waits(None if len(self.window) else self.dispatcher.moved_at)
+        parts.cancel()
+        drained = await self.dispatcher.drain(drain_s)
+        await asyncio.wait([parts])
+        log.info("dispatch stopped", extra={"drained": drained, "prefetched": len(self.window)})
+        if not parts.cancelled():
+            parts.result()  # a part that ended by itself is broken: its error is ours
+
+    def well_at(self, now: int) -> int:
+        """When it was last seen to live; `now` while nothing has to move."""
+        if not self.recovered:  # there may be much to take in, and each step of it has its time-out
+            return now
+        moved_at = now if self._may_rest(now) else self.dispatcher.moved_at
+        return min(self.claimer.alive_at, moved_at)
+
+    def _may_rest(self, now: int) -> bool:
+        """Whether no text waits, or something other than dispatch keeps those that do."""
+        waiting = len(self.window) + self.pace.at_door
+        kept = self.hold.engaged or self.dispatcher.marking or self.pace.forbids(now)
+        return waiting == 0 or kept
+
+    def set_rate(self, segments_per_second: float) -> None:
+        """Go on at another rate."""
+        self.window.set_rate(segments_per_second)
+        self.pace.set_rate(segments_per_second)
+        self.hold.set_rate(segments_per_second)
+
+    async def _work(self) -> None:
+        await self.recovery.recover()
+        self.recovered = True
+        log.info("dispatch begins")
+        tasks = [
+            asyncio.create_task(part.run(), name=type(part).__name__)
+            for part in (self.claimer, self.dispatcher, self.promoter, self.recovery)
+        ]
+        try:
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                task.result()
+        finally:
+            await end_all(tasks)
+
+
+async def end_all(tasks: Collection["asyncio.Task[Any]"]) -> None:
+    """Cancel until all have ended: a library may swallow one cancellation, and we would hang."""
+    while not all(task.done() for task in tasks):
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=1.0)

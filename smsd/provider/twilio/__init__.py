@@ -1,0 +1,1 @@
+"""Twilio's Programmable Messaging. Rule: what its documentation says stands in tables."""

@@ -1,0 +1,1 @@
+"""What HTTP providers share. Rule: a request leaves once, in its slot, or nothing leaves."""

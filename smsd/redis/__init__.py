@@ -1,0 +1,1 @@
+"""The connection to Redis. Rule: nothing here knows what a message is."""

@@ -1,0 +1,117 @@
+"""Whether Redis answers. Rule: what is safe to repeat is repeated until it does."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from redis.asyncio import Redis
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception,
+    stop_after_delay,
+    stop_never,
+    wait_exponential,
+    wait_random,
+)
+
+from smsd.redis.errors import (
+    TooFewReplicas,
+    is_away,
+    is_out_of_memory,
+    is_refusal_to_write,
+)
+
+T = TypeVar("T")
+
+REPLY_S = 3.0  # an answer that is later than this is none
+NOT_YET = "not connected yet"
+
+
+@dataclass(slots=True)
+class Availability:
+    """Whether Redis answers, as last seen, and has room. Every change is told once.
+
+    Where it refused a write, reads tell nothing: it is away until a write has succeeded.
+    """
+
+    changed: Callable[[bool, str], None] = field(default=lambda _up, _why: None)
+    filled: Callable[[bool], None] = field(default=lambda _full: None)
+    up: bool = False
+    reason: str = NOT_YET
+    refuses_writes: bool = False
+    full: bool = False  # out of memory: it takes no more texts, and all else goes on
+    found_full: int = 0  # how often
+
+    def saw(self, error: BaseException | None, *, wrote: bool = True) -> None:
+        """Note how a command went; None is success, of one that `wrote` or of a read."""
+        if error is None and self.refuses_writes and not wrote:
+            return
+        up = error is None
+        reason = "" if error is None else _reason(error)
+        self.refuses_writes = error is not None and (
+            self.refuses_writes or is_refusal_to_write(error)
+        )
+        if up != self.up or self.reason == NOT_YET:
+            self.up, self.reason = up, reason
+            self.changed(up, reason)
+        self.reason = reason
+
+    def saw_room(self, *, full: bool) -> None:
+        """Note that Redis is out of memory, or is so no more."""
+        self.found_full += full
+        if full != self.full:
+            self.full = full
+            self.filled(full)
+
+
+def _reason(error: BaseException) -> str:
+    return ": ".join(filter(None, (type(error).__name__, str(error))))
+
+
+async def persevere(operation: Callable[[], Awaitable[T]], *, patience_s: float | None = None) -> T:
+    """Repeat an idempotent operation until Redis has answered it, or for `patience_s` at least.
+
+    `operation` is to be `observed`: that bounds each try.
+    """
+
+    async def once() -> T:  # the library awaits only what it knows to be `async`
+        return await operation()
+
+    try:
+        return await once()
+    except Exception as error:
+        if not is_away(error):
+            raise
+    return await AsyncRetrying(
+        retry=retry_if_exception(is_away),
+        stop=stop_never if patience_s is None else stop_after_delay(patience_s),
+        wait=wait_exponential(multiplier=0.05, max=2.0) + wait_random(0, 0.1),
+        reraise=True,
+    )(once)
+
+
+async def observed(
+    operation: Callable[[], Awaitable[T]],
+    client: Redis,
+    availability: Availability,
+    *,
+    wrote: bool = False,
+) -> T:
+    """Run once, for `REPLY_S` at most, and note whether Redis was there.
+
+    `wrote`: it cannot succeed without having written.
+    """
+    try:
+        async with asyncio.timeout(REPLY_S):
+            result = await operation()
+    except Exception as error:
+        if is_away(error) and not isinstance(error, TooFewReplicas):
+            availability.saw(error)
+            # A demoted or restarted server must be looked up anew, not asked again.
+            await client.connection_pool.disconnect(inuse_connections=False)
+        elif is_out_of_memory(error):
+            availability.saw_room(full=True)
+        raise
+    availability.saw(None, wrote=wrote)
+    return result

@@ -1,0 +1,111 @@
+"""The Lua scripts. Rule: sent once, called by SHA, and sent again to a server that forgot.
+
+Calls of one script share one EVALSHA: they are a JSON array in its arguments, which costs a
+fraction of as many commands, and Redis parses it on its own core.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from itertools import groupby
+from operator import attrgetter
+from typing import NamedTuple, cast
+
+import orjson
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, ResponseError
+
+from smsd.redis.connection import command
+
+# What some scripts share beside the prelude.
+_SHARED = {
+    "append": ("_enqueue",),
+    "append_part": ("_enqueue",),
+    "acquire": ("_operator",),
+    "operator_hold": ("_operator",),
+    "operator_release": ("_operator",),
+}
+
+
+class Call(NamedTuple):
+    """One request to a script; `keys` are those it touches beside the common ones."""
+
+    script: str
+    request: Mapping[str, object] = {}  # never changed
+    keys: Sequence[str] = ()
+
+
+class Common(NamedTuple):
+    """What every script is given: keys and arguments of the prelude, in its order."""
+
+    keys: Sequence[bytes]
+    args: Sequence[bytes | str | int]
+    saw: Callable[[object], None]  # is called with which data it ran on
+
+
+async def run(client: Redis, common: Common, calls: Sequence[Call]) -> list[object]:
+    """Run calls in order; the reply to each, or the `ResponseError` it met.
+
+    Raises what the connection raises; then any of the calls may have run.
+    """
+    replies: list[object] = []
+    for script, group in groupby(calls, key=attrgetter("script")):
+        together = list(group)
+        try:
+            *answers, data = await _evaluate(client, common, script, together)
+        except ResponseError as error:  # of the script as a whole
+            replies += [error] * len(together)
+        else:
+            replies += answers
+            common.saw(data)
+    return replies
+
+
+async def _evaluate(
+    client: Redis, common: Common, script: str, calls: list[Call]
+) -> Sequence[object]:
+    keys: list[bytes | str] = [*common.keys, *(key for call in calls for key in call.keys)]
+    words = (len(keys), *keys, *common.args, _packed(calls))
+    try:
+        replies = await command(client, ("EVALSHA", sha(script), *words))
+    except NoScriptError:
+        # Loading it first would leave a moment in which it can be forgotten again.
+        replies = await command(client, ("EVAL", source(script), *words))
+    return cast("Sequence[object]", replies)
+
+
+def _packed(calls: list[Call]) -> bytes:
+    """Of each call how many keys are its own, and its request."""
+    return as_json([(len(call.keys), call.request) for call in calls])
+
+
+def as_json(value: object) -> bytes:
+    """JSON of what is made of calls."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # a provider's JSON said half a surrogate pair; the rest of it must not fail
+        return json.dumps(value, ensure_ascii=False).encode(errors="replace")
+
+
+@cache
+def source(script: str) -> str:
+    """The text of a script: what it shares with others around what is its own."""
+    folder = resources.files("smsd.store").joinpath("lua")
+    parts = ("_prelude", *_SHARED.get(script, ()), script, "_epilogue")
+    return "".join(folder.joinpath(f"{part}.lua").read_text() for part in parts)
+
+
+def load_all() -> None:
+    """Read every script now: later there may be no file descriptor left to do it with."""
+    for file in resources.files("smsd.store").joinpath("lua").iterdir():
+        name = file.name.removesuffix(".lua")
+        if file.name.endswith(".lua") and not name.startswith("_"):
+            sha(name)
+
+
+@cache
+def sha(script: str) -> str:
+    """The name Redis gives the script."""
+    return hashlib.sha1(source(script).encode(), usedforsecurity=False).hexdigest()
