@@ -15,7 +15,7 @@ from smsd.store.operator_hold import OperatorHold
 @click.option("--reason", required=True, help="Why; shown by status and kept in the log.")
 def hold(config_path: Path, reason: str) -> None:
     """Send nothing, from within a second until `smsd release`; also through restarts."""
-    with_store(config_path, lambda store: OperatorHold(store.server).hold(reason, _operator()))
+    with_store(config_path, lambda store: OperatorHold(store.client).hold(reason, _operator()))
     say("dispatch is held; smsd release ends it")
 
 
@@ -23,7 +23,7 @@ def hold(config_path: Path, reason: str) -> None:
 @config_option
 def release(config_path: Path) -> None:
     """End every hold, also one for the provider's sake, once its cause is mended."""
-    with_store(config_path, lambda store: OperatorHold(store.server).release(_operator()))
+    with_store(config_path, lambda store: OperatorHold(store.client).release(_operator()))
     say("released")
 
 

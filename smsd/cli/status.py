@@ -94,8 +94,8 @@ def status(config_path: Path, *, as_json: bool) -> None:
 
 
 async def _look(store: Store) -> Report:
-    keys = store.server.keys
-    damage = {fault.key: fault.reason for fault in await look(store.server)}
+    keys = store.client.keys
+    damage = {fault.key: fault.reason for fault in await look(store.client)}
     name = await store.status.holder()
     holder = Holder.read(name) if name else None
     return Report(
@@ -104,9 +104,9 @@ async def _look(store: Store) -> Report:
         among(damage, keys.for_dispatch),
         holder,
         await _held(store, holder.name) if holder and not holder.died else None,
-        await OperatorHold(store.server).look(),
+        await OperatorHold(store.client).look(),
         await store.status.census(),
-        await store.server.read(persistence),
+        await store.client.read(persistence),
         store.settings.rate.segments_per_second,
     )
 
@@ -119,7 +119,7 @@ async def _held(store: Store, holder: str) -> Held | None:
 
 async def _intake_fault(store: Store) -> str:
     try:
-        await store.server.try_to_write()
+        await store.client.try_to_write()
     except Exception as error:
         if is_out_of_memory(error):
             return "Redis is out of memory"

@@ -18,7 +18,7 @@ from smsd.config import ConfigError, Settings, data_dir, load, source
 from smsd.core.message import FieldError
 from smsd.redis import owner
 from smsd.redis.availability import Availability
-from smsd.redis.client import CONNECTIONS, Server
+from smsd.redis.client import CONNECTIONS, RedisClient
 from smsd.redis.connection import connect
 from smsd.redis.damage import Damage
 from smsd.redis.durability import persistence
@@ -52,7 +52,7 @@ class Store:
     """All durable state, as a command sees it."""
 
     settings: Settings
-    server: Server
+    client: RedisClient
     queue: Queue
     status: Status
 
@@ -77,15 +77,15 @@ def with_store(config_path: Path, work: Callable[[Store], Awaitable[T]]) -> T:
 
 async def _work(config_path: Path, work: Callable[[Store], Awaitable[T]]) -> T:
     settings = load(config_path)
-    client = connect(_url(settings, config_path), connections=CONNECTIONS, timeout_s=3.0)
+    redis = connect(_url(settings, config_path), connections=CONNECTIONS, timeout_s=3.0)
     try:
         seen = Availability(), Damage(daemon.clock)
-        server = daemon.build_server(settings, client, *seen, owner=owner.name())
-        await _reach(server, settings, config_path)
-        queue = daemon.build_queue(settings, server)
-        return await work(Store(settings, server, queue, Status(server)))
+        client = daemon.build_client(settings, redis, *seen, owner=owner.name())
+        await _reach(client, settings, config_path)
+        queue = daemon.build_queue(settings, client)
+        return await work(Store(settings, client, queue, Status(client)))
     finally:
-        await client.aclose()
+        await redis.aclose()
 
 
 def _url(settings: Settings, config_path: Path) -> str:
@@ -99,10 +99,10 @@ def _url(settings: Settings, config_path: Path) -> str:
     return f"unix://{quote(str(socket))}"
 
 
-async def _reach(server: Server, settings: Settings, config_path: Path) -> None:
+async def _reach(client: RedisClient, settings: Settings, config_path: Path) -> None:
     prefix = settings.redis.prefix
     try:
-        found = await server.read(lambda client: persistence(client, prefix=prefix))
+        found = await client.read(lambda redis: persistence(redis, prefix=prefix))
     except Exception as error:
         if not is_away(error):
             raise

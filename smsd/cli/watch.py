@@ -30,13 +30,13 @@ def watch(config_path: Path) -> None:
 
 
 async def _follow(store: Store) -> NoReturn:
-    events = store.server.keys.events
-    last = await store.server.read(lambda client: client.xrevrange(events, count=1))
+    events = store.client.keys.events
+    last = await store.client.read(lambda redis: redis.xrevrange(events, count=1))
     after = text(last[0][0]) if last else "0-0"
     click.echo("watching; Ctrl-C ends it", err=True)
     while True:
         try:
-            found = await store.server.read(partial(_wait, events=events, after=after))
+            found = await store.client.read(partial(_wait, events=events, after=after))
         except Exception as error:
             if not is_away(error):
                 raise
@@ -48,8 +48,8 @@ async def _follow(store: Store) -> NoReturn:
             say(_line(after, {text(name): text(value) for name, value in fields.items()}))
 
 
-async def _wait(client: Redis, *, events: str, after: str) -> list[Event]:
-    found = cast("Any", await client.xread({events: after}, count=MOST, block=PATIENCE_MS))
+async def _wait(redis: Redis, *, events: str, after: str) -> list[Event]:
+    found = cast("Any", await redis.xread({events: after}, count=MOST, block=PATIENCE_MS))
     return cast("list[Event]", found[0][1] if found else [])
 
 

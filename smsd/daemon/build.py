@@ -17,7 +17,7 @@ from smsd.daemon.clocks import now_ms
 from smsd.daemon.proxies import proxy_for
 from smsd.provider.base import DEFAULT_FROM, Provider, ProviderSettings
 from smsd.redis.availability import Availability
-from smsd.redis.client import Server
+from smsd.redis.client import RedisClient
 from smsd.redis.damage import Damage
 from smsd.store.identity import Identity
 from smsd.store.keys import Keys
@@ -88,20 +88,20 @@ def _faults_of_unused(table: dict[str, Any], name: str, config_path: Path) -> Se
     return []
 
 
-def build_server(
+def build_client(
     settings: Settings,
-    client: Redis,
+    redis: Redis,
     availability: Availability,
     damage: Damage,
     *,
     owner: str,
     witness: Witness | None = None,
     identity: Identity | None = None,
-) -> Server:
+) -> RedisClient:
     """Redis as everything in the store sees it."""
     kept = settings.queue
-    return Server(
-        client,
+    return RedisClient(
+        redis,
         Keys(settings.redis.prefix),
         owner=owner,
         availability=availability,
@@ -115,10 +115,10 @@ def build_server(
     )
 
 
-def build_queue(settings: Settings, server: Server) -> Queue:
+def build_queue(settings: Settings, client: RedisClient) -> Queue:
     """The queue with its configured bounds."""
     return Queue(
-        server,
+        client,
         max_length=settings.queue.max_length,
         keep_idempotency_ms=settings.queue.keep_idempotency * 1000,
     )

@@ -30,7 +30,7 @@ class Checks:
         damage = self._storage.damage
         while True:
             try:
-                await examine(self._storage.server)
+                await examine(self._storage.client)
                 self._metrics.damaged_keys = len(damage.found)
             except Exception as error:
                 if not (is_away(error) or isinstance(error, Refused)):
@@ -56,8 +56,8 @@ class Checks:
             await asyncio.sleep(STUCK_EVERY_S)
 
     async def _look_for_stuck(self) -> None:
-        server, status = self._storage.server, self._storage.status
-        fsck = Fsck(server, status, repair=False, pause_s=STUCK_PAUSE_S)
+        client, status = self._storage.client, self._storage.status
+        fsck = Fsck(client, status, repair=False, pause_s=STUCK_PAUSE_S)
         stuck, last = 0, ""
         async for fault in fsck.stuck():
             stuck, last = stuck + 1, fault.name

@@ -24,7 +24,7 @@ class Readiness:
 
     def intake(self) -> dict[str, object]:
         """Whether this daemon takes messages in."""
-        redis, keys = self._storage.availability, self._storage.server.keys
+        redis, keys = self._storage.availability, self._storage.client.keys
         damage, down = self._storage.damage.found, self._down()
         return _told(
             down or (f"redis: {FULL}" if redis.full else among(damage, keys.for_intake)),
@@ -35,7 +35,7 @@ class Readiness:
 
     def dispatch(self) -> dict[str, object]:
         """Whether this daemon sends, or another does while this one is its standby."""
-        lease, keys = self._storage.lease, self._storage.server.keys
+        lease, keys = self._storage.lease, self._storage.client.keys
         damage = self._storage.damage.found
         held = self._hold.reason if lease.held else self._hold.operator_reason
         stands = "" if self._hold.unproven else held

@@ -274,7 +274,7 @@ class Daemon:
     def _well_at(self, now: int) -> int:
         """When dispatch was last seen to live; `now` while there is none to be."""
         storage = self._storage
-        damaged = among(storage.damage.found, storage.server.keys.for_dispatch | {COMMANDS})
+        damaged = among(storage.damage.found, storage.client.keys.for_dispatch | {COMMANDS})
         if not self._may_dispatch() or not storage.availability.up or damaged:
             return now
         return self._tenure.well_at(now) if self._tenure else 0

@@ -14,12 +14,12 @@ from redis.asyncio import Redis
 
 from smsd import systemd
 from smsd.config import Settings, data_dir
-from smsd.daemon.build import build_queue, build_server
+from smsd.daemon.build import build_client, build_queue
 from smsd.daemon.clocks import clock, now_ms
 from smsd.daemon.errors import StartError
 from smsd.metrics import Metrics
 from smsd.redis.availability import Availability
-from smsd.redis.client import CONNECTIONS, Server
+from smsd.redis.client import CONNECTIONS, RedisClient
 from smsd.redis.connection import connect
 from smsd.redis.damage import Damage
 from smsd.redis.durability import persistence
@@ -141,7 +141,7 @@ class Storage:
 
     async def _try_to_write(self, *, room: bool) -> None:
         try:
-            await self.server.try_to_write()
+            await self.client.try_to_write()
         except Refused:
             pass  # it writes, and not this
         except Exception as error:
@@ -155,7 +155,7 @@ class Storage:
         """Say once what an external server may lose, and make the groups; False: it is away."""
         try:
             await self._examine()
-            await self.server.ensure_groups()
+            await self.client.ensure_groups()
         except Refused:
             return True  # it answers; what can go on goes on
         except Exception as error:
@@ -183,21 +183,21 @@ class Storage:
         writer = connect(url, connections=CONNECTIONS, timeout_s=3.0, greet=witness.greet)
         reader = connect(url, connections=1, timeout_s=5.0)
         renewer = connect(url, connections=1, timeout_s=1.0)
-        for client in (writer, reader, renewer):
-            stack.push_async_callback(client.aclose)
-        self.server = self._server_over(writer, self.availability, witness)
+        for redis in (writer, reader, renewer):
+            stack.push_async_callback(redis.aclose)
+        self.client = self._client_over(writer, self.availability, witness)
         self.lease = Lease(
-            self._server_over(renewer, Availability()),
+            self._client_over(renewer, Availability()),
             life_s=settings.redis.lease,
             clock=clock,
             operator=self._operator,
         )
-        self.operator_hold = OperatorHold(self.server)
-        self.arrivals = Arrivals(self.server, reader)
-        self.status = Status(self.server)
-        self.queue = build_queue(settings, self.server)
+        self.operator_hold = OperatorHold(self.client)
+        self.arrivals = Arrivals(self.client, reader)
+        self.status = Status(self.client)
+        self.queue = build_queue(settings, self.client)
         self.reconciler = Reconciler(
-            self.server,
+            self.client,
             witness,
             self.operator_hold,
             leads=lambda: self.lease.held,
@@ -206,12 +206,12 @@ class Storage:
             lists_again=self.queue.long_lists.queue_again,
         )
 
-    def _server_over(
-        self, client: Redis, availability: Availability, witness: Witness | None = None
-    ) -> Server:
-        return build_server(
+    def _client_over(
+        self, redis: Redis, availability: Availability, witness: Witness | None = None
+    ) -> RedisClient:
+        return build_client(
             self._settings,
-            client,
+            redis,
             availability,
             self.damage,
             owner=self._owner,
@@ -223,8 +223,8 @@ class Storage:
         redis = self._settings.redis
         if self._examined:
             return
-        found = await self.server.read(
-            lambda client: persistence(client, prefix=redis.prefix, replicas_ack=redis.replicas_ack)
+        found = await self.client.read(
+            lambda raw: persistence(raw, prefix=redis.prefix, replicas_ack=redis.replicas_ack)
         )
         if found.fault:
             raise StartError(found.fault)

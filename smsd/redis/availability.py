@@ -93,7 +93,7 @@ async def persevere(operation: Callable[[], Awaitable[T]], *, patience_s: float 
 
 async def observed(
     operation: Callable[[], Awaitable[T]],
-    client: Redis,
+    redis: Redis,
     availability: Availability,
     *,
     wrote: bool = False,
@@ -109,7 +109,7 @@ async def observed(
         if is_away(error) and not isinstance(error, TooFewReplicas):
             availability.saw(error)
             # A demoted or restarted server must be looked up anew, not asked again.
-            await client.connection_pool.disconnect(inuse_connections=False)
+            await redis.connection_pool.disconnect(inuse_connections=False)
         elif is_out_of_memory(error):
             availability.saw_room(full=True)
         raise

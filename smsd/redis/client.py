@@ -40,12 +40,12 @@ ACK_MS = 1000  # what a replica may take to have it
 PROBE_MS = 100  # the same, to find out whether there are enough again
 
 
-class Server:
+class RedisClient:
     """One Redis, one prefix, one daemon: what every script gets to know about them."""
 
     def __init__(
         self,
-        client: Redis,
+        redis: Redis,
         keys: Keys,
         *,
         owner: str,
@@ -63,7 +63,7 @@ class Server:
         `identity` is what all clients of one daemon know together.
         """
         self.identity = identity or Identity()
-        self.client = client
+        self.redis = redis
         self.keys = keys
         self.owner = owner
         self.now_ms = now_ms
@@ -123,7 +123,7 @@ class Server:
         async def once() -> list[object]:
             async with self._scripts:
                 return await observed(
-                    lambda: self._evaluate(calls), self.client, self._availability, wrote=False
+                    lambda: self._evaluate(calls), self.redis, self._availability, wrote=False
                 )
 
         replies = await persevere(once)
@@ -137,7 +137,7 @@ class Server:
         async with self._reads if calls[0].script in ASKED_FOR else self._scripts:
             return await observed(
                 lambda: self._answered(calls, again=again),
-                self.client,
+                self.redis,
                 self._availability,
                 wrote=_writes(calls),
             )
@@ -158,18 +158,18 @@ class Server:
     def _understood(self, reply: object) -> object:
         return self.damage.understood(reply) if isinstance(reply, Exception) else reply
 
-    async def _evaluate(self, calls: Sequence[Call], client: Redis | None = None) -> list[object]:
+    async def _evaluate(self, calls: Sequence[Call], redis: Redis | None = None) -> list[object]:
         known = self.identity.known
         common = Common(
             self._common_keys,
             (self.owner, self.now_ms(), *self._kept, known.id, known.settled),
             saw=lambda found: self.identity.saw(Data.read(found), known),
         )
-        return await scripts.run(client or self.client, common, calls)
+        return await scripts.run(redis or self.redis, common, calls)
 
     async def _replicated(self, calls: Sequence[Call], *, again: bool) -> list[object]:
         """Run scripts and wait for the replicas, over one connection: WAIT looks no further."""
-        async with self.client.client() as connection:
+        async with self.redis.client() as connection:
             if again or not self._acked:
                 # A repetition may write nothing, and then WAIT looks at nothing. And while there
                 # are too few replicas, nothing is written that they would have to have.
@@ -189,8 +189,8 @@ class Server:
         if self._replicas_ack:
             await self.read(self._confirm)
 
-    async def _confirm(self, client: Redis) -> None:
-        async with client.client() as connection:
+    async def _confirm(self, redis: Redis) -> None:
+        async with redis.client() as connection:
             touch = Call("touch", {"life_ms": ACK_MS}, [self.keys.ack])
             [reply] = await self._evaluate([touch], connection)
             _raised(reply)
@@ -213,7 +213,7 @@ class Server:
         async with self._reads:
             try:
                 return await observed(
-                    lambda: operation(self.client), self.client, self._availability, wrote=wrote
+                    lambda: operation(self.redis), self.redis, self._availability, wrote=wrote
                 )
             except ResponseError as error:
                 raise self.damage.understood(error) from None
@@ -221,8 +221,8 @@ class Server:
     async def fact_of_each(self, name: str, statuses: Sequence[str]) -> list[object]:
         """One fact of several texts, in one round trip; None, or an error, where there is none."""
 
-        async def ask(client: Redis) -> list[object]:
-            pipeline = client.pipeline(transaction=False)
+        async def ask(redis: Redis) -> list[object]:
+            pipeline = redis.pipeline(transaction=False)
             for status in statuses:
                 pipeline.hget(status, name)
             facts = cast("list[object]", await pipeline.execute(raise_on_error=False))
@@ -236,7 +236,7 @@ class Server:
 
         A plain command, unlike `touch`: a full Redis is to refuse it.
         """
-        await self.read(lambda client: client.set(self.keys.ack, "", px=ACK_MS), wrote=True)
+        await self.read(lambda redis: redis.set(self.keys.ack, "", px=ACK_MS), wrote=True)
 
     async def with_groups(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Run an operation that needs the consumer groups, making them again if they are gone."""

@@ -21,13 +21,13 @@ def connect(url: str, *, connections: int, timeout_s: float, greet: Greet | None
     return Redis.from_pool(pool)  # and whoever closes the client closes the pool
 
 
-async def command(client: Redis, words: tuple[str | bytes | int, ...]) -> object:
+async def command(redis: Redis, words: tuple[str | bytes | int, ...]) -> object:
     """Ask for one thing, at half of what `execute_command` costs, which counts for OpenTelemetry.
 
     Raises what the server or the connection raises; a broken connection is closed.
     """
-    pool = client.connection_pool
-    connection = client.connection
+    pool = redis.connection_pool
+    connection = redis.connection
     if connection is None:
         connection = await pool.get_connection()  # type: ignore[no-untyped-call]
     try:
@@ -35,5 +35,5 @@ async def command(client: Redis, words: tuple[str | bytes | int, ...]) -> object
         await connection.send_packed_command([packed])
         return await connection.read_response()
     finally:
-        if connection is not client.connection:
+        if connection is not redis.connection:
             await pool.release(connection)

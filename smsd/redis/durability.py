@@ -21,13 +21,13 @@ class Persistence:
     fault: str = ""
 
 
-async def persistence(client: Redis, *, prefix: str = "", replicas_ack: int = 0) -> Persistence:
+async def persistence(redis: Redis, *, prefix: str = "", replicas_ack: int = 0) -> Persistence:
     """Read how durable an external server is, in words for the log."""
     told: dict[str, str] = {}
     for section in ("server", "replication", "cluster"):
-        told |= await _answers(lambda section=section: client.info(section))  # type: ignore[misc]
+        told |= await _answers(lambda section=section: redis.info(section))  # type: ignore[misc]
     settings = await _answers(
-        lambda: client.config_get("appendonly", "appendfsync", "maxmemory*", "min-replicas*")
+        lambda: redis.config_get("appendonly", "appendfsync", "maxmemory*", "min-replicas*")
     )
     warnings = _role_warnings(told)
     if not settings:

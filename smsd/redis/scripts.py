@@ -45,7 +45,7 @@ class Common(NamedTuple):
     saw: Callable[[object], None]  # is called with which data it ran on
 
 
-async def run(client: Redis, common: Common, calls: Sequence[Call]) -> list[object]:
+async def run(redis: Redis, common: Common, calls: Sequence[Call]) -> list[object]:
     """Run calls in order; the reply to each, or the `ResponseError` it met.
 
     Raises what the connection raises; then any of the calls may have run.
@@ -54,7 +54,7 @@ async def run(client: Redis, common: Common, calls: Sequence[Call]) -> list[obje
     for script, group in groupby(calls, key=attrgetter("script")):
         together = list(group)
         try:
-            *answers, data = await _evaluate(client, common, script, together)
+            *answers, data = await _evaluate(redis, common, script, together)
         except ResponseError as error:  # of the script as a whole
             replies += [error] * len(together)
         else:
@@ -64,15 +64,15 @@ async def run(client: Redis, common: Common, calls: Sequence[Call]) -> list[obje
 
 
 async def _evaluate(
-    client: Redis, common: Common, script: str, calls: list[Call]
+    redis: Redis, common: Common, script: str, calls: list[Call]
 ) -> Sequence[object]:
     keys: list[bytes | str] = [*common.keys, *(key for call in calls for key in call.keys)]
     words = (len(keys), *keys, *common.args, _packed(calls))
     try:
-        replies = await command(client, ("EVALSHA", sha(script), *words))
+        replies = await command(redis, ("EVALSHA", sha(script), *words))
     except NoScriptError:
         # Loading it first would leave a moment in which it can be forgotten again.
-        replies = await command(client, ("EVAL", source(script), *words))
+        replies = await command(redis, ("EVAL", source(script), *words))
     return cast("Sequence[object]", replies)
 
 

@@ -4,7 +4,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 from redis.typing import KeyT, StreamIdT
 
-from smsd.redis.client import Server, text
+from smsd.redis.client import RedisClient, text
 from smsd.redis.errors import is_group_missing
 from smsd.store.keys import GROUP
 
@@ -14,30 +14,30 @@ PATIENCE_S = 0.5  # a blocking read is never cancelled, so it is short
 class Arrivals:
     """Rings when somebody has added an entry that nobody has claimed."""
 
-    def __init__(self, server: Server, reader: Redis) -> None:
+    def __init__(self, client: RedisClient, reader: Redis) -> None:
         """`reader` needs a connection of its own: a blocking read occupies it."""
-        self._server = server
+        self._client = client
         self._reader = reader
 
     async def wait(self, *, normal_too: bool, patience_s: float = PATIENCE_S) -> None:
         """Return when there is something to claim, or after `patience_s` or `PATIENCE_S`."""
         block = max(1, round(1000 * min(patience_s, PATIENCE_S)))  # 0 would be for ever
-        keys = self._server.keys
+        keys = self._client.keys
         streams = [keys.high, keys.queue] if normal_too else [keys.high]
         after: dict[KeyT, StreamIdT] = {
             stream: await self._last_claimed(stream) for stream in streams
         }
         try:
-            await self._server.read(lambda _: self._reader.xread(after, count=1, block=block))
+            await self._client.read(lambda _: self._reader.xread(after, count=1, block=block))
         except ResponseError as error:
             if not is_group_missing(error):  # UNBLOCKED: the server has become another's replica
                 raise
 
     async def _last_claimed(self, stream: str) -> str:
         async def ask() -> str:
-            for group in await self._server.read(lambda client: client.xinfo_groups(stream)):
+            for group in await self._client.read(lambda redis: redis.xinfo_groups(stream)):
                 if text(group["name"]) == GROUP:
                     return text(group["last-delivered-id"])
             raise ResponseError("NOGROUP")
 
-        return await self._server.with_groups(ask)
+        return await self._client.with_groups(ask)

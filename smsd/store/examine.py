@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, cast
 
-from smsd.redis.client import Server, text
+from smsd.redis.client import RedisClient, text
 from smsd.redis.scripts import Call
 from smsd.store.entry import FIRST_SPENT
 from smsd.store.keys import Keys
@@ -29,11 +29,11 @@ class KeyFault(NamedTuple):
     reason: str
 
 
-async def look(server: Server, *, repair: bool = False) -> list[KeyFault]:
+async def look(client: RedisClient, *, repair: bool = False) -> list[KeyFault]:
     """What is wrong, in one instant. Repaired: counts alone, which begin anew."""
-    kinds = beside(server.keys)
+    kinds = beside(client.keys)
     request = {"kinds": list(kinds.values()), "counted": COUNTED, "repair": repair}
-    reply = await server.ask(Call("fsck_keys", request, list(kinds)))
+    reply = await client.ask(Call("fsck_keys", request, list(kinds)))
     rows = cast("list[list[bytes]]", reply)
     return [KeyFault(text(key), cast("What", text(what)), text(why)) for key, what, why in rows]
 
@@ -44,29 +44,29 @@ def beside(keys: Keys) -> Mapping[str, str]:
     return {key: keys.kinds[key] for key in others}
 
 
-async def examine(server: Server) -> None:
+async def examine(client: RedisClient) -> None:
     """Look, make anew what can be, and note what is left in `server.damage`."""
-    faults = await look(server)
+    faults = await look(client)
     for fault in faults:
         if fault.what == "ids":
-            how = await renew(server, fault.key, most=MOST_COPIED)
+            how = await renew(client, fault.key, most=MOST_COPIED)
             log.error("stream without ids", extra={"key": fault.key, "mended": how})
     if any(fault.what == "ids" for fault in faults):
-        faults = await look(server)
+        faults = await look(client)
     found = {fault.key: fault.reason for fault in faults}
-    server.damage.examined(found, frozenset(server.keys.kinds))
+    client.damage.examined(found, frozenset(client.keys.kinds))
 
 
-async def renew(server: Server, stream: str, *, most: int) -> str:
+async def renew(client: RedisClient, stream: str, *, most: int) -> str:
     """Make a stream anew: `renewed`, or why not (see lua/fsck_renew.lua)."""
     how = "changed"
     for _ in range(TRIES):
-        spent = await server.read(lambda client: client.xrange(stream, FIRST_SPENT, "+"))
+        spent = await client.read(lambda redis: redis.xrange(stream, FIRST_SPENT, "+"))
         entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", spent)
         request = {"most": most, "spent": [text(id_) for id_, _ in entries]}
-        statuses = [_status(server.keys, stream, text(id_), entry) for id_, entry in entries]
+        statuses = [_status(client.keys, stream, text(id_), entry) for id_, entry in entries]
         call = Call("fsck_renew", request, [stream, f"{stream}:anew", *statuses])
-        how = text(await server.ask(call))
+        how = text(await client.ask(call))
         if how != "changed":
             break
     return how
@@ -78,9 +78,9 @@ def _status(keys: Keys, stream: str, id_: str, fields: Mapping[bytes, bytes]) ->
     return keys.message(text(fields[b"id"]) if b"id" in fields else own)
 
 
-async def set_aside(server: Server, key: str) -> str:
+async def set_aside(client: RedisClient, key: str) -> str:
     """Keep what other hands put at a key under another name, and return that."""
-    aside = f"{key}:foreign:{server.now_ms()}"
-    request = {"kind": server.keys.kinds[key], "holds": key == server.keys.held}
+    aside = f"{key}:foreign:{client.now_ms()}"
+    request = {"kind": client.keys.kinds[key], "holds": key == client.keys.held}
     call = Call("fsck_set_aside", request, [key, aside])
-    return aside if await server.ask(call) == b"aside" else ""
+    return aside if await client.ask(call) == b"aside" else ""

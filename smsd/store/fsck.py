@@ -15,7 +15,7 @@ from typing import Literal, Protocol, cast
 
 from redis.asyncio import Redis
 
-from smsd.redis.client import Server, text
+from smsd.redis.client import RedisClient, text
 from smsd.redis.damage import COMMANDS
 from smsd.redis.errors import Refused
 from smsd.redis.scripts import Call
@@ -61,11 +61,11 @@ class Fsck:
     """One look at everything, in bounded steps."""
 
     def __init__(
-        self, server: Server, status: Status, *, repair: bool, pause_s: float = 0.0
+        self, client: RedisClient, status: Status, *, repair: bool, pause_s: float = 0.0
     ) -> None:
         """`pause_s`: between steps, for a look that is in no hurry."""
         self._pause_s = pause_s
-        self._server = server
+        self._client = client
         self._status = status
         self._repair = repair
 
@@ -95,13 +95,13 @@ class Fsck:
                 yield fault
 
     async def _keys(self) -> AsyncGenerator[Fault, None]:
-        for fault in await look(self._server, repair=self._repair):
+        for fault in await look(self._client, repair=self._repair):
             remedy = self._remedy_of_key(fault)
             mended = bool(remedy) and self._repair and await self._mend_key(fault)
             yield Fault("key", fault.key, fault.reason, remedy, mended)
 
     def _remedy_of_key(self, fault: KeyFault) -> str:
-        if fault.key == self._server.keys.optouts:
+        if fault.key == self._client.keys.optouts:
             return ""  # an empty set would have those texted who opted out
         return {
             "count": "begun anew; the difference is booked",
@@ -113,10 +113,10 @@ class Fsck:
         if fault.what == "count":
             return True  # the look did it
         if fault.what == "ids":
-            return await renew(self._server, fault.key, most=MOST_COPIED) == "renewed"
-        aside = await set_aside(self._server, fault.key)
+            return await renew(self._client, fault.key, most=MOST_COPIED) == "renewed"
+        aside = await set_aside(self._client, fault.key)
         with suppress(Refused):  # the other stream may be at fault too
-            await self._server.ensure_groups()
+            await self._client.ensure_groups()
         return aside != ""
 
     async def _entries(self) -> AsyncGenerator[Fault, None]:
@@ -132,7 +132,7 @@ class Fsck:
                 more = after != ""
 
     async def _marks(self) -> AsyncGenerator[Fault, None]:
-        inflight = self._server.keys.inflight
+        inflight = self._client.keys.inflight
         async for names in self._scan(_fields_of(inflight)):
             reply = await self._ask("fsck_marks", {"names": names})
             for name, what in cast("list[list[bytes]]", reply):
@@ -142,7 +142,7 @@ class Fsck:
                     yield self._fault("mark", name, UNREADABLE, "in doubt; recovery settles it")
 
     async def _deferred(self) -> AsyncGenerator[Fault, None]:
-        keys = self._server.keys
+        keys = self._client.keys
         for step in (_members_of(keys.deferred), _fields_of(keys.deferred_messages)):
             async for ids in self._scan(step):
                 reply = await self._ask("fsck_deferred", {"ids": ids}, self._statuses_of(ids))
@@ -161,7 +161,7 @@ class Fsck:
         return self._fault("deferred", id_, f"{NO_DUE}; {said}", remedy)
 
     async def _statuses(self) -> AsyncGenerator[Fault, None]:
-        prefix = self._server.keys.message("")
+        prefix = self._client.keys.message("")
         async for keys in self._scan(_keys_with(prefix)):
             ids = [key.removeprefix(prefix) for key in keys]
             reply = await self._ask("fsck_statuses", {"ids": ids}, keys)
@@ -173,7 +173,7 @@ class Fsck:
                 yield self._fault("status", id_, why, "marked lost")
 
     async def _records(self) -> AsyncGenerator[Fault, None]:
-        async for keys in self._scan(_keys_with(self._server.keys.idempotency(""))):
+        async for keys in self._scan(_keys_with(self._client.keys.idempotency(""))):
             for key in cast("list[bytes]", await self._ask("fsck_records", {}, keys)):
                 yield self._fault("key", key, NO_RECORD, "removed; nobody knows what it answered")
 
@@ -198,19 +198,19 @@ class Fsck:
         return Fault(kind, text(name), why, remedy, self._repair and remedy != "")
 
     def _statuses_of(self, ids: Sequence[str]) -> list[str]:
-        return [self._server.keys.message(id_) for id_ in ids]
+        return [self._client.keys.message(id_) for id_ in ids]
 
     async def _ask(
         self, script: str, request: Mapping[str, object], keys: Sequence[str] = ()
     ) -> object:
         request = {**request, "repair": self._repair}
-        return await self._server.ask(Call(script, request, keys))
+        return await self._client.ask(Call(script, request, keys))
 
     async def _scan(self, step: "Step") -> AsyncIterator[list[str]]:
         """The names that a SCAN of some kind tells, a script's worth at a time."""
         cursor = 0
         while True:
-            cursor, names = await self._server.read(partial(step, cursor=cursor))
+            cursor, names = await self._client.read(partial(step, cursor=cursor))
             for at in range(0, len(names), STEP):
                 await asyncio.sleep(self._pause_s)
                 yield [text(name) for name in names[at : at + STEP]]
@@ -234,22 +234,22 @@ async def _as_far_as_can_be(
 class Step(Protocol):
     """One step of a scan: where to go on, and what it told."""
 
-    def __call__(self, client: Redis, *, cursor: int) -> Awaitable[tuple[int, list[bytes]]]:
+    def __call__(self, redis: Redis, *, cursor: int) -> Awaitable[tuple[int, list[bytes]]]:
         """Go on from `cursor`, 0 at first; it is 0 again at the end."""
         ...
 
 
 def _fields_of(key: str) -> Step:
-    async def step(client: Redis, *, cursor: int) -> tuple[int, list[bytes]]:
-        next_, found = await client.hscan(key, cursor, count=STEP)
+    async def step(redis: Redis, *, cursor: int) -> tuple[int, list[bytes]]:
+        next_, found = await redis.hscan(key, cursor, count=STEP)
         return next_, [cast("bytes", name) for name in found]
 
     return step
 
 
 def _members_of(key: str) -> Step:
-    async def step(client: Redis, *, cursor: int) -> tuple[int, list[bytes]]:
-        next_, found = await client.zscan(key, cursor, count=STEP)
+    async def step(redis: Redis, *, cursor: int) -> tuple[int, list[bytes]]:
+        next_, found = await redis.zscan(key, cursor, count=STEP)
         return next_, [cast("bytes", member) for member, _ in found]
 
     return step
@@ -258,8 +258,8 @@ def _members_of(key: str) -> Step:
 def _keys_with(prefix: str) -> Step:
     pattern = re.sub(r"([\\*?\[\]^])", r"\\\1", prefix) + "*"
 
-    async def step(client: Redis, *, cursor: int) -> tuple[int, list[bytes]]:
-        next_, found = await client.scan(cursor, match=pattern, count=STEP)
+    async def step(redis: Redis, *, cursor: int) -> tuple[int, list[bytes]]:
+        next_, found = await redis.scan(cursor, match=pattern, count=STEP)
         return next_, [cast("bytes", key) for key in found]
 
     return step

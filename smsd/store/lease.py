@@ -25,7 +25,7 @@ from typing import Any, cast
 
 from smsd.core.pacer import SECOND
 from smsd.redis import owner
-from smsd.redis.client import Server, text
+from smsd.redis.client import RedisClient, text
 from smsd.redis.errors import Refused, is_away
 from smsd.redis.scripts import Call
 from smsd.store.keys import Keys
@@ -45,7 +45,7 @@ class Lease:
 
     def __init__(
         self,
-        server: Server,
+        client: RedisClient,
         *,
         life_s: float,
         clock: Callable[[], int],
@@ -56,7 +56,7 @@ class Lease:
         `operator` is called with what each renewal, and each look of a standby, finds; it answers
         with a hold that got lost, to be made again.
         """
-        self._server = server
+        self._client = client
         self._life_s = life_s
         self._clock = clock
         self._operator = operator
@@ -87,7 +87,7 @@ class Lease:
         while True:
             self._doubted.clear()
             holder = await self._acquire(dead)
-            if holder in ("", self._server.owner):
+            if holder in ("", self._client.owner):
                 dead = ""
             elif holder != dead and owner.is_dead(holder):
                 log.warning("lease of a dead daemon", extra={"holder": holder})
@@ -130,9 +130,9 @@ class Lease:
         if lost := self._lost:
             hold = {"reason": lost.reason, "by": lost.by, "since": lost.since_ms}
             request["lost"] = {**hold, "release": self._release}
-        call = Call("acquire", request, lease_keys(self._server.keys))
+        call = Call("acquire", request, lease_keys(self._client.keys))
         try:
-            reply = cast("list[Any]", await self._server.ask(call))
+            reply = cast("list[Any]", await self._client.ask(call))
         except Refused:
             return ""
         except Exception as error:
@@ -143,7 +143,7 @@ class Lease:
         found = Operator.read(reply[2:])
         self._release = max(self._release, found.release)
         self._lost = self._operator(found)
-        ours = holder == self._server.owner
+        ours = holder == self._client.owner
         if holder != self.holder:
             log.info("lease", extra={"holder": holder, "ours": ours})
         self.holder = holder
@@ -168,7 +168,7 @@ class Lease:
     async def give_up(self) -> None:
         """Hand over at once; nothing may be sent any more."""
         self._valid_until = 0
-        await self._server.ask(Call("yield", keys=[self._server.keys.hold]))
+        await self._client.ask(Call("yield", keys=[self._client.keys.hold]))
 
 
 def lease_keys(keys: Keys) -> list[str]:

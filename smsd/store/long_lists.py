@@ -14,7 +14,7 @@ from typing import TypedDict, cast
 
 import orjson
 
-from smsd.redis.client import Server, text
+from smsd.redis.client import RedisClient, text
 from smsd.redis.errors import is_away
 from smsd.redis.scripts import Call
 
@@ -44,8 +44,8 @@ def part_of(*, scheduled: bool) -> int:
 class LongLists:
     """Lists between their acceptance and the queue."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, client: RedisClient) -> None:
+        self._client = client
         self._parts = asyncio.Lock()
         self._queued: dict[str, int] = {}  # by list: the last part of it that was queued
 
@@ -65,7 +65,7 @@ class LongLists:
             parts.append(orjson.dumps(part).decode())
         head = Head(parts=len(parts), scheduled=bool(scheduled), key=key)
         return {
-            "list": f"{self._server.now_ms()}-{secrets.token_hex(8)}",
+            "list": f"{self._client.now_ms()}-{secrets.token_hex(8)}",
             "head": orjson.dumps(head).decode(),
             "parts": parts,
         }
@@ -80,16 +80,16 @@ class LongLists:
             raise Unfinished
         ids: list[str] = []
         for part in range(1, head["parts"] + 1):
-            keys = [self._server.keys.staged, *await self._statuses(name, part, head)]
+            keys = [self._client.keys.staged, *await self._statuses(name, part, head)]
             call = Call("append_part", {"list": name, "part": part, "again": again}, keys)
             async with self._parts:  # those of several lists would hold Redis one after the other
-                queued = text(await self._server.insist(call))
+                queued = text(await self._client.insist(call))
             if not queued:  # and forgotten, by another daemon or a repetition of the request
                 raise Unfinished
             self._remember(name, part)
             ids += queued.split(",")
-        keys = [self._server.keys.staged, *([head["key"]] if head["key"] else [])]
-        await self._server.insist(Call("append_end", {"list": name, "parts": head["parts"]}, keys))
+        keys = [self._client.keys.staged, *([head["key"]] if head["key"] else [])]
+        await self._client.insist(Call("append_end", {"list": name, "parts": head["parts"]}, keys))
         return ids
 
     def _remember(self, name: str, part: int) -> None:
@@ -119,19 +119,17 @@ class LongLists:
         return True
 
     async def _queued_before(self) -> list[str]:
-        staged = self._server.keys.staged
-        fields = set(map(text, await self._server.read(lambda client: client.hkeys(staged))))
+        staged = self._client.keys.staged
+        fields = set(map(text, await self._client.read(lambda redis: redis.hkeys(staged))))
         return [name for name, part in self._queued.items() if f"{name}:{part}" in fields]
 
     async def finish_left_behind(self) -> None:
         """Queue what is left of all lists that nobody can be working on any more."""
-        staged = self._server.keys.staged
-        if not await self._server.read(lambda client: client.hlen(staged)):
+        staged = self._client.keys.staged
+        if not await self._client.read(lambda redis: redis.hlen(staged)):
             return
-        names = [
-            text(name) for name in await self._server.read(lambda client: client.hkeys(staged))
-        ]
-        too_young = self._server.now_ms() - LEFT_BEHIND_MS
+        names = [text(name) for name in await self._client.read(lambda redis: redis.hkeys(staged))]
+        too_young = self._client.now_ms() - LEFT_BEHIND_MS
         for name in names:
             began = name.partition("-")[0]
             if ":" not in name and began.isdecimal() and int(began) < too_young:
@@ -152,15 +150,15 @@ class LongLists:
             log.warning("a long list was left behind", extra={"messages": len(ids)})
 
     async def _head(self, name: str) -> Head | None:
-        staged = self._server.keys.staged
-        packed = await self._server.read(lambda client: client.hget(staged, name))
+        staged = self._client.keys.staged
+        packed = await self._client.read(lambda redis: redis.hget(staged, name))
         return None if packed is None else cast("Head", orjson.loads(packed))
 
     async def _statuses(self, name: str, part: int, head: Head) -> list[str]:
         if not head["scheduled"]:
             return []
-        staged = self._server.keys.staged
-        packed = await self._server.read(lambda client: client.hget(staged, f"{name}:{part}"))
+        staged = self._client.keys.staged
+        packed = await self._client.read(lambda redis: redis.hget(staged, f"{name}:{part}"))
         if packed is None:  # queued already
             return []
-        return [self._server.keys.message(id_) for id_ in orjson.loads(packed)["scheduled"]]
+        return [self._client.keys.message(id_) for id_ in orjson.loads(packed)["scheduled"]]

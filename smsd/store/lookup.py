@@ -13,7 +13,7 @@ from typing import cast
 from redis.exceptions import ResponseError
 
 from smsd.core.message import same_instant
-from smsd.redis.client import Server, text
+from smsd.redis.client import RedisClient, text
 from smsd.redis.errors import Refused
 from smsd.redis.scripts import Call
 from smsd.store.entry import LARGEST_ENTRY, first_entry, is_entry
@@ -65,15 +65,15 @@ class Held:
 class Status:
     """Look-ups over the queue."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, client: RedisClient) -> None:
+        self._client = client
 
     async def message(self, message_id: str) -> dict[str, object] | None:
         """One text: state, facts and history (`state`, `at` in Unix ms, `detail`), or None."""
-        key = self._server.keys.message(message_id)
+        key = self._client.keys.message(message_id)
         facts: dict[str, str] = {}
         with suppress(Refused):  # its entry may tell
-            facts = _texts(await self._server.read(lambda client: client.hgetall(key)))
+            facts = _texts(await self._client.read(lambda redis: redis.hgetall(key)))
         if facts.get("state", "queued") != "queued":
             return _told(message_id, facts)
         name = facts.get("entry") or first_entry(message_id)
@@ -87,10 +87,10 @@ class Status:
         return _told(message_id, brought | {"state": "queued"} | facts)
 
     async def _entry(self, name: str) -> dict[str, str] | None:
-        keys = self._server.keys
+        keys = self._client.keys
         stream = keys.high if name[0] == "h" else keys.queue
-        found = await self._server.read(
-            lambda client: client.xrange(stream, min=name[1:], max=name[1:])
+        found = await self._client.read(
+            lambda redis: redis.xrange(stream, min=name[1:], max=name[1:])
         )
         return _texts(found[0][1]) if found else None
 
@@ -98,13 +98,13 @@ class Status:
         """Whether an entry is that text's: `said` holds where promote or replay put it."""
         if said == message_id:
             return True
-        status = self._server.keys.message(said)
-        home = await self._server.read(lambda client: client.hget(status, "entry"))
+        status = self._client.keys.message(said)
+        home = await self._client.read(lambda redis: redis.hget(status, "entry"))
         return home is None or text(home) != name
 
     async def _sending(self, name: str) -> dict[str, str]:
-        inflight = self._server.keys.inflight
-        mark = await self._server.read(lambda client: client.hget(inflight, name))
+        inflight = self._client.keys.inflight
+        mark = await self._client.read(lambda redis: redis.hget(inflight, name))
         return {"state": "sending", "attempts": text(mark).split(" ")[0]} if mark else {}
 
     async def dead_letters(
@@ -132,7 +132,7 @@ class Status:
     ) -> list[tuple[str, dict[str, str]]]:
         request = {"read": read, "start": start, "stop": stop, "count": count}
         call = Call("letters", request | {"most_octets": LARGEST_LETTER})
-        page = cast("list[tuple[bytes, list[bytes]]]", await self._server.ask(call))
+        page = cast("list[tuple[bytes, list[bytes]]]", await self._client.ask(call))
         return [
             (text(letter), _texts(dict(zip(fields[::2], fields[1::2], strict=True))))
             for letter, fields in page
@@ -142,30 +142,30 @@ class Status:
         self, provider_ids: Collection[str], since_ms: int, until_ms: int
     ) -> Mapping[str, str]:
         """Ids of messages that were sent in that time, by those `provider_ids` they go by."""
-        keys, after, found = self._server.keys, str(since_ms), dict[str, str]()
+        keys, after, found = self._client.keys, str(since_ms), dict[str, str]()
         while page := await self._events(after, str(until_ms)):
             after = f"({text(page[-1][0])}"
             sent = [text(event.get(b"id")) for _, event in page if event.get(b"state") == b"sent"]
-            names = await self._server.fact_of_each("provider_id", list(map(keys.message, sent)))
+            names = await self._client.fact_of_each("provider_id", list(map(keys.message, sent)))
             for message_id, name in zip(sent, names, strict=True):
                 if isinstance(name, bytes) and text(name) in provider_ids:
                     found[text(name)] = message_id
         return found
 
     async def _events(self, start: str, stop: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        events = self._server.keys.events
-        found = await self._server.read(lambda client: client.xrange(events, start, stop, PAGE))
+        events = self._client.keys.events
+        found = await self._client.read(lambda redis: redis.xrange(events, start, stop, PAGE))
         return cast("list[tuple[bytes, dict[bytes, bytes]]]", found)
 
     async def letter_of(self, message_id: str) -> str:
         """Id of the dead letter that a text became, as far as its status knows, or ""."""
-        key = self._server.keys.message(message_id)
-        found = await self._server.read(lambda client: client.hget(key, "letter"))
+        key = self._client.keys.message(message_id)
+        found = await self._client.read(lambda redis: redis.hget(key, "letter"))
         return text(found) if found else ""
 
     async def census(self) -> Census:
         """Count every text."""
-        reply = cast("list[object]", await self._server.ask(Call("census")))
+        reply = cast("list[object]", await self._client.ask(Call("census")))
         names, values = map(text, reply[::2]), map(_count, reply[1::2])
         count = dict(zip(names, values, strict=True))
         moved = count.get("promoted", 0) + count.get("replayed", 0)
@@ -181,9 +181,9 @@ class Status:
 
     async def holder(self) -> str | None:
         """The daemon that holds the lease, or None; what is no string is no daemon."""
-        key = self._server.keys.lease
+        key = self._client.keys.lease
         try:
-            found = await self._server.read(lambda client: client.get(key))
+            found = await self._client.read(lambda redis: redis.get(key))
         except ResponseError as error:
             if not str(error).startswith("WRONGTYPE"):
                 raise
@@ -192,8 +192,8 @@ class Status:
 
     async def hold(self, holder: str) -> Held | None:
         """Why `holder` holds dispatch, or None while it does not."""
-        key = self._server.keys.hold
-        told = _texts(await self._server.read(lambda client: client.hgetall(key)))
+        key = self._client.keys.hold
+        told = _texts(await self._client.read(lambda redis: redis.hgetall(key)))
         if told.get("by") != holder:  # its lease went over to another meanwhile
             return None
         return Held(told.get("reason", ""), _count(told.get("seconds", "")))

@@ -131,9 +131,9 @@ class Witness:
         await connection.on_connect()
         await self._ask(connection)
 
-    async def ask(self, client: Redis) -> None:
+    async def ask(self, redis: Redis) -> None:
         """Look at what the server knows over a connection that has been there before."""
-        async with client.client() as one:
+        async with redis.client() as one:
             if one.connection is not None:
                 await self._ask(one.connection)
 

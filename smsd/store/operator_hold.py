@@ -10,7 +10,7 @@ from typing import NamedTuple
 from redis.exceptions import ResponseError
 
 from smsd.core.message import FieldError
-from smsd.redis.client import Server, text
+from smsd.redis.client import RedisClient, text
 from smsd.redis.errors import Refused
 from smsd.redis.scripts import Call
 from smsd.store.identity import Data
@@ -46,8 +46,8 @@ class Operator(NamedTuple):
 class OperatorHold:
     """Makes the hold, ends it, and looks at it."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, client: RedisClient) -> None:
+        self._client = client
 
     async def hold(self, reason: str, by: str) -> None:
         """Hold dispatch. Raises `FieldError` where the reason is none."""
@@ -65,24 +65,24 @@ class OperatorHold:
         return reply if isinstance(reply, int) else None
 
     async def _hold(self, request: Mapping[str, object]) -> object:
-        return await self._server.ask(Call("operator_hold", request, self._own_keys))
+        return await self._client.ask(Call("operator_hold", request, self._own_keys))
 
     async def release(self, by: str) -> None:
         """End every hold, this one and those for the provider's sake."""
-        await self._server.ask(Call("operator_release", {"by": by}, self._own_keys))
+        await self._client.ask(Call("operator_release", {"by": by}, self._own_keys))
 
     async def last_release(self) -> int:
         """Its number; 0 before the first."""
         key = self._keys.released
         try:
-            return _number(text(await self._server.read(lambda client: client.get(key)) or b""))
+            return _number(text(await self._client.read(lambda redis: redis.get(key)) or b""))
         except Refused:
             return 0
 
     async def released_for(self) -> tuple[Sequence[str], int]:
         """Ids, and the number of settlements, of the data for which the last hold was released."""
         store, names = self._keys.store, ["released_ids", "released_settled"]
-        found = await self._server.read(lambda client: client.hmget(store, names))
+        found = await self._client.read(lambda redis: redis.hmget(store, names))
         ids, settled = (text(value or b"") for value in found)
         return ids.split(","), _number(settled)
 
@@ -90,7 +90,7 @@ class OperatorHold:
         """The hold that stands, or None."""
         key = self._keys.held
         try:
-            found = await self._server.read(lambda client: client.hgetall(key))
+            found = await self._client.read(lambda redis: redis.hgetall(key))
         except ResponseError as error:
             if not str(error).startswith("WRONGTYPE"):
                 raise
@@ -99,7 +99,7 @@ class OperatorHold:
 
     @property
     def _keys(self) -> Keys:
-        return self._server.keys
+        return self._client.keys
 
     @property
     def _own_keys(self) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple, cast, get_args
 from redis.exceptions import ResponseError
 
 from smsd.core.message import Content, FieldError, Message, rfc3339, to_fields
-from smsd.redis.client import Server, text
+from smsd.redis.client import RedisClient, text
 from smsd.redis.errors import OlderData, Refused
 from smsd.redis.group_commit import GroupCommit
 from smsd.redis.scripts import Call
@@ -80,12 +80,12 @@ class KeyConflict(Exception):  # noqa: N818 - a state, named as users see it
 class Queue:
     """All transitions of texts."""
 
-    def __init__(self, server: Server, *, max_length: int, keep_idempotency_ms: int) -> None:
-        self._server = server
+    def __init__(self, client: RedisClient, *, max_length: int, keep_idempotency_ms: int) -> None:
+        self._client = client
         self._max_length = max_length
         self._keep_idempotency_ms = keep_idempotency_ms
-        self.long_lists = LongLists(server)
-        self._under_way = UnderWay(server.keys)
+        self.long_lists = LongLists(client)
+        self._under_way = UnderWay(client.keys)
         self._groups = itertools.count(1)
         self._passed_over = 0  # due messages that cannot be promoted and are in front of others
         self._appends = GroupCommit(
@@ -135,18 +135,18 @@ class Queue:
         group = next(self._groups)
         calls = [self._append_call(group, place, one) for place, one in enumerate(requests)]
         async with asyncio.timeout(APPEND_S):
-            replies = await self._server.insist_all(calls, patience_s=APPEND_PATIENCE_S)
+            replies = await self._client.insist_all(calls, patience_s=APPEND_PATIENCE_S)
             if [b"late"] in replies:  # groups follow each other: other hands wrote the record
                 await self._forget_groups()
                 return [Refused(LATE) if reply == [b"late"] else reply for reply in replies]
         return replies
 
     async def _forget_groups(self) -> None:
-        intake = self._server.keys.intake(self._server.owner)
-        await self._server.read(lambda client: client.delete(intake), wrote=True)
+        intake = self._client.keys.intake(self._client.owner)
+        await self._client.read(lambda redis: redis.delete(intake), wrote=True)
 
     def _append_call(self, group: int, place: int, one: Append) -> Call:
-        keys, content, scheduled = self._server.keys, one.content, bool(one.scheduled_ids)
+        keys, content, scheduled = self._client.keys, one.content, bool(one.scheduled_ids)
         request: dict[str, object] = {
             "group": str(group),
             "place": str(place),
@@ -175,14 +175,14 @@ class Queue:
 
     async def first_answer(self, idempotency_key: str) -> tuple[str, Appended] | None:
         """Fingerprint and result of the request that first used this key, if one did."""
-        key = self._server.keys.idempotency(idempotency_key)
-        found = await self._server.read(
-            lambda client: client.hmget(key, ["fingerprint", "ids", "answer"])
+        key = self._client.keys.idempotency(idempotency_key)
+        found = await self._client.read(
+            lambda redis: redis.hmget(key, ["fingerprint", "ids", "answer"])
         )
         fingerprint, ids, answer = cast("list[bytes | None]", found)
         if fingerprint is None or ids is None or answer is None:
             return None
-        await self._server.confirm()
+        await self._client.confirm()
         return text(fingerprint), Appended(text(ids).split(","), answer)
 
     # -- claim ----------------------------------------------------------------------------------
@@ -196,7 +196,7 @@ class Queue:
             "claim",
             {"most_octets": LARGEST_ENTRY, "high_room": high_room, "normal_room": normal_room},
         )
-        return await self._named(await self._server.with_groups(lambda: self._server.ask(call)))
+        return await self._named(await self._client.with_groups(lambda: self._client.ask(call)))
 
     async def _named(self, reply: object) -> list[Entry]:
         """What a script handed out; ours is what promote or replay put there. Raises `Fenced`.
@@ -206,8 +206,8 @@ class Queue:
         entries = _entries(reply)
         given = {place: id_ for place, entry in enumerate(entries) if (id_ := entry.given_id)}
         if given:
-            statuses = [self._server.keys.message(id_) for id_ in given.values()]
-            homes = await self._server.fact_of_each("entry", statuses)
+            statuses = [self._client.keys.message(id_) for id_ in given.values()]
+            homes = await self._client.fact_of_each("entry", statuses)
             for place, home in zip(given, homes, strict=True):
                 if home == entries[place].name.encode():
                     entries[place] = entries[place]._replace(ours=True)
@@ -222,11 +222,11 @@ class Queue:
         """
         calls = [self._key_call(entry, message) for entry, message in keyed]
         async with self._numbering:
-            replies = await self._server.insist_all(calls) if calls else []
+            replies = await self._client.insist_all(calls) if calls else []
         return [reply if isinstance(reply, Exception) else _KEYED[reply] for reply in replies]
 
     def _key_call(self, entry: Entry, message: Message) -> Call:
-        keys, digest = self._server.keys, hashlib.sha256(f"entry:{message.key}".encode())
+        keys, digest = self._client.keys, hashlib.sha256(f"entry:{message.key}".encode())
         request = {
             "name": entry.name,
             "id": message.id,
@@ -252,7 +252,7 @@ class Queue:
             Call("begin", {"name": entry.name, "mark": mark, "recipient": recipient})
             for (entry, _, recipient), mark in zip(sends, marks, strict=True)
         ]
-        replies = await self._server.insist_all(calls) if calls else []
+        replies = await self._client.insist_all(calls) if calls else []
         for at, reply in enumerate(replies):
             if reply == b"begun" and elsewhere[at]:
                 replies[at] = b"marked"
@@ -361,27 +361,27 @@ class Queue:
         request["name"] = entry.name
         request["mark"] = attempt.mark if attempt else ""
         request["id"] = message_id
-        statuses = [self._server.keys.message(message_id)]
+        statuses = [self._client.keys.message(message_id)]
         if script == "defer":
-            statuses.append(self._server.keys.message(entry.first_message_id))
+            statuses.append(self._client.keys.message(entry.first_message_id))
         return self._settlements(Call(script, request, statuses))
 
     async def _settle_group(self, calls: Sequence[Call]) -> list[bool | Exception]:
         async with self._numbering:
-            replies = await self._server.insist_all(calls)
+            replies = await self._client.insist_all(calls)
         for call, reply in zip(calls, replies, strict=True):
             # (In older data its place may be another, until it has been settled there again.)
-            if reply in (b"settled", b"released") or self._server.identity.trusted:
+            if reply in (b"settled", b"released") or self._client.identity.trusted:
                 self._under_way.discard(str(call.request["name"]))
             elif not isinstance(reply, Exception):
                 self._under_way.answered(str(call.request["name"]))
-        if self._server.identity.trusted:
+        if self._client.identity.trusted:
             self._under_way.discard_answered()
         return [reply if isinstance(reply, Exception) else reply == b"settled" for reply in replies]
 
     def _line(self, attempt: Attempt | None, state: str, *details: str) -> str:
         """A line of history; the start of the attempt, if there was one, is told before it."""
-        line = f"{self._server.now_ms()} {state}"
+        line = f"{self._client.now_ms()} {state}"
         if details:
             line = " ".join([line, *" ".join(details).split()])
         if not attempt or not attempt.started_ms:
@@ -392,9 +392,9 @@ class Queue:
 
     async def next_due(self) -> int | None:
         """When the first deferred text is due, Unix ms. By hand it may be due never, or always."""
-        deferred = self._server.keys.deferred
-        first = await self._server.read(
-            lambda client: client.zrangebyscore(
+        deferred = self._client.keys.deferred
+        first = await self._client.read(
+            lambda redis: redis.zrangebyscore(
                 deferred, "-inf", "(+inf", start=0, num=1, withscores=True
             )
         )
@@ -405,11 +405,9 @@ class Queue:
 
         Raises `Refused` where some cannot be; the next call passes over them, if there are many.
         """
-        keys, now_ms, start = self._server.keys, self._server.now_ms(), self._passed_over
-        found = await self._server.read(
-            lambda client: client.zrangebyscore(
-                keys.deferred, "-inf", now_ms, start=start, num=most
-            )
+        keys, now_ms, start = self._client.keys, self._client.now_ms(), self._passed_over
+        found = await self._client.read(
+            lambda redis: redis.zrangebyscore(keys.deferred, "-inf", now_ms, start=start, num=most)
         )
         due = cast("list[bytes]", found)
         if not due:
@@ -423,24 +421,24 @@ class Queue:
         ids = [text(raw) for raw in due if _is_text(raw)] + list(foreign)
         request = {"ids": ids, "foreign": foreign}
         call = Call("promote", request, [keys.message(id_) for id_ in ids])
-        reply = await self._server.insist(call)
+        reply = await self._client.insist(call)
         if reply == b"older":
             raise OlderData
         promoted, refused, why = cast("tuple[int, int, bytes]", reply)
         self._passed_over = start + refused if len(due) == most else 0
         if refused:
-            raise self._server.damage.understood(ResponseError(text(why)))
+            raise self._client.damage.understood(ResponseError(text(why)))
         return promoted
 
     # -- what a person may ask for --------------------------------------------------------------
 
     async def cancel(self, message_id: str) -> str:
         """Take a waiting text back: `cancelled`, `sending`, `unknown`, or how it ended."""
-        statuses = [self._server.keys.message(message_id)]
-        reply = await self._server.ask(Call("cancel", {"id": message_id}, statuses))
+        statuses = [self._client.keys.message(message_id)]
+        reply = await self._client.ask(Call("cancel", {"id": message_id}, statuses))
         if isinstance(reply, list):  # its entry says another id
-            statuses.append(self._server.keys.message(text(reply[0])))
-            reply = await self._server.ask(Call("cancel", {"id": message_id}, statuses))
+            statuses.append(self._client.keys.message(text(reply[0])))
+            reply = await self._client.ask(Call("cancel", {"id": message_id}, statuses))
         return text(reply)
 
     async def replay(self, letter: str, message_id: str) -> bool:
@@ -452,8 +450,8 @@ class Queue:
         return await self._letter("drop", letter, message_id)
 
     async def _letter(self, script: str, letter: str, message_id: str) -> bool:
-        status = self._server.keys.message(message_id)
-        return await self._server.ask(Call(script, {"letter": letter}, [status])) == b"done"
+        status = self._client.keys.message(message_id)
+        return await self._client.ask(Call(script, {"letter": letter}, [status])) == b"done"
 
     # -- what recovery reads --------------------------------------------------------------------
 
@@ -468,7 +466,7 @@ class Queue:
         return names
 
     async def _pending_in(self, lane: Lane) -> list[str]:
-        keys = self._server.keys
+        keys = self._client.keys
         stream = keys.high if lane == "h" else keys.queue
         names: list[str] = []
         start = "-"
@@ -494,8 +492,8 @@ class Queue:
                 "through": "",
                 "repair": True,
             }
-            reply = await self._server.with_groups(
-                lambda request=request: self._server.insist(Call("fsck_entries", request))  # type: ignore[misc]
+            reply = await self._client.with_groups(
+                lambda request=request: self._client.insist(Call("fsck_entries", request))  # type: ignore[misc]
             )
             next_, lost, _ = cast("tuple[bytes, list[bytes], bytes]", reply)
             if lost:
@@ -505,9 +503,9 @@ class Queue:
         return []
 
     async def _pending_page(self, stream: str, start: str) -> list[str]:
-        rows = await self._server.with_groups(
-            lambda: self._server.read(
-                lambda client: client.xpending_range(stream, GROUP, min=start, max="+", count=PAGE)
+        rows = await self._client.with_groups(
+            lambda: self._client.read(
+                lambda redis: redis.xpending_range(stream, GROUP, min=start, max="+", count=PAGE)
             )
         )
         return [text(row["message_id"]) for row in rows]
@@ -524,7 +522,7 @@ class Queue:
 
     async def _reclaim_page(self, names: Sequence[str]) -> list[Entry]:
         call = Call("reclaim", {"most_octets": LARGEST_ENTRY, "names": names})
-        return await self._named(await self._server.with_groups(lambda: self._server.insist(call)))
+        return await self._named(await self._client.with_groups(lambda: self._client.insist(call)))
 
     async def settle_all(self) -> None:
         """Return when all that stands in line to be settled by now is."""
@@ -533,7 +531,7 @@ class Queue:
     async def mark_again(self) -> None:
         """Write what is under way, or left in doubt, into data that has forgotten it."""
         for call in self._under_way.calls():
-            await self._server.repeat([call])
+            await self._client.repeat([call])
         self._under_way.discard_answered()
 
     async def journal(self) -> dict[str, Attempt]:
@@ -547,15 +545,15 @@ class Queue:
         unreadable = [name for name, attempt in marks.items() if attempt is None]
         for at in range(0, len(unreadable), PAGE):
             request = {"names": unreadable[at : at + PAGE], "repair": True}
-            await self._server.insist(Call("fsck_marks", request))
+            await self._client.insist(Call("fsck_marks", request))
         if unreadable:
             log.error("unreadable marks", extra={"entries": len(unreadable)})
             marks = await self._marks()
         return {name: attempt for name, attempt in marks.items() if attempt is not None}
 
     async def _marks(self) -> dict[str, Attempt | None]:
-        inflight = self._server.keys.inflight
-        found = await self._server.read(lambda client: client.hgetall(inflight))
+        inflight = self._client.keys.inflight
+        found = await self._client.read(lambda redis: redis.hgetall(inflight))
         marks = cast("dict[bytes, bytes]", found)
         return {text(name): Attempt.read(mark) for name, mark in marks.items()}
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from redis.exceptions import ResponseError
 
-from smsd.redis.client import Server
+from smsd.redis.client import RedisClient
 from smsd.redis.errors import is_away
 from smsd.redis.scripts import Call
 from smsd.store.entry import first_entry, is_entry
@@ -36,7 +36,7 @@ class Reconciler:
 
     def __init__(
         self,
-        server: Server,
+        client: RedisClient,
         witness: Witness,
         hold: OperatorHold,
         *,
@@ -51,8 +51,8 @@ class Reconciler:
         in-flight records of the rest into the data; `lists_again` queues long lists there that
         were queued before, and answers how many cannot be.
         """
-        self._server = server
-        self._identity = server.identity
+        self._client = client
+        self._identity = client.identity
         self._witness = witness
         self._hold = hold
         self._leads = leads
@@ -83,7 +83,7 @@ class Reconciler:
 
     async def _reconcile(self) -> None:
         await self._settle_all()
-        await self._server.ensure_groups()
+        await self._client.ensure_groups()
         data, known = self._identity.seen, self._identity.known
         self._witness.has_id(data.id)
         if is_as_new(data, known):
@@ -96,7 +96,7 @@ class Reconciler:
         held = await self._hold.look()  # before: a release ends it, and is found then
         stands = held is not None and self._reason in held.reason
         if not self._reason or await self._is_released(known):
-            if await self._server.ask(accept(known, self._token)) == b"accepted":
+            if await self._client.ask(accept(known, self._token)) == b"accepted":
                 await self._go_on(self._identity.seen)
         elif not (stands and self._after):
             after = await self._hold.hold_for(self._reason, known, self._token, self._after)
@@ -125,7 +125,7 @@ class Reconciler:
                 facts = {"texts": loss.texts, "first": loss.first, "last": loss.last}
                 log.error("messages that other data took in are gone", extra=facts)
         self._witness.forget_others(data.id)
-        await self._server.read(self._witness.ask)
+        await self._client.read(self._witness.ask)
 
     async def _loss_of(self, data: str) -> Loss:
         """What is gone with the data of this id; it is counted once."""
@@ -145,15 +145,15 @@ class Reconciler:
             return found is not None and found.id == data.id and found.settled <= data.settled
         if await self._answering() != self._process:
             return False
-        store = self._server.keys.store
-        token = await self._server.read(lambda client: client.hget(store, "compared"))
+        store = self._client.keys.store
+        token = await self._client.read(lambda redis: redis.hget(store, "compared"))
         return self._token != "" and token == self._token.encode()
 
     async def _compare(self, data: Data, known: Data) -> None:
         """Settle again what the data lacks, and find out what it lacks beside that."""
         process, self._token = await self._answering(), ""
         if is_same(data, known):
-            await self._server.read(self._witness.ask)
+            await self._client.read(self._witness.ask)
             lists = await self._lists_again() if self._leads() else 0
             again = await self._settle_again(data.settled - OVERLAP)
             self._reason = self._of_older(data, known, again) or _of_lists(lists)
@@ -164,13 +164,13 @@ class Reconciler:
         self._found = data
         if self._leads():
             token = secrets.token_hex(8)
-            await self._server.ask(Call("compared", {"token": token}))
+            await self._client.ask(Call("compared", {"token": token}))
             if await self._answering() == process:  # another may have lost what was written first
                 self._token, self._process = token, process
 
     async def _answering(self) -> str:
         """Which process of Redis answers."""
-        found = await self._server.read(lambda client: client.info("server"))
+        found = await self._client.read(lambda redis: redis.info("server"))
         return str(found.get("run_id", ""))
 
     def _of_older(self, data: Data, known: Data, again: int) -> str:
@@ -207,7 +207,7 @@ class Reconciler:
             keyed, calls = _by_key(remembered)
             verdicts = [_of_entry(call, final.get(_id(call), call)) for call in calls]
             undone = _marks_of_cancelled(calls, verdicts)
-            replies = await self._server.repeat(
+            replies = await self._client.repeat(
                 keyed + undone + _of_first_entries(verdicts) + verdicts
             )
             again += sum(reply == b"settled" for reply in replies)

@@ -357,7 +357,7 @@ async def _taken_in(store: Store, made: Sequence[tuple[str, Sequence[bytes]]]) -
         await store.lead()
         for lane, words in made:
             stream = store.keys.high if lane == "h" else store.keys.queue
-            await store.client.execute_command("XADD", stream, "*", *words)
+            await store.redis.execute_command("XADD", stream, "*", *words)
         claimed = await store.queue.claim(10, 10)
         assert len(claimed) == len(made)
         await store.claimer.admit(claimed)
@@ -365,7 +365,7 @@ async def _taken_in(store: Store, made: Sequence[tuple[str, Sequence[bytes]]]) -
         assert set(await store.queue.pending()) == in_window
         assert await store.queue.claim(10, 10) == []
         dead = await _dead_letters(store)
-        due = int(await store.client.zcard(store.keys.deferred))
+        due = int(await store.redis.zcard(store.keys.deferred))
         assert len(in_window) + len(dead) + due == len(made)
         assert await store.difference() == 0
         await _can_be_looked_up(store, claimed, dead)

@@ -160,7 +160,7 @@ class QueueMachine(RuleBasedStateMachine):
     async def _start(self) -> None:
         self.proxy = await Proxy(self.server.socket, self.directory / f"p{self.number}").start()
         self.eye = self._store(self.server.url)
-        await load_scripts(self.eye.client)
+        await load_scripts(self.eye.redis)
         self.daemons = [Daemon(self._store(self.proxy.url)) for _ in range(2)]
         await self.daemons[0].store.lead()
 
@@ -253,7 +253,7 @@ class QueueMachine(RuleBasedStateMachine):
         if kind == "later":
             fields = fields | {"send_at": "2999-12-31T00:00:00Z"}
             text.valid = False  # it lies too far ahead
-        raw = self.run(self.eye.client.xadd(keys.high if high else keys.queue, fields))
+        raw = self.run(self.eye.redis.xadd(keys.high if high else keys.queue, fields))
         text.id = ("h" if high else "") + raw.decode()
         self._new(text)
         self.repeatable = None
@@ -583,9 +583,9 @@ class QueueMachine(RuleBasedStateMachine):
 
     async def _repeat(self, command: bytes) -> None:
         prefix = self.eye.keys.prefix
-        before = await dump(self.eye.client, prefix)
+        before = await dump(self.eye.redis, prefix)
         assert not (await self.proxy.repeat(command)).startswith(b"-")
-        assert await dump(self.eye.client, prefix) == before
+        assert await dump(self.eye.redis, prefix) == before
 
     # -- what holds at all times ----------------------------------------------------------------
 
@@ -597,7 +597,7 @@ class QueueMachine(RuleBasedStateMachine):
     async def check(self) -> None:
         self.proxy.lose_nothing()
         keys = self.eye.keys
-        async with self.eye.client.pipeline() as pipeline:
+        async with self.eye.redis.pipeline() as pipeline:
             pipeline.xrange(keys.high).xrange(keys.queue).zrange(
                 keys.deferred, 0, -1, withscores=True
             )

@@ -84,5 +84,5 @@ async def proxy(redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[Prox
 async def wired(proxy: Proxy, open_store: OpenStore) -> Store:
     """The daemon that leads, connected by the proxy."""
     store = await open_store(url=proxy.url).lead()
-    await load_scripts(store.client)
+    await load_scripts(store.redis)
     return store

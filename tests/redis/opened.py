@@ -28,11 +28,11 @@ class Opened:
         self.witness = witness = Witness(
             self.store.keys, owner, lost=self.losses.append, now_ms=wall
         )
-        self.store.client.connection_pool.connection_kwargs["redis_connect_func"] = witness.greet
-        self.store.server._witness = witness
-        self.store.server._replicas_ack = replicas_ack
+        self.store.redis.connection_pool.connection_kwargs["redis_connect_func"] = witness.greet
+        self.store.client._witness = witness
+        self.store.client._replicas_ack = replicas_ack
         self._reconciler = Reconciler(
-            self.store.server,
+            self.store.client,
             witness,
             self.store.operator_hold,
             leads=lambda: leads,

@@ -13,7 +13,7 @@ from smsd.dispatch.claimer import Claimer, parse_entry
 from smsd.dispatch.prefetch import Window
 from smsd.redis import scripts
 from smsd.redis.availability import Availability
-from smsd.redis.client import CONNECTIONS, Server, text
+from smsd.redis.client import CONNECTIONS, RedisClient, text
 from smsd.redis.connection import connect
 from smsd.redis.damage import Damage
 from smsd.redis.scripts import Call
@@ -79,11 +79,11 @@ class Store:
         self.availability = Availability()
         self.damage = Damage(ticks)
         # `Any`: redis-py's types speak of the replies of every protocol at once.
-        self.client: Any = connect(url, connections=CONNECTIONS, timeout_s=3.0)
+        self.redis: Any = connect(url, connections=CONNECTIONS, timeout_s=3.0)
         self._reader = connect(url, connections=1, timeout_s=5.0)
         self._renewer = connect(url, connections=1, timeout_s=1.0)
         self.identity = Identity()
-        self.server = self._over(self.client, self.availability)
+        self.client = self._over(self.redis, self.availability)
         self.found: list[Operator] = []
         self.lease = Lease(
             self._over(self._renewer, Availability()),
@@ -91,10 +91,10 @@ class Store:
             clock=ticks,
             operator=self.found.append,
         )
-        self.operator_hold = OperatorHold(self.server)
-        self.arrivals = Arrivals(self.server, self._reader)
-        self.status = Status(self.server)
-        self.queue = Queue(self.server, max_length=max_length, keep_idempotency_ms=86_400_000)
+        self.operator_hold = OperatorHold(self.client)
+        self.arrivals = Arrivals(self.client, self._reader)
+        self.status = Status(self.client)
+        self.queue = Queue(self.client, max_length=max_length, keep_idempotency_ms=86_400_000)
         self.window = Window(45)
         self.claimer = Claimer(
             self.queue,
@@ -106,8 +106,8 @@ class Store:
             now_ms=wall,
         )
 
-    def _over(self, client: Redis, availability: Availability) -> Server:
-        return Server(
+    def _over(self, client: Redis, availability: Availability) -> RedisClient:
+        return RedisClient(
             client,
             self.keys,
             owner=self.owner,
@@ -120,16 +120,16 @@ class Store:
         )
 
     async def close(self) -> None:
-        for client in (self.client, self._reader, self._renewer):
+        for client in (self.redis, self._reader, self._renewer):
             await client.aclose()
 
     async def lead(self) -> "Store":
         """Make the groups and take the lease, whoever holds it."""
-        await self.server.ensure_groups()
-        holder = await self.client.get(self.keys.lease)
+        await self.client.ensure_groups()
+        holder = await self.redis.get(self.keys.lease)
         dead = text(holder) if holder else ""
         request = {"life_ms": 3_600_000, "dead": dead, "unrenewed_ms": -1}
-        await self.server.ask(Call("acquire", request, lease_keys(self.keys)))
+        await self.client.ask(Call("acquire", request, lease_keys(self.keys)))
         return self
 
     # -- steps of a life, as short as they can be said ------------------------------------------
@@ -189,7 +189,7 @@ class Store:
     async def length(self) -> int:
         """Entries in both streams."""
         high, normal = self.keys.high, self.keys.queue
-        return int(await self.client.xlen(high) + await self.client.xlen(normal))
+        return int(await self.redis.xlen(high) + await self.redis.xlen(normal))
 
 
 class OpenStore(Protocol):

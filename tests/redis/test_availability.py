@@ -38,7 +38,7 @@ async def told(own_server: RedisServer, open_store: OpenStore) -> tuple[Store, T
     told = Told()
     store = open_store(url=own_server.url)
     store.availability = told.availability
-    store.server._availability = told.availability
+    store.client._availability = told.availability
     return await store.lead(), told
 
 
@@ -84,7 +84,7 @@ async def test_a_claimer_without_room_does_not_call_back_a_server_that_refuses_w
     with own_server.client() as client:
         client.replicaof("127.0.0.1", "1")
         with pytest.raises(ReadOnlyError):
-            await store.server.try_to_write()
+            await store.client.try_to_write()
         async with at_work(store.claimer):
             await asyncio.sleep(0.1)
     assert heard.changes == [True, False]
@@ -97,7 +97,7 @@ async def test_a_server_that_refuses_writes_and_dies_is_back_when_one_succeeds(
     with own_server.client() as client:
         client.replicaof("127.0.0.1", "1")
     with pytest.raises(ReadOnlyError):
-        await store.server.try_to_write()
+        await store.client.try_to_write()
     own_server.kill()
     with pytest.raises(redis.RedisError) as caught:
         await store.queue.pending()
@@ -105,7 +105,7 @@ async def test_a_server_that_refuses_writes_and_dies_is_back_when_one_succeeds(
     own_server.start()
     await store.queue.pending()
     assert heard.changes == [True, False]
-    await store.server.try_to_write()
+    await store.client.try_to_write()
     assert heard.changes == [True, False, True]
 
 
@@ -142,7 +142,7 @@ async def test_a_full_server_is_told_once_and_is_not_away(
         assert all(isinstance(result, Exception) for result in results)
         await store.queue.claim(1, 1)
         with pytest.raises(redis.RedisError):
-            await store.server.try_to_write()
+            await store.client.try_to_write()
         assert heard.filled == [True]
         assert heard.changes == [True]
 

@@ -272,7 +272,7 @@ async def test_a_text_that_is_fenced_goes_back_and_it_is_told(
     told: list[None] = []
     part._fenced = lambda: told.append(None)
     await open_store("b").lead()
-    await store.client.delete(store.keys.lease)
+    await store.redis.delete(store.keys.lease)
     [id_] = await claimed(store, ALICE)
     async with at_work(part):
         await until(lambda: bool(told), "it is told")
@@ -501,16 +501,16 @@ async def test_what_redis_refuses_to_settle_holds_no_place(store: Store) -> None
             return Rejected("21211", "no number") if len(self.submitted) <= 2 else Accepted("p")
 
     carrier = Choosy()
-    await store.client.set(store.keys.dead, "a string, by other hands")
+    await store.redis.set(store.keys.dead, "a string, by other hands")
     await claimed(store, *[ALICE] * 6)
     part = dispatcher(store, carrier, max_in_flight=2)
     async with at_work(part):
         await until(lambda: len(carrier.submitted) == 6, "the others go on")
         await until(lambda: part._metrics.in_flight == 0, "their places are free")
         assert len(part._deliveries) == 2
-        await store.client.delete(store.keys.dead)
+        await store.redis.delete(store.keys.dead)
         await until(lambda: not part._deliveries, "it is mended")
-    assert await store.client.xlen(store.keys.dead) == 2
+    assert await store.redis.xlen(store.keys.dead) == 2
 
 
 async def test_a_probe_that_is_fenced_or_withdrawn_is_followed_by_another(
@@ -522,7 +522,7 @@ async def test_a_probe_that_is_fenced_or_withdrawn_is_followed_by_another(
     part._fenced = lambda: told.append(None)
     part._may_send = lambda: len(told) != 2
     await open_store("b").lead()
-    await store.client.delete(store.keys.lease)
+    await store.redis.delete(store.keys.lease)
     await claimed(store, ALICE)
     async with at_work(part):
         await until(lambda: len(told) >= 2, "a probe is fenced, and another")

@@ -13,7 +13,7 @@ FIELDS = {"to": ALICE, "message": "Hi", "key": "order-7"}
 
 
 async def add(store: Store, stream: str = "", **fields: str) -> str:
-    raw = await store.client.xadd(stream or store.keys.queue, {**FIELDS, **fields})
+    raw = await store.redis.xadd(stream or store.keys.queue, {**FIELDS, **fields})
     return str(raw.decode())
 
 
@@ -37,7 +37,7 @@ async def test_a_repeated_entry_is_passed_over_and_counted(store: Store) -> None
     assert [change["state"] for change in told["history"]] == ["queued", "duplicate"]  # type: ignore[attr-defined]
     census = await store.status.census()
     assert (census.ended["duplicate"], census.queued, census.difference) == (1, 2, 0)
-    assert await store.client.ttl(store.keys.message(again)) > 0
+    assert await store.redis.ttl(store.keys.message(again)) > 0
 
 
 async def test_one_that_comes_later_in_the_other_stream_or_spelled_in_another_order_is_too(
@@ -46,7 +46,7 @@ async def test_one_that_comes_later_in_the_other_stream_or_spelled_in_another_or
     first = await add(store)
     assert await admit(store) == [first]
     backwards = dict(reversed(FIELDS.items()))
-    await store.client.xadd(store.keys.queue, backwards)
+    await store.redis.xadd(store.keys.queue, backwards)
     await add(store, store.keys.high)
     assert await admit(store) == []
     assert (await store.status.census()).ended["duplicate"] == 2
@@ -107,9 +107,9 @@ async def _only(store: Store) -> tuple[Entry, Message]:
 async def test_keys_are_forgotten_in_time(store: Store) -> None:
     await add(store)
     await admit(store)
-    [record] = await store.client.keys(f"{store.keys.prefix}idempotency:*")
-    assert 0 < await store.client.pttl(record) <= 86_400_000
-    await store.client.delete(record)
+    [record] = await store.redis.keys(f"{store.keys.prefix}idempotency:*")
+    assert 0 < await store.redis.pttl(record) <= 86_400_000
+    await store.redis.delete(record)
     again = await add(store)
     assert await admit(store) == [again]
 
@@ -123,8 +123,8 @@ async def test_an_entry_and_a_request_of_one_key_are_two_messages(store: Store) 
 async def test_a_record_that_other_hands_wrote_decides_nothing(store: Store) -> None:
     await add(store)
     await admit(store)
-    [record] = await store.client.keys(f"{store.keys.prefix}idempotency:*")
-    await store.client.set(record, "x")
+    [record] = await store.redis.keys(f"{store.keys.prefix}idempotency:*")
+    await store.redis.set(record, "x")
     again = await add(store)
     assert await admit(store) == [again]
     assert await store.difference() == 0

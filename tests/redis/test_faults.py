@@ -52,15 +52,15 @@ Life = tuple[Entry, Attempt, Message]
 
 async def _destroy_groups(store: Store) -> None:
     for stream in (store.keys.high, store.keys.queue):
-        await store.client.xgroup_destroy(stream, "smsd")
+        await store.redis.xgroup_destroy(stream, "smsd")
 
 
 async def _delete_streams(store: Store) -> None:
-    await store.client.delete(store.keys.high, store.keys.queue)
+    await store.redis.delete(store.keys.high, store.keys.queue)
 
 
 async def _flush(store: Store) -> None:
-    await store.client.flushall()
+    await store.redis.flushall()
     store.identity.accepted(Data())  # as for a daemon that has never seen what is gone
 
 
@@ -142,7 +142,7 @@ async def test_a_claim_that_finds_one_group_gone_loses_none_of_the_other_lane(
     store: Store,
 ) -> None:
     ids = await store.append(ALICE, priority="high") + await store.append(ALICE)
-    await store.client.xgroup_destroy(store.keys.queue, "smsd")
+    await store.redis.xgroup_destroy(store.keys.queue, "smsd")
     entries = await store.queue.claim(10, 10)
     entries += await store.queue.claim(10, 10)
     assert [entry.first_message_id for entry in entries] == ids
@@ -168,7 +168,7 @@ async def test_what_is_being_sent_settles_to_nothing_after_a_flush(store: Store)
 async def test_groups_made_by_two_at_once_are_made(store: Store, open_store: OpenStore) -> None:
     await _flush(store)
     other = open_store("b")
-    await asyncio.gather(*(one.server.ensure_groups() for one in (store, other) * 10))
+    await asyncio.gather(*(one.client.ensure_groups() for one in (store, other) * 10))
     assert await store.queue.claim(1, 1) == []
 
 
@@ -179,7 +179,7 @@ async def test_scripts_are_sent_again_to_a_server_that_forgot_them(
     store: Store, wall: Wall
 ) -> None:
     async def forget() -> None:
-        await store.client.script_flush()
+        await store.redis.script_flush()
 
     await store.schedule(1)
     await forget()
@@ -197,11 +197,11 @@ async def test_scripts_are_sent_again_to_a_server_that_forgot_them(
 
 
 async def test_a_whole_group_survives_forgotten_scripts(store: Store) -> None:
-    await store.client.script_flush()
+    await store.redis.script_flush()
     made = await asyncio.gather(*(store.append() for _ in range(150)))
     assert len({id_ for [id_] in made}) == await store.length() == 150
     lives = [await store.begin_next() for _ in range(100)]
-    await store.client.script_flush()
+    await store.redis.script_flush()
     halves = zip(lives[:50], lives[50:], strict=True)
     settled = await asyncio.gather(
         *(
@@ -238,7 +238,7 @@ Full = Callable[[], None]
 
 async def test_a_full_redis_refuses_to_append_and_queues_nothing(store: Store, full: Full) -> None:
     await store.append()
-    before = await dump(store.client, store.keys.prefix)
+    before = await dump(store.redis, store.keys.prefix)
     full()
     requests = [
         Append(content(), [ALICE]),
@@ -253,7 +253,7 @@ async def test_a_full_redis_refuses_to_append_and_queues_nothing(store: Store, f
     with pytest.raises(ResponseError) as caught:
         await soon(store.schedule(5))
     assert is_out_of_memory(caught.value)
-    assert await dump(store.client, store.keys.prefix) == before
+    assert await dump(store.redis, store.keys.prefix) == before
 
 
 async def test_every_append_of_a_group_is_refused_when_redis_is_full(
@@ -327,19 +327,19 @@ async def test_everything_but_intake_works_while_redis_is_full(
     assert await queue.drop(lost, lost_id)
     assert await queue.cancel(dead_id) == "cancelled"
     assert len(await queue.reclaim(await queue.pending())) == 8
-    await store.server.ensure_groups()
+    await store.client.ensure_groups()
     await _destroy_groups(store)
     assert len(await queue.claim(20, 20)) == 8
     assert await store.difference() == 0
-    await store.client.delete(store.keys.lease)
+    await store.redis.delete(store.keys.lease)
     acquire = Call(
         "acquire", {"life_ms": 60_000, "dead": "", "hold": "x", "held_s": 1}, lease_keys(store.keys)
     )
     for _ in range(2):
-        acquired = await store.server.ask(acquire)
+        acquired = await store.client.ask(acquire)
         assert acquired == [b"a", 0, b"0"]
-    await store.server.ask(Call("yield", keys=[store.keys.hold]))
-    taken = await open_store("b").server.ask(acquire)
+    await store.client.ask(Call("yield", keys=[store.keys.hold]))
+    taken = await open_store("b").client.ask(acquire)
     assert taken == [b"b", 0, b"0"]
 
 
@@ -386,10 +386,10 @@ async def test_groups_are_not_made_on_a_replica_which_is_away(
     with _demoted(own_server) as client:
         for _ in range(2):  # by a script that it does not know yet, or does
             with pytest.raises(ReadOnlyError):
-                await store.server.ensure_groups()
+                await store.client.ensure_groups()
             assert not store.availability.up
         client.replicaof("NO", "ONE")
-    await store.server.ensure_groups()
+    await store.client.ensure_groups()
     assert store.availability.up
     assert await store.queue.claim(1, 1) == []
 
@@ -460,7 +460,7 @@ async def test_a_server_that_loads_its_data_is_away_until_it_has(
     server = RedisServer(tmp_path / "l").start()
     store = await open_store(url=server.url).lead()
     life = await store.sending()
-    async with store.client.pipeline(transaction=False) as pipeline:
+    async with store.redis.pipeline(transaction=False) as pipeline:
         for n in range(8000):  # it looks up from loading every 1024 commands
             pipeline.set(f"filler:{n % 10}", n)
         await pipeline.execute()
@@ -501,7 +501,7 @@ async def test_what_was_answered_is_there_after_sigkill(
     life = await store.begin_next()
     gone = await store.begin_next()
     assert await store.queue.bury(*gone, reason="rejected")
-    before = await dump(store.client, store.keys.prefix)
+    before = await dump(store.redis, store.keys.prefix)
     own_server.kill()
     own_server.start()
     assert await soon(_when_back(store)) == before
@@ -512,7 +512,7 @@ async def test_what_was_answered_is_there_after_sigkill(
 async def _when_back(store: Store) -> dict[str, object]:
     while True:
         try:
-            return await dump(store.client, store.keys.prefix)
+            return await dump(store.redis, store.keys.prefix)
         except redis.RedisError:
             await asyncio.sleep(0.01)
 
@@ -606,7 +606,7 @@ async def test_a_server_killed_again_and_again_takes_each_text_once(
         await asyncio.to_thread(own_server.start)
     stop.set()
     await soon(asyncio.gather(*takers))
-    entries = [entry.decode() for entry, _ in await store.client.xrange(store.keys.queue)]
+    entries = [entry.decode() for entry, _ in await store.redis.xrange(store.keys.queue)]
     assert len(answered) == len(set(answered))
     assert set(answered) <= set(entries)
     assert len(entries) <= len(answered) + unanswered
@@ -642,7 +642,7 @@ async def test_who_waits_behind_others_does_not_take_redis_for_away(
     proxy.reply_takes_s = 0.1
     callers = int(PLACES * availability.REPLY_S / proxy.reply_takes_s) + 2 * PLACES
     answers = await soon(
-        asyncio.gather(*(wired.server.ask(call) for _ in range(callers)), return_exceptions=True)
+        asyncio.gather(*(wired.client.ask(call) for _ in range(callers)), return_exceptions=True)
     )
     assert not [answer for answer in answers if isinstance(answer, Exception)]
     assert False not in seen
@@ -678,7 +678,7 @@ async def test_a_scheduled_and_an_idempotent_append_are_repeated_too(
 ) -> None:
     proxy.lose_reply(sha("append"))
     await soon(wired.schedule(5))
-    assert await wired.client.zcard(wired.keys.deferred) == 1
+    assert await wired.redis.zcard(wired.keys.deferred) == 1
     request = Append(content(), [ALICE], idempotency_key="k", fingerprint="f", answer=b"{}")
     proxy.lose_reply(sha("append"))
     first = await soon(wired.queue.append(request))
@@ -728,7 +728,7 @@ async def test_a_settlement_whose_reply_was_lost_is_done_once(
     assert proxy.lost == 2
     assert await wired.queue.journal() == {}
     assert await wired.difference() == 0
-    settled = wired.length() if script != "release" else wired.client.xlen(wired.keys.dead)
+    settled = wired.length() if script != "release" else wired.redis.xlen(wired.keys.dead)
     assert await settled == 0
 
 
@@ -806,14 +806,14 @@ async def test_the_claimer_goes_on_through_all_of_it(
         lambda: _destroy_groups(store),
         lambda: _delete_streams(store),
         lambda: _flush(store),
-        store.client.script_flush,
+        store.redis.script_flush,
     ):
         await disturb()
         [id_] = await store.append()
         await soon(arrives(id_))
         [id_] = await store.append(priority="high")
         await soon(arrives(id_))
-    await load_scripts(store.client)
+    await load_scripts(store.redis)
     proxy.lose_reply(sha("claim"))
     [id_] = await store.append()
     await soon(arrives(id_))
@@ -853,7 +853,7 @@ async def test_a_script_that_is_forgotten_all_the_time_still_runs(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def forgetful(client: Redis, words: tuple[str | bytes | int, ...]) -> object:
-        await store.client.script_flush()
+        await store.redis.script_flush()
         return await command(client, words)
 
     monkeypatch.setattr(scripts, "command", forgetful)

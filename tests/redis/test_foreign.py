@@ -73,7 +73,7 @@ def recovery(store: Store) -> Recovery:
 
 
 async def fsck(store: Store, *, repair: bool = False) -> list[Fault]:
-    return [fault async for fault in Fsck(store.server, store.status, repair=repair).faults()]
+    return [fault async for fault in Fsck(store.client, store.status, repair=repair).faults()]
 
 
 # -- a life, each step of which works or is refused by the name of the key ------------------------
@@ -126,7 +126,7 @@ STEPS: dict[str, Callable[[Store], Awaitable[Any]]] = {
     "ask who holds the lease": lambda store: store.status.holder(),
     "wait": lambda store: store.arrivals.wait(normal_too=True, patience_s=0.001),
     "recover": lambda store: recovery(store)._recover(),
-    "make the groups": lambda store: store.server.ensure_groups(),
+    "make the groups": lambda store: store.client.ensure_groups(),
 }
 # What each key is needed for; the rest goes on without it.
 NEEDED = {
@@ -154,12 +154,12 @@ async def test_a_wrong_type_is_named_and_the_rest_goes_on(
     if store.keys.kinds[key] == kind:
         return
     await store.append()  # it is there when the key changes
-    await store.client.delete(key)
-    await KINDS[kind](store.client, key)
+    await store.redis.delete(key)
+    await KINDS[kind](store.redis, key)
     await store.lease._acquire("")
     refused: dict[str, str] = {}
     for step, run in STEPS.items():
-        await store.client.delete(store.keys.message("s2"))
+        await store.redis.delete(store.keys.message("s2"))
         try:
             await run(store)
         except Refused as error:
@@ -168,7 +168,7 @@ async def test_a_wrong_type_is_named_and_the_rest_goes_on(
             refused[step] = key
     assert refused.keys() <= NEEDED.get(name, set())
     assert set(refused.values()) <= {key, ""}  # "": of a plain command; the look below names it
-    await examine(store.server)
+    await examine(store.client)
     assert store.damage.found.keys() - {COMMANDS} == (set() if name in TAKEN_OVER else {key})
 
 
@@ -186,23 +186,23 @@ async def test_what_runs_goes_on_past_a_wrong_type_and_after_it_is_mended(
             Promoter(store.queue, now_ms=store.wall),
         ):
             await parts.enter_async_context(at_work(part))
-        await store.client.delete(key)
-        await KINDS["string" if store.keys.kinds[key] != "string" else "list"](store.client, key)
+        await store.redis.delete(key)
+        await KINDS["string" if store.keys.kinds[key] != "string" else "list"](store.redis, key)
         for priority in ("high", "normal"):
             with suppress(Refused):
                 await store.append(priority=priority)
         await asyncio.sleep(0.1)
         faults = await fsck(store, repair=True)
         assert all(fault.mended for fault in faults) == (name != "optouts"), faults
-        await store.client.delete(store.keys.optouts)  # which a person has to decide
+        await store.redis.delete(store.keys.optouts)  # which a person has to decide
         if name == "store":
-            await store.server.ensure_groups()
-            store.server.identity.accepted(store.server.identity.seen)  # as a release does
+            await store.client.ensure_groups()
+            store.client.identity.accepted(store.client.identity.seen)  # as a release does
         await store.lease._acquire("")
         [last] = await store.append(priority="high")
         await until(lambda: last in provider.taken, "it sends again")
     assert await fsck(store) == []
-    await examine(store.server)
+    await examine(store.client)
     assert not store.damage.found
 
 
@@ -210,7 +210,7 @@ async def test_where_the_in_flight_records_were_all_that_is_claimed_is_in_doubt(
     store: Store,
 ) -> None:
     _, _, message = await store.sending()
-    await store.client.set(store.keys.inflight, "x")
+    await store.redis.set(store.keys.inflight, "x")
     [fault] = await fsck(store, repair=True)
     assert fault.mended
     await recovery(store).recover()
@@ -220,7 +220,7 @@ async def test_where_the_in_flight_records_were_all_that_is_claimed_is_in_doubt(
 
 async def test_a_success_is_settled_though_the_in_flight_records_are_gone(store: Store) -> None:
     life = await store.sending()
-    await store.client.set(store.keys.inflight, "x")
+    await store.redis.set(store.keys.inflight, "x")
     assert await store.queue.ack(*life, "p")
     assert await store.length() == 0
 
@@ -236,10 +236,10 @@ async def test_a_count_that_is_none_stops_nothing_and_is_begun_anew(
     store: Store, field: str, value: str
 ) -> None:
     await _send(store)
-    await store.client.hset(store.keys.counters, field, value)
+    await store.redis.hset(store.keys.counters, field, value)
     for run in STEPS.values():
         await run(store)
-    await examine(store.server)
+    await examine(store.client)
     known = field != "note"  # one that smsd does not know disturbs nobody
     assert store.damage.found.keys() == ({store.keys.counters} if known else set())
     await fsck(store, repair=True)
@@ -267,19 +267,19 @@ JUNK: dict[str, Put] = {
 
 @pytest.mark.parametrize("name", JUNK)
 async def test_junk_at_a_key_stops_nothing(store: Store, name: str) -> None:
-    await JUNK[name](store.client, getattr(store.keys, name))
+    await JUNK[name](store.redis, getattr(store.keys, name))
     await asyncio.sleep(0.002)
     await store.lease._acquire("")
     for run in STEPS.values():
         await run(store)
-    await examine(store.server)
+    await examine(store.client)
     assert not store.damage.found
 
 
 @pytest.mark.parametrize("group", ["x", "1e300", "999999999", "-1", ""])
 async def test_junk_in_the_record_of_intake_keeps_no_message_out(store: Store, group: str) -> None:
     intake = store.keys.intake(store.owner)
-    await store.client.hset(intake, "group", group)
+    await store.redis.hset(intake, "group", group)
     with suppress(Refused):
         await store.append()
     await store.append()
@@ -289,8 +289,8 @@ async def test_junk_in_the_record_of_intake_keeps_no_message_out(store: Store, g
 async def test_a_record_of_a_wrong_type_keeps_no_message_out(store: Store, put: Put) -> None:
     intake = store.keys.intake(store.owner)
     await store.append()
-    await store.client.delete(intake)
-    await put(store.client, intake)
+    await store.redis.delete(intake)
+    await put(store.redis, intake)
     await store.append()
     assert await store.length() == 2
 
@@ -301,7 +301,7 @@ async def test_a_record_of_a_wrong_type_keeps_no_message_out(store: Store, put: 
 async def test_a_status_of_another_make_is_shown_as_far_as_it_goes(
     store: Store, told: dict[str, str]
 ) -> None:
-    await store.client.hset(store.keys.message("1-1"), mapping=told)
+    await store.redis.hset(store.keys.message("1-1"), mapping=told)
     found = await store.status.message("1-1")
     assert (found and found["state"]) == told.get("state")
 
@@ -321,29 +321,29 @@ async def test_a_stream_whose_ids_have_run_out_is_made_anew(
     if not empty:
         await store.dead_letter()
     fields = {"to": ALICE, "message": "the last", "id": "x"}
-    await store.client.xadd(key, fields, id=LAST_ID)
+    await store.redis.xadd(key, fields, id=LAST_ID)
     if empty:
-        await store.client.xdel(key, LAST_ID)
+        await store.redis.xdel(key, LAST_ID)
     for part in (store.claimer, Promoter(store.queue, now_ms=store.wall)):
         async with at_work(part):
             await asyncio.sleep(0.02)
     with suppress(Refused):
         await store.append(priority="high" if name == "high" else "normal")
 
-    await examine(store.server)
+    await examine(store.client)
     assert not store.damage.found
     for step in ("send", "send with high priority", "die and rise", "retry"):
         await STEPS[step](store)
-    assert await store.client.xlen(key) >= len(kept) / 2
+    assert await store.redis.xlen(key) >= len(kept) / 2
     for [id_] in kept:
         assert (await store.state(id_)) is not None
 
 
 async def test_the_message_with_the_last_id_keeps_its_name_and_is_sent(store: Store) -> None:
-    await store.client.xadd(store.keys.queue, {"to": ALICE, "message": "Hi"}, id=LAST_ID)
+    await store.redis.xadd(store.keys.queue, {"to": ALICE, "message": "Hi"}, id=LAST_ID)
     claimed = await store.queue.claim(0, 10)
     assert [entry.message_id for entry in claimed] == [LAST_ID]
-    await examine(store.server)
+    await examine(store.client)
     assert await store.state(LAST_ID) == "queued"
     [entry] = await store.queue.claim(0, 10)
     assert (entry.message_id, entry.name == f"n{LAST_ID}") == (LAST_ID, False)
@@ -355,14 +355,14 @@ async def test_the_message_with_the_last_id_keeps_its_name_and_is_sent(store: St
 
 
 async def test_a_message_that_is_being_sent_is_not_moved(store: Store) -> None:
-    await store.client.xadd(store.keys.queue, {"to": ALICE, "message": "Hi"}, id=LAST_ID)
+    await store.redis.xadd(store.keys.queue, {"to": ALICE, "message": "Hi"}, id=LAST_ID)
     life = await store.begin_next()
-    await examine(store.server)
+    await examine(store.client)
     assert store.keys.queue in store.damage.found
     [fault] = [one for one in await fsck(store, repair=True) if one.kind == "key"]
     assert not fault.mended
     assert await store.queue.ack(*life, "p")
-    await examine(store.server)
+    await examine(store.client)
     assert not store.damage.found
     assert (await store.state(LAST_ID), await store.difference()) == ("sent", 0)
 
@@ -372,8 +372,8 @@ async def test_what_is_claimed_and_marked_stays_so_in_a_stream_that_is_made_anew
 ) -> None:
     life = await store.sending()
     [waiting] = await store.append()
-    await store.client.xadd(store.keys.queue, {"to": ALICE, "message": "Hi"}, id=LAST_ID)
-    await examine(store.server)
+    await store.redis.xadd(store.keys.queue, {"to": ALICE, "message": "Hi"}, id=LAST_ID)
+    await examine(store.client)
     assert await store.queue.pending() == [life[0].name]
     assert [entry.message_id for entry in await store.queue.claim(0, 9)] == [waiting, LAST_ID]
     assert await store.queue.ack(*life, "p")
@@ -382,11 +382,11 @@ async def test_what_is_claimed_and_marked_stays_so_in_a_stream_that_is_made_anew
 
 async def test_an_append_is_all_or_none_where_the_ids_run_out(store: Store) -> None:
     almost = LAST_ID[:-1] + "3"
-    await store.client.xadd(store.keys.queue, {"to": ALICE, "message": "Hi"}, id=almost)
+    await store.redis.xadd(store.keys.queue, {"to": ALICE, "message": "Hi"}, id=almost)
     with pytest.raises(Refused):
         await store.append(*[ALICE] * 5)
-    assert await store.client.xlen(store.keys.queue) == 1
-    await examine(store.server)
+    assert await store.redis.xlen(store.keys.queue) == 1
+    await examine(store.client)
     assert await store.difference() == 0
     assert len(await store.append(*[ALICE] * 5)) == 5
 
@@ -394,15 +394,15 @@ async def test_an_append_is_all_or_none_where_the_ids_run_out(store: Store) -> N
 async def test_a_due_message_waits_for_its_stream_and_those_of_the_other_do_not(
     store: Store,
 ) -> None:
-    await store.client.set(store.keys.queue, "x")
+    await store.redis.set(store.keys.queue, "x")
     await store.schedule(1, "s1")
     await store.schedule(1, "s2", priority="high")
     store.wall.advance(2)
     with pytest.raises(Refused):
         await store.queue.promote(1)
     assert await store.queue.promote(1) == 1
-    assert await store.client.xlen(store.keys.high) == 1
-    await store.client.delete(store.keys.queue)
+    assert await store.redis.xlen(store.keys.high) == 1
+    await store.redis.delete(store.keys.queue)
     assert await store.queue.promote() + await store.queue.promote() == 1
 
 
@@ -410,16 +410,16 @@ async def test_a_due_message_waits_for_its_stream_and_those_of_the_other_do_not(
 
 
 async def _delete_the_consumer(store: Store) -> None:
-    await store.client.xgroup_delconsumer(store.keys.queue, GROUP, "smsd")
+    await store.redis.xgroup_delconsumer(store.keys.queue, GROUP, "smsd")
 
 
 async def _acknowledge(store: Store) -> None:
-    rows = await store.client.xpending_range(store.keys.queue, GROUP, "-", "+", 100)
-    await store.client.xack(store.keys.queue, GROUP, *(row["message_id"] for row in rows))
+    rows = await store.redis.xpending_range(store.keys.queue, GROUP, "-", "+", 100)
+    await store.redis.xack(store.keys.queue, GROUP, *(row["message_id"] for row in rows))
 
 
 async def _move_the_group(store: Store) -> None:
-    await store.client.xgroup_setid(store.keys.queue, GROUP, "$")
+    await store.redis.xgroup_setid(store.keys.queue, GROUP, "$")
 
 
 @pytest.mark.parametrize("spoil", [_delete_the_consumer, _acknowledge, _move_the_group])
@@ -442,7 +442,7 @@ async def test_those_that_are_known_are_not_sent_again_beside_one_that_is_delive
 ) -> None:
     ids = await store.append(*[ALICE] * 5)
     await store.claimer.admit(await store.queue.claim(0, 3))
-    await store.client.xack(store.keys.queue, GROUP, ids[0])
+    await store.redis.xack(store.keys.queue, GROUP, ids[0])
     await recovery(store).recover()
     provider = Null()
     async with at_work(store.claimer), at_work(dispatcher(store, provider)):

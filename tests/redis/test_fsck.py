@@ -19,7 +19,7 @@ Spoil = Callable[[Store], Awaitable[str]]
 
 
 async def look(store: Store, *, repair: bool = False) -> list[Fault]:
-    return [fault async for fault in Fsck(store.server, store.status, repair=repair).faults()]
+    return [fault async for fault in Fsck(store.client, store.status, repair=repair).faults()]
 
 
 async def kinds(store: Store) -> list[tuple[str, str]]:
@@ -32,88 +32,88 @@ async def kinds(store: Store) -> list[tuple[str, str]]:
 async def _lose_the_consumer(store: Store) -> str:
     [id_] = await store.append()
     await store.claim_one()
-    await store.client.xgroup_delconsumer(store.keys.queue, GROUP, "smsd")
+    await store.redis.xgroup_delconsumer(store.keys.queue, GROUP, "smsd")
     return f"n{id_}"
 
 
 async def _lose_the_consumer_of_the_high_lane(store: Store) -> str:
     [id_] = await store.append(priority="high")
     await store.claim_one()
-    await store.client.xack(store.keys.high, GROUP, id_[1:])
+    await store.redis.xack(store.keys.high, GROUP, id_[1:])
     return id_
 
 
 async def _skip_an_entry(store: Store) -> str:
     [id_] = await store.append()
-    await store.client.xgroup_setid(store.keys.queue, GROUP, id_)
+    await store.redis.xgroup_setid(store.keys.queue, GROUP, id_)
     return f"n{id_}"
 
 
 async def _mark_what_is_not_there(store: Store) -> str:
-    await store.client.hset(store.keys.inflight, "n1-1", store.attempt().mark)
+    await store.redis.hset(store.keys.inflight, "n1-1", store.attempt().mark)
     return "n1-1"
 
 
 async def _mark_nonsense(store: Store) -> str:
-    await store.client.hset(store.keys.inflight, "nonsense", store.attempt().mark)
+    await store.redis.hset(store.keys.inflight, "nonsense", store.attempt().mark)
     return "nonsense"
 
 
 async def _spoil_a_mark(store: Store) -> str:
     entry, _, _ = await store.sending()
-    await store.client.hset(store.keys.inflight, entry.name, b"\xff garbage")
+    await store.redis.hset(store.keys.inflight, entry.name, b"\xff garbage")
     return entry.name
 
 
 async def _lose_a_due_time(store: Store) -> str:
     id_ = await store.schedule(60)
-    await store.client.zrem(store.keys.deferred, id_)
+    await store.redis.zrem(store.keys.deferred, id_)
     return id_
 
 
 async def _leave_a_message_behind(store: Store) -> str:
     id_ = await store.schedule(1)
-    packed = await store.client.hget(store.keys.deferred_messages, id_)
+    packed = await store.redis.hget(store.keys.deferred_messages, id_)
     store.wall.advance(2)
     assert await store.queue.promote() == 1
-    await store.client.hset(store.keys.deferred_messages, id_, packed)
+    await store.redis.hset(store.keys.deferred_messages, id_, packed)
     return id_
 
 
 async def _leave_a_message_of_which_nothing_is_known(store: Store) -> str:
     id_ = await store.schedule(60)
-    await store.client.zrem(store.keys.deferred, id_)
-    await store.client.delete(store.keys.message(id_))
+    await store.redis.zrem(store.keys.deferred, id_)
+    await store.redis.delete(store.keys.message(id_))
     return id_
 
 
 async def _leave_an_unreadable_message(store: Store) -> str:
-    await store.client.hset(store.keys.deferred_messages, "x", b"\xff{")
+    await store.redis.hset(store.keys.deferred_messages, "x", b"\xff{")
     return "x"
 
 
 async def _spoil_a_message(store: Store) -> str:
     id_ = await store.schedule(60)
-    await store.client.hset(store.keys.deferred_messages, id_, b"\xff{")
+    await store.redis.hset(store.keys.deferred_messages, id_, b"\xff{")
     return id_
 
 
 async def _spoil_a_message_and_lose_its_due_time(store: Store) -> str:
     id_ = await _spoil_a_message(store)
-    await store.client.zrem(store.keys.deferred, id_)
+    await store.redis.zrem(store.keys.deferred, id_)
     return id_
 
 
 async def _lose_a_message(store: Store) -> str:
     id_ = await store.schedule(1)
-    await store.client.hdel(store.keys.deferred_messages, id_)
+    await store.redis.hdel(store.keys.deferred_messages, id_)
     return id_
 
 
 async def _leave_a_due_time_behind(store: Store) -> str:
     [id_] = await store.append()
     await store.queue.cancel(id_)
-    await store.client.zadd(store.keys.deferred, {id_: 1})
+    await store.redis.zadd(store.keys.deferred, {id_: 1})
     return id_
 
 
@@ -121,45 +121,45 @@ async def _lose_a_promoted_entry(store: Store) -> str:
     id_ = await store.schedule(1)
     store.wall.advance(2)
     assert await store.queue.promote() == 1
-    await store.client.xtrim(store.keys.queue, maxlen=0)
+    await store.redis.xtrim(store.keys.queue, maxlen=0)
     return id_
 
 
 async def _give_its_entry_to_another(store: Store) -> str:
     id_ = await _lose_a_promoted_entry(store)
     [other] = await store.append()
-    await store.client.hset(store.keys.message(id_), "entry", f"n{other}")
+    await store.redis.hset(store.keys.message(id_), "entry", f"n{other}")
     return id_
 
 
 async def _lose_all_deferred(store: Store) -> str:
     id_ = await store.schedule(60)
-    await store.client.delete(store.keys.deferred, store.keys.deferred_messages)
+    await store.redis.delete(store.keys.deferred, store.keys.deferred_messages)
     return id_
 
 
 async def _lose_a_dead_letter(store: Store) -> str:
     _, id_ = await store.dead_letter()
-    await store.client.delete(store.keys.dead)
+    await store.redis.delete(store.keys.dead)
     return id_
 
 
 async def _lose_queued_texts(store: Store) -> str:
     await store.append(*[ALICE] * 3)
-    await store.client.xtrim(store.keys.queue, maxlen=0)
+    await store.redis.xtrim(store.keys.queue, maxlen=0)
     return "3"
 
 
 async def _lose_the_counters(store: Store) -> str:
     await store.queue.ack(*await store.sending(), "p")
     await store.queue.ack(*await store.sending(), "p")
-    await store.client.delete(store.keys.counters)
+    await store.redis.delete(store.keys.counters)
     return "2"
 
 
 async def _count_a_stream_anew(store: Store) -> str:
     await store.queue.ack(*await store.sending(), "p")
-    await store.client.delete(store.keys.queue)
+    await store.redis.delete(store.keys.queue)
     return "1"
 
 
@@ -203,12 +203,12 @@ async def test_a_fault_is_found_and_nothing_is_changed(
 ) -> None:
     spoil, expected = fault
     name = await spoil(store)
-    before = await dump(store.client, store.keys.prefix)
+    before = await dump(store.redis, store.keys.prefix)
     found = await look(store)
     assert [one.kind for one in found] == expected
     assert found[0].name == name
     assert all(one.why and one.remedy and not one.mended for one in found)
-    assert await dump(store.client, store.keys.prefix) == before
+    assert await dump(store.redis, store.keys.prefix) == before
 
 
 async def test_a_fault_is_mended_and_found_no_more(
@@ -219,10 +219,10 @@ async def test_a_fault_is_mended_and_found_no_more(
     mended = await look(store, repair=True)
     assert (mended[0].kind, mended[0].name) == (expected[0], name)
     assert all(one.remedy and one.mended for one in mended)
-    after = await dump(store.client, store.keys.prefix)
+    after = await dump(store.redis, store.keys.prefix)
     assert await look(store) == []
     assert await look(store, repair=True) == []
-    assert await dump(store.client, store.keys.prefix) == after
+    assert await dump(store.redis, store.keys.prefix) == after
     assert await store.difference() == 0
 
 
@@ -232,10 +232,10 @@ async def test_a_repair_whose_reply_is_lost_can_run_again(
     await fault[0](wired)
     before = len(proxy.commands)
     mended = await look(wired, repair=True)
-    after = await dump(wired.client, wired.keys.prefix)
+    after = await dump(wired.redis, wired.keys.prefix)
     for command in [one for one in proxy.commands[before:] if b"EVALSHA" in one][-8:]:
         await proxy.repeat(command)
-    assert await dump(wired.client, wired.keys.prefix) == after
+    assert await dump(wired.redis, wired.keys.prefix) == after
     assert mended
 
 
@@ -300,7 +300,7 @@ async def test_what_may_have_been_sent_becomes_a_dead_letter_in_doubt(
     await look(store, repair=True)
     [(letter, fields)] = await store.status.dead_letters("", 10)
     assert (fields["id"], fields["reason"], fields["to"]) == (id_, "in_doubt", ALICE)
-    assert await store.client.hlen(store.keys.deferred_messages) == 0
+    assert await store.redis.hlen(store.keys.deferred_messages) == 0
     assert await store.queue.replay(letter, id_)
     assert await store.state(id_) == "queued"
     assert await store.difference() == 0
@@ -342,8 +342,8 @@ async def test_a_text_that_is_nowhere_is_marked_lost_and_its_status_ends(store: 
     history = told["history"]
     assert isinstance(history, list)
     assert history[-1]["detail"] == "it was queued and is nowhere"
-    assert await store.client.pttl(store.keys.message(id_)) > 0
-    [*_, (_, event)] = await store.client.xrange(store.keys.events)
+    assert await store.redis.pttl(store.keys.message(id_)) > 0
+    [*_, (_, event)] = await store.redis.xrange(store.keys.events)
     assert event[b"state"] == b"lost"
     assert await store.queue.cancel(id_) == "lost"
 
@@ -352,7 +352,7 @@ async def _bring_back_a_letter(store: Store) -> str:
     """Of a text that has been sent: one place too many."""
     await store.queue.ack(*await store.sending(), "p")
     fields = {"id": "x", "to": ALICE, "message": "Hi", "reason": "rejected", "lane": "n"}
-    await store.client.xadd(store.keys.dead, fields)
+    await store.redis.xadd(store.keys.dead, fields)
     return "1"
 
 
@@ -375,7 +375,7 @@ async def test_what_was_adjusted_stays_to_be_seen(
     census = await store.status.census()
     assert (census.adjusted, census.difference) == (adjusted, 0)
     await store.append()
-    await store.client.xtrim(store.keys.queue, maxlen=0)
+    await store.redis.xtrim(store.keys.queue, maxlen=0)
     await look(store, repair=True)
     assert (await store.status.census()).adjusted == adjusted + 1
 
@@ -420,15 +420,15 @@ async def _everything(store: Store) -> None:
 @pytest.mark.parametrize("repair", [False, True])
 async def test_a_sound_queue_has_no_faults_and_is_left_alone(store: Store, *, repair: bool) -> None:
     await _everything(store)
-    before = await dump(store.client, store.keys.prefix)
+    before = await dump(store.redis, store.keys.prefix)
     assert await look(store, repair=repair) == []
-    assert await dump(store.client, store.keys.prefix) == before
+    assert await dump(store.redis, store.keys.prefix) == before
 
 
 async def test_where_nothing_has_been_there_is_nothing_to_mend(open_store: OpenStore) -> None:
     store = open_store()  # not even the streams
     assert await look(store, repair=True) == []
-    assert await dump(store.client, store.keys.prefix) == {}
+    assert await dump(store.redis, store.keys.prefix) == {}
 
 
 async def test_a_queue_at_work_has_no_faults_at_any_moment(
@@ -481,19 +481,19 @@ async def _one_life(store: Store, n: int) -> None:
 async def test_more_than_one_step_of_everything_is_looked_at(store: Store) -> None:
     many = STEP * 2 + 1
     await store.append(*[ALICE] * many)
-    await store.client.xgroup_setid(store.keys.queue, GROUP, "$")
+    await store.redis.xgroup_setid(store.keys.queue, GROUP, "$")
     marks = {f"n1-{n}": store.attempt().mark for n in range(many)}
-    await store.client.hset(store.keys.inflight, mapping=marks)
+    await store.redis.hset(store.keys.inflight, mapping=marks)
     ids, due = [f"s{n}" for n in range(many)], store.wall() + 60_000
     await store.queue.append(Append(at(due), [ALICE] * many, ids))
-    await store.client.delete(store.keys.deferred)
+    await store.redis.delete(store.keys.deferred)
     found = await look(store, repair=True)
     by_kind = {kind: sum(one.kind == kind for one in found) for kind in ("entry", "mark")}
     assert by_kind == {"entry": many, "mark": many}
     assert sum(one.kind == "deferred" for one in found) == many
     assert len({one.name for one in found}) == 3 * many
     assert await look(store) == []
-    assert await store.client.zcard(store.keys.deferred) == many
+    assert await store.redis.zcard(store.keys.deferred) == many
     assert await store.queue.next_due() == due
 
 

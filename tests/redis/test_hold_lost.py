@@ -112,7 +112,7 @@ async def test_a_release_while_no_daemon_runs_counts(own_server: RedisServer) ->
         await queue(store, 1)
         await send_waiting(store, 1)
         known = store.identity.known
-        await store.client.flushall()
+        await store.redis.flushall()
         await reach(store)
         await held(store)
     successor = Opened(own_server.url, owner="b")
@@ -133,7 +133,7 @@ async def test_a_standby_that_slept_through_two_replacements_does_not_hold(
         await send_waiting(store, 1)
         known = store.identity.known
         for _ in range(2):
-            await store.client.flushall()
+            await store.redis.flushall()
             await reach(store)
             await held(store)
             await store.operator_hold.release("me")
@@ -155,7 +155,7 @@ async def test_a_standby_does_not_hold_for_other_data_while_another_leads(
     async with Opened(own_server.url, leads=False) as standby:
         store = standby.store
         await queue(store, 1)
-        await store.client.hset(store.keys.store, "id", "other")
+        await store.redis.hset(store.keys.store, "id", "other")
         await reach(store)
         await asyncio.sleep(2 * PAUSE_S)
         assert await store.operator_hold.look() is None
@@ -169,10 +169,10 @@ async def test_an_operators_hold_does_not_hide_that_the_one_for_the_data_is_lost
         store = opened.store
         await queue(store, 1)
         await send_waiting(store, 1)
-        await store.client.flushall()
+        await store.redis.flushall()
         await reach(store)
         reason = (await held(store)).reason
-        await store.client.hset(store.keys.held, mapping={"reason": "lunch", "by": "ann"})
+        await store.redis.hset(store.keys.held, mapping={"reason": "lunch", "by": "ann"})
         async with asyncio.timeout(5):
             while reason not in (found := await held(store)).reason:
                 await asyncio.sleep(0.02)
@@ -187,7 +187,7 @@ async def test_a_release_at_any_moment_of_a_look_counts(
         store = opened.store
         await queue(store, 1)
         await send_waiting(store, 1)
-        await store.client.flushall()
+        await store.redis.flushall()
         await reach(store)
         await held(store)
         reconciler = opened._reconciler
@@ -211,7 +211,7 @@ async def test_a_release_between_two_looks_at_the_hold_is_not_taken_for_a_loss(
 ) -> None:
     async with Opened(own_server.url, leads=False) as opened:
         store, known = opened.store, Data("known", 5)
-        await store.server.ask(Call("compared", {"token": "t"}))
+        await store.client.ask(Call("compared", {"token": "t"}))
         after = await store.operator_hold.hold_for("other data", known, "t", 0)
         assert after is not None
         await store.operator_hold.release("me")
@@ -234,7 +234,7 @@ async def test_a_hold_that_is_lost_is_made_again_and_one_that_is_released_is_not
     await store.operator_hold.hold("wrong list, STOP", "ann")
     await renewed_of(store)
     made = await store.operator_hold.look()
-    await store.client.delete(store.keys.held, store.keys.released)
+    await store.redis.delete(store.keys.held, store.keys.released)
     await renewed_of(store)
     assert hold.reason == "held by ann: wrong list, STOP"
     assert not hold.permits(probe=True)
@@ -279,10 +279,10 @@ async def test_an_operators_hold_outlives_a_crash_that_loses_the_last_second(
 
 async def test_what_fsck_sets_aside_goes_on_holding(store: Store) -> None:
     hold = obeying(store)
-    await store.client.set(store.keys.held, "STOP")
+    await store.redis.set(store.keys.held, "STOP")
     await renewed_of(store)
     assert hold.engaged
-    faults = [fault async for fault in Fsck(store.server, store.status, repair=True).faults()]
+    faults = [fault async for fault in Fsck(store.client, store.status, repair=True).faults()]
     assert [fault.mended for fault in faults if fault.name == store.keys.held] == [True]
     found = await store.operator_hold.look()
     assert found is not None
@@ -310,7 +310,7 @@ def test_a_release_number_that_does_not_grow_is_no_release(number: int) -> None:
 async def test_a_number_that_is_none_is_no_release(store: Store) -> None:
     await store.operator_hold.release("ann")
     assert (await renewed(store)).release == store.wall.ms
-    await store.client.set(store.keys.released, "9" * 30)
+    await store.redis.set(store.keys.released, "9" * 30)
     assert (await renewed(store)).release == 0
     await store.operator_hold.hold("why", "ann")
     await store.operator_hold.release("ann")

@@ -70,7 +70,7 @@ async def test_a_free_lease_is_taken(open_store: OpenStore, keep: Keep) -> None:
     assert _held(store)
     assert store.lease.holder == "a"
     assert await store.status.holder() == "a"
-    assert 9_000 < await store.client.pttl(store.keys.lease) <= 10_000
+    assert 9_000 < await store.redis.pttl(store.keys.lease) <= 10_000
 
 
 async def test_a_lease_is_renewed_for_as_long_as_its_holder_lives(
@@ -81,7 +81,7 @@ async def test_a_lease_is_renewed_for_as_long_as_its_holder_lives(
     await _taken(store.lease)
     for _ in range(20):
         await asyncio.sleep(0.1)
-        assert await store.client.pttl(store.keys.lease) > 0
+        assert await store.redis.pttl(store.keys.lease) > 0
     assert await store.status.holder() == "a"
 
 
@@ -137,7 +137,7 @@ async def test_a_lease_that_is_taken_from_a_living_holder_is_missed_within_a_sec
     holder, other = open_store("a"), open_store("b")
     keep(holder)
     await _taken(holder.lease)
-    await holder.client.delete(holder.keys.lease)
+    await holder.redis.delete(holder.keys.lease)
     await other.lead()
     async with asyncio.timeout(RENEW_S + 0.5):
         while _held(holder):
@@ -164,7 +164,7 @@ async def test_a_renewal_that_was_under_way_when_it_came_into_doubt_does_not_cou
     store = open_store()
     keep(store)
     await _taken(store.lease)
-    ask, renewed, door = store.lease._server.ask, asyncio.Event(), asyncio.Event()
+    ask, renewed, door = store.lease._client.ask, asyncio.Event(), asyncio.Event()
 
     async def slow(call: Call) -> object:
         reply = await ask(call)
@@ -172,9 +172,9 @@ async def test_a_renewal_that_was_under_way_when_it_came_into_doubt_does_not_cou
         await door.wait()  # the reply is on its way
         return reply
 
-    monkeypatch.setattr(store.lease._server, "ask", slow)
+    monkeypatch.setattr(store.lease._client, "ask", slow)
     await soon(renewed.wait())
-    await store.client.delete(store.keys.lease)
+    await store.redis.delete(store.keys.lease)
     await open_store("b").lead()
     store.lease.doubt()
     renewed.clear()
@@ -203,7 +203,7 @@ async def test_the_lease_counts_from_before_the_request_however_late_the_reply(
     own_server: RedisServer, open_store: OpenStore, keep: Keep, ticks: Ticks
 ) -> None:
     store = open_store(url=own_server.url)
-    await store.client.ping()
+    await store.redis.ping()
     own_server.send_signal(signal.SIGSTOP)
     keep(store)
     await asyncio.sleep(0.1)
@@ -252,7 +252,7 @@ async def test_a_lease_outlives_a_short_absence_of_redis(
     keep(store)
     await _taken(store.lease)
     own_server.kill()
-    seen = store.lease._server._availability
+    seen = store.lease._client._availability
     await until(lambda: not seen.up, "a renewal failed")
     assert _held(store)
     own_server.start()
@@ -298,13 +298,13 @@ async def test_the_holder_tells_why_dispatch_is_held_and_when_it_goes_on(
     assert await store.status.hold("a") is None
     store.lease.tell_hold("halted: no_funds")
     await _told(store, Held("halted: no_funds", 0))
-    assert 8_000 < await store.client.pttl(store.keys.hold) <= 10_000
+    assert 8_000 < await store.redis.pttl(store.keys.hold) <= 10_000
     ticks.advance(5)
     store.lease.tell_hold("halted: still no_funds")  # a probe failed: the same hold
     await _told(store, Held("halted: still no_funds", 5))
     store.lease.tell_hold("")
     await _told(store, None)
-    assert await store.client.exists(store.keys.hold) == 0
+    assert await store.redis.exists(store.keys.hold) == 0
     ticks.advance(5)
     store.lease.tell_hold("provider down")
     await _told(store, Held("provider down", 0))
@@ -321,7 +321,7 @@ async def test_what_is_told_of_a_hold_ends_when_the_lease_is_given_up(
     await standby.lease.give_up()  # it had none
     assert await standby.status.hold("a") == Held("provider down", 0)
     await store.lease.give_up()
-    assert await store.client.exists(store.keys.hold) == 0
+    assert await store.redis.exists(store.keys.hold) == 0
 
 
 async def test_what_is_told_of_a_hold_does_not_outlive_its_daemon_by_more_than_the_lease(
@@ -333,7 +333,7 @@ async def test_what_is_told_of_a_hold_does_not_outlive_its_daemon_by_more_than_t
     await _taken(store.lease)
     keeping.cancel()  # as if it hung
     await asyncio.sleep(1.1)
-    assert await store.client.exists(store.keys.lease, store.keys.hold) == 0
+    assert await store.redis.exists(store.keys.lease, store.keys.hold) == 0
 
 
 async def test_a_new_holder_does_not_tell_what_the_last_one_told(
@@ -350,9 +350,9 @@ async def test_a_new_holder_does_not_tell_what_the_last_one_told(
     await until(lambda: standby.lease.holder == "a", "the standby has looked")
     assert await standby.status.hold("a") == Held("provider down", 0)
     standby.lease.tell_hold("")
-    await store.client.delete(store.keys.lease)  # by other hands: what it told is left
+    await store.redis.delete(store.keys.lease)  # by other hands: what it told is left
     await _taken(standby.lease)
-    assert await standby.client.exists(standby.keys.hold) == 0
+    assert await standby.redis.exists(standby.keys.hold) == 0
 
 
 @pytest.mark.parametrize(("before", "after"), [("", "provider down"), ("provider down", "")])
@@ -365,7 +365,7 @@ async def test_a_hold_that_changes_while_redis_is_away_is_told_right_afterwards(
     await _taken(store.lease)
     own_server.kill()
     store.lease.tell_hold(after)
-    seen = store.lease._server._availability
+    seen = store.lease._client._availability
     await until(lambda: not seen.up, "a renewal failed")
     own_server.start()
     await until(lambda: seen.up, "a later one did not")
@@ -376,7 +376,7 @@ async def test_nothing_that_stands_in_the_place_of_a_hold_costs_the_lease(
     open_store: OpenStore, keep: Keep
 ) -> None:
     store = open_store()
-    await store.client.set(store.keys.hold, "nonsense")
+    await store.redis.set(store.keys.hold, "nonsense")
     store.lease.tell_hold("half a pair: \ud83d")
     keep(store)
     await _taken(store.lease)
@@ -422,7 +422,7 @@ async def test_the_lease_of_a_killed_daemon_on_this_machine_is_taken_over_at_onc
         process.wait()
         await _taken(standby.lease)  # and not after ten minutes
     assert _held(standby)
-    assert await standby.client.pttl(standby.keys.lease) <= 10_000
+    assert await standby.redis.pttl(standby.keys.lease) <= 10_000
 
 
 async def test_a_holder_that_cannot_be_known_to_be_dead_keeps_the_lease(
@@ -430,7 +430,7 @@ async def test_a_holder_that_cannot_be_known_to_be_dead_keeps_the_lease(
 ) -> None:
     elsewhere = "host:0123.456:1:2:abcd"
     other = open_store(elsewhere)
-    await other.server.ask(Call("acquire", {"life_ms": 60_000, "dead": ""}, lease_keys(other.keys)))
+    await other.client.ask(Call("acquire", {"life_ms": 60_000, "dead": ""}, lease_keys(other.keys)))
     standby = open_store("b")
     keep(standby)
     await until(lambda: standby.lease.holder == elsewhere, "the standby has looked")
@@ -477,10 +477,10 @@ async def test_whatever_other_hands_leave_at_the_lease_it_is_taken_within_its_li
     open_store: OpenStore, keep: Keep, junk: str
 ) -> None:
     store = open_store(lease_s=0.5)
-    await store.client.execute_command(*(store.keys.lease if w == "{}" else w for w in JUNK[junk]))
+    await store.redis.execute_command(*(store.keys.lease if w == "{}" else w for w in JUNK[junk]))
     keep(store)
     await _taken(store.lease)
-    assert 0 < await store.client.pttl(store.keys.lease) <= 500
+    assert 0 < await store.redis.pttl(store.keys.lease) <= 500
     assert await store.status.holder() == "a"
 
 
@@ -490,8 +490,8 @@ async def test_a_holder_whose_lease_becomes_a_hash_sends_nothing_and_has_it_agai
     store = await open_store().lead()
     await store.append()
     entry, message = await store.claim_one()
-    await store.client.delete(store.keys.lease)
-    await store.client.hset(store.keys.lease, "x", "y")
+    await store.redis.delete(store.keys.lease)
+    await store.redis.hset(store.keys.lease, "x", "y")
     assert await store.status.holder() is None
     assert await store.begin(entry, store.attempt(), message.recipient) == "fenced"
     with pytest.raises(Fenced):
@@ -505,7 +505,7 @@ async def test_one_that_does_not_renew_is_not_taken_to_dispatch(
     open_store: OpenStore, keep: Keep, ticks: Ticks
 ) -> None:
     standby = open_store("b", lease_s=600.0)
-    await standby.client.set(standby.keys.lease, "x")
+    await standby.redis.set(standby.keys.lease, "x")
     keep(standby)
     await until(lambda: standby.lease.holder == "x", "the standby has looked")
     assert _has_holder(standby)

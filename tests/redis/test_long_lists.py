@@ -21,18 +21,18 @@ def long_list(wall: Wall, *, scheduled: bool = False, key: str = "") -> Append:
 
 
 async def queued(store: Store) -> list[str]:
-    entries = await store.client.xrange(store.keys.queue)
+    entries = await store.redis.xrange(store.keys.queue)
     return [fields[b"to"].decode() for _, fields in entries]
 
 
 async def test_it_is_queued_in_order_and_in_short_steps(wired: Store, proxy: Proxy) -> None:
     appended = await wired.queue.append(long_list(wired.wall))
-    entries = await wired.client.xrange(wired.keys.queue)
+    entries = await wired.redis.xrange(wired.keys.queue)
     assert [entry.decode() for entry, _ in entries] == appended.ids
     assert await queued(wired) == NUMBERS
     assert sum(sha("append_part") in command for command in proxy.commands) == PARTS
     [append] = [command for command in proxy.commands if sha("append") in command]
-    assert await wired.client.exists(wired.keys.staged) == 0
+    assert await wired.redis.exists(wired.keys.staged) == 0
     assert len(NUMBERS) > PART * (PARTS - 1)
     assert b"XADD" not in append
     assert await wired.difference() == 0
@@ -46,13 +46,13 @@ async def test_a_reply_that_is_lost_doubles_nothing(
     appended = await soon(wired.queue.append(long_list(wired.wall)))
     assert await queued(wired) == NUMBERS
     assert len(set(appended.ids)) == len(NUMBERS)
-    assert await wired.client.exists(wired.keys.staged) == 0
+    assert await wired.redis.exists(wired.keys.staged) == 0
     assert await wired.difference() == 0
 
 
 async def dies_after(store: Store, parts: int, request: Append) -> None:
     """Accept the list, queue some parts of it, and go no further."""
-    insist, left = store.server.insist, parts
+    insist, left = store.client.insist, parts
 
     async def stop(call: object) -> object:
         nonlocal left
@@ -61,7 +61,7 @@ async def dies_after(store: Store, parts: int, request: Append) -> None:
             raise asyncio.CancelledError
         return await insist(call)  # type: ignore[arg-type]
 
-    store.server.insist = stop  # type: ignore[method-assign]
+    store.client.insist = stop  # type: ignore[method-assign]
     with pytest.raises(asyncio.CancelledError):
         await store.queue.append(request)
 
@@ -74,13 +74,13 @@ async def test_one_that_was_left_behind_is_finished_by_whoever_dispatches(
     await dies_after(store, parts, long_list(wall, scheduled=scheduled))
     successor = open_store("b")
     await successor.queue.long_lists.finish_left_behind()
-    assert await successor.client.exists(successor.keys.staged) == 1  # perhaps it is being finished
+    assert await successor.redis.exists(successor.keys.staged) == 1  # perhaps it is being finished
     wall.advance(20)
     await successor.queue.long_lists.finish_left_behind()
     census = await successor.status.census()
     assert (census.deferred if scheduled else census.queued) == len(NUMBERS)
     assert census.difference == 0
-    assert await successor.client.exists(successor.keys.staged) == 0
+    assert await successor.redis.exists(successor.keys.staged) == 0
     if not scheduled:
         assert await queued(successor) == NUMBERS
     await successor.queue.long_lists.finish_left_behind()
@@ -123,7 +123,7 @@ async def test_where_there_is_no_room_for_all_nothing_is_kept(
     store = open_store(max_length=len(NUMBERS) - 1)
     with pytest.raises(QueueFull):
         await store.queue.append(long_list(wall))
-    assert await store.client.exists(store.keys.staged, store.keys.queue) == 0
+    assert await store.redis.exists(store.keys.staged, store.keys.queue) == 0
 
 
 async def test_what_is_kept_takes_the_room_of_what_waits(open_store: OpenStore, wall: Wall) -> None:
@@ -131,21 +131,21 @@ async def test_what_is_kept_takes_the_room_of_what_waits(open_store: OpenStore, 
     await dies_after(store, 0, long_list(wall))  # nothing of it is in the queue yet
     with pytest.raises(QueueFull):
         await store.queue.append(long_list(wall))
-    del store.server.insist
+    del store.client.insist
     wall.advance(20)
     await store.queue.long_lists.finish_left_behind()
-    assert await store.client.exists(store.keys.staged) == 0
-    await store.client.delete(store.keys.queue)
-    await store.server.ensure_groups()
+    assert await store.redis.exists(store.keys.staged) == 0
+    await store.redis.delete(store.keys.queue)
+    await store.client.ensure_groups()
     assert len((await store.queue.append(long_list(wall))).ids) == len(NUMBERS)
 
 
 async def test_what_other_hands_wrote_there_stops_nothing(store: Store, wall: Wall) -> None:
     junk = {"": "", "x": "{", "1": "[]", "2-a": "null", "3-a": "\xff", "4:1": "{}"}
-    await store.client.hset(store.keys.staged, mapping=junk)
+    await store.redis.hset(store.keys.staged, mapping=junk)
     await dies_after(store, 1, long_list(wall))
-    await store.client.hset(store.keys.staged, "5-a", json.dumps({"parts": 2, "scheduled": 1}))
+    await store.redis.hset(store.keys.staged, "5-a", json.dumps({"parts": 2, "scheduled": 1}))
     wall.advance(20)
-    del store.server.insist
+    del store.client.insist
     await store.queue.long_lists.finish_left_behind()
     assert await queued(store) == NUMBERS

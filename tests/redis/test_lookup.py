@@ -158,7 +158,7 @@ async def test_under_an_unreadable_mark_nobody_is_asked_and_the_policy_decides(
     store: Store, mark: bytes, policy: RetryPolicy, state: str
 ) -> None:
     entry, _, message = await store.sending()
-    await store.client.hset(store.keys.inflight, entry.name, mark)
+    await store.redis.hset(store.keys.inflight, entry.name, mark)
     carrier = Carrier(TAKEN)
     recovering = recovery(store, carrier, policy)
     await recovering.recover()
@@ -166,7 +166,7 @@ async def test_under_an_unreadable_mark_nobody_is_asked_and_the_policy_decides(
         await settled(store)
     assert await store.state(message.id) == state
     assert carrier.asks == []
-    assert await store.client.hlen(store.keys.inflight) == 0
+    assert await store.redis.hlen(store.keys.inflight) == 0
     assert await store.difference() == 0
     told = await store.status.message(message.id)
     assert told is not None
@@ -223,9 +223,9 @@ async def test_what_was_settled_under_some_names_is_found_among_many(
     lives = [await store.sending() for _ in range(3)]
     for number, life in enumerate(lives):
         assert await store.queue.ack(*life, f"p{number}")
-    await store.client.xadd(store.keys.events, {"other": "hands"})
-    await store.client.xadd(store.keys.events, {"id": "another", "state": "sent"})
-    await store.client.set(store.keys.message("another"), "is no hash")
+    await store.redis.xadd(store.keys.events, {"other": "hands"})
+    await store.redis.xadd(store.keys.events, {"id": "another", "state": "sent"})
+    await store.redis.set(store.keys.message("another"), "is no hash")
     now = int(time.time() * 1000)
     status = store.status
     assert await status.settled_as(["p1", "p9", "p2"], now - 60_000, now + 60_000) == {
@@ -240,16 +240,16 @@ async def test_an_unreadable_mark_leaves_what_was_spent_spent(store: Store) -> N
     assert await store.queue.defer(*sending, until=0, attempts=5, why="five times")
     assert await store.queue.promote() == 1
     entry, _, message = await store.begin_next()
-    await store.client.hset(store.keys.inflight, entry.name, "garbage")
+    await store.redis.hset(store.keys.inflight, entry.name, "garbage")
     await recovery(store, Carrier(TAKEN), RESEND).recover()
     assert await letters(store) == [(message.id, "in_doubt")]  # it was the sixth of six
 
 
 async def test_a_mark_that_stands_under_no_name_of_an_entry_is_taken_away(store: Store) -> None:
-    await store.client.hset(store.keys.inflight, "nonsense", store.attempt().mark)
-    await store.client.hset(store.keys.inflight, "n1-1", "garbage")
+    await store.redis.hset(store.keys.inflight, "nonsense", store.attempt().mark)
+    await store.redis.hset(store.keys.inflight, "n1-1", "garbage")
     await recovery(store, Carrier(TAKEN)).recover()
-    assert await store.client.hgetall(store.keys.inflight) == {}
+    assert await store.redis.hgetall(store.keys.inflight) == {}
 
 
 async def test_an_opt_out_learnt_by_asking_is_kept(store: Store) -> None:
@@ -270,7 +270,7 @@ async def test_an_opt_out_is_kept_wherever_the_entry_is_by_now(store: Store, how
     if how == "settled elsewhere":
         assert await store.queue.ack(entry, attempt, message, "p1")
     else:
-        await store.client.hset(store.keys.inflight, entry.name, "1 2 another")
+        await store.redis.hset(store.keys.inflight, entry.name, "1 2 another")
     assert not await store.queue.bury(
         entry, attempt, message, reason="rejected", code="21610", suppress=True
     )

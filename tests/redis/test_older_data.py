@@ -274,11 +274,11 @@ async def test_newer_data_that_comes_back_needs_no_release(own_server: RedisServ
         store = opened.store
         opened.witness.settled = Settled(most_octets=1)
         await send(store, 300)
-        settled = await store.client.hget(store.keys.store, "settled")
-        await store.client.hset(store.keys.store, "settled", 1)
+        settled = await store.redis.hget(store.keys.store, "settled")
+        await store.redis.hset(store.keys.store, "settled", 1)
         await seen_to_differ(store)
         await held(store)
-        await store.client.hset(store.keys.store, "settled", settled)
+        await store.redis.hset(store.keys.store, "settled", settled)
         await opened.reconciled()
         assert (await held(store)).by == "smsd"  # that was made in the data which is gone
 
@@ -291,7 +291,7 @@ async def test_what_was_begun_on_data_that_went_older_meanwhile_is_not_sent(
         await send(store, 3)
         await queue(store, 1)
         entry, message = await store.claim_one()
-        await store.client.hset(store.keys.store, "settled", 1)
+        await store.redis.hset(store.keys.store, "settled", 1)
         assert await store.begin(entry, store.attempt(), message.recipient) == "older"
         assert await store.queue.journal() == {}
         await store.schedule(-1)
@@ -330,7 +330,7 @@ async def test_a_standby_leaves_it_to_the_active_daemon_to_decide(own_server: Re
         await send(active.store, 5)
         await standby.store.status.census()  # as its looks at the lease do
         assert standby.store.identity.known.settled == 5
-        await active.store.client.hset(active.store.keys.store, "settled", 2)
+        await active.store.redis.hset(active.store.keys.store, "settled", 2)
         await seen_to_differ(standby.store)
         await asyncio.sleep(2 * PAUSE_S)
         assert await standby.store.operator_hold.look() is None
@@ -348,7 +348,7 @@ async def test_a_daemon_that_takes_over_from_one_that_died_with_its_server_holds
             await send(died.store, 5)
             await successor.store.status.census()
         await successor.store.lead()
-        await successor.store.client.hset(successor.store.keys.store, "settled", 3)
+        await successor.store.redis.hset(successor.store.keys.store, "settled", 3)
         await seen_to_differ(successor.store)
         assert "lacks 2 settlements, 2 are not" in (await held(successor.store)).reason
 
@@ -360,7 +360,7 @@ async def test_a_release_is_for_all_daemons(own_server: RedisServer) -> None:
     ):
         await send(active.store, 5)
         await standby.store.status.census()
-        await active.store.client.flushall()
+        await active.store.redis.flushall()
         await active.store.lead()
         await held(active.store)
         await active.store.operator_hold.release("me")
@@ -380,7 +380,7 @@ async def test_after_a_flush_what_was_taken_in_and_is_gone_is_named_and_dispatch
         store = opened.store
         await send(store, 132)
         gone = [id_ for _ in range(868) for id_ in await store.append()]
-        await store.client.flushall()
+        await store.redis.flushall()
         [after] = await store.append()  # it is durable again
         await seen_to_differ(store)
         hold = await held(store)
@@ -400,20 +400,20 @@ async def test_after_a_flush_what_was_taken_in_and_is_gone_is_named_and_dispatch
 
 
 async def _delete(store: Store) -> None:
-    await store.client.delete(store.keys.store)
+    await store.redis.delete(store.keys.store)
 
 
 async def _other_type(store: Store) -> None:
-    await store.client.delete(store.keys.store)
-    await store.client.set(store.keys.store, "x")
+    await store.redis.delete(store.keys.store)
+    await store.redis.set(store.keys.store, "x")
 
 
 async def _no_number(store: Store) -> None:
-    await store.client.hset(store.keys.store, "settled", "many")
+    await store.redis.hset(store.keys.store, "settled", "many")
 
 
 async def _other_id(store: Store) -> None:
-    await store.client.hset(store.keys.store, "id", "other")
+    await store.redis.hset(store.keys.store, "id", "other")
 
 
 @pytest.mark.parametrize("ruin", [_delete, _other_type, _other_id])
@@ -442,7 +442,7 @@ async def test_a_count_of_settlements_that_is_no_number_is_mended(own_server: Re
         await _no_number(store)
         await seen_to_differ(store)
         await opened.reconciled()
-        assert await store.client.hget(store.keys.store, "settled") == b"3"
+        assert await store.redis.hget(store.keys.store, "settled") == b"3"
         assert await store.operator_hold.look() is None
 
 
@@ -453,9 +453,9 @@ async def test_forgotten_scripts_and_statuses_are_no_loss(own_server: RedisServe
     async with Opened(own_server.url) as opened:
         store = opened.store
         for id_ in await send(store, 5):
-            await store.client.delete(store.keys.message(id_))  # as when `keep_status` has passed
-        await store.client.script_flush()
-        await store.client.connection_pool.disconnect()
+            await store.redis.delete(store.keys.message(id_))  # as when `keep_status` has passed
+        await store.redis.script_flush()
+        await store.redis.connection_pool.disconnect()
         await send(store, 2)
         own_server.kill()
         own_server.start()

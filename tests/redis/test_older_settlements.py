@@ -18,7 +18,7 @@ async def reasons(store: Store) -> list[object]:
 
 
 async def last_line(store: Store, id_: str) -> object:
-    history = await store.client.hget(store.keys.message(id_), "history")
+    history = await store.redis.hget(store.keys.message(id_), "history")
     return history.splitlines()[-1]
 
 
@@ -109,17 +109,17 @@ async def test_nothing_is_handed_out_of_older_data_while_something_cannot_be_set
     async with Opened(own_server.url) as opened:
         store = opened.store
         await queue(store, 1)
-        await store.client.set(store.keys.dead, "x")
+        await store.redis.set(store.keys.dead, "x")
         tail = Tail(own_server)
         await reach(store)
-        await store.client.delete(store.keys.dead)
+        await store.redis.delete(store.keys.dead)
         assert await store.queue.bury(*await store.begin_next(), reason="in_doubt")
         tail.lose()
         await seen_to_differ(store)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1):
                 await opened.reconciled()
-        await store.client.delete(store.keys.dead)  # somebody mends it
+        await store.redis.delete(store.keys.dead)  # somebody mends it
         assert await claimed(store) == []
         assert await reasons(store) == ["in_doubt"]
 
@@ -130,9 +130,9 @@ async def test_what_is_under_way_is_marked_again_in_a_redis_that_is_full(
     async with Opened(own_server.url) as opened:
         store = opened.store
         entry, attempt, _ = await store.sending()
-        await store.client.hdel(store.keys.inflight, entry.name)  # as in older data
-        await store.client.config_set("maxmemory-policy", "noeviction")
-        await store.client.config_set("maxmemory", 1)
+        await store.redis.hdel(store.keys.inflight, entry.name)  # as in older data
+        await store.redis.config_set("maxmemory-policy", "noeviction")
+        await store.redis.config_set("maxmemory", 1)
         await store.queue.mark_again()
         assert await store.queue.journal() == {entry.name: attempt}
 
@@ -148,7 +148,7 @@ async def test_a_repeated_entry_is_passed_over_in_older_data_too(
     async with Opened(own_server.url) as opened:
         store = opened.store
         for _ in range(2):
-            await store.client.xadd(store.keys.queue, {"to": ALICE, "message": "Hi", "key": "k"})
+            await store.redis.xadd(store.keys.queue, {"to": ALICE, "message": "Hi", "key": "k"})
         tail = Tail(own_server)
         await reach(store)
         await store.claimer.admit(await store.queue.claim(9, 9))
@@ -179,7 +179,7 @@ async def staged(store: Store, *, scheduled: bool) -> tuple[str, list[str]]:
     text = at(store.wall() + 1000) if scheduled else content()
     numbers = [f"+1202555{n:04}" for n in range(part_of(scheduled=scheduled) + 1)]
     call = store.queue._append_call(1, 0, Append.of(text, numbers, store.wall()))
-    await store.server.insist(call)
+    await store.client.insist(call)
     return str(call.request["list"]), numbers
 
 
@@ -203,7 +203,7 @@ async def test_a_long_list_that_was_queued_and_waits_for_that_in_older_data_is_h
         await store.operator_hold.release("me")
         await opened.reconciled()
         await store.queue.long_lists.finish_left_behind()
-        assert await store.client.exists(store.keys.staged) == 0
+        assert await store.redis.exists(store.keys.staged) == 0
 
 
 async def test_of_a_scheduled_one_only_what_did_not_end_is_sent(own_server: RedisServer) -> None:
@@ -228,7 +228,7 @@ async def test_of_a_scheduled_one_only_what_did_not_end_is_sent(own_server: Redi
         assert {parse_entry(one, LIMITS, store.wall()).recipient for one in entries} == left
         assert await store.state(ids[0]) == "sent"
         assert await reasons(store) == ["in_doubt"]
-        assert await store.client.exists(store.keys.staged) == 0
+        assert await store.redis.exists(store.keys.staged) == 0
         assert await store.difference() == 0
 
 

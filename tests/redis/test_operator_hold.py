@@ -25,7 +25,7 @@ async def renewed(store: Store) -> Operator:
 
 
 async def events(store: Store) -> list[dict[str, str]]:
-    found = await store.client.xrange(store.keys.events)
+    found = await store.redis.xrange(store.keys.events)
     return [{text(name): text(value) for name, value in event.items()} for _, event in found]
 
 
@@ -89,7 +89,7 @@ async def test_whatever_stands_at_its_key_holds_and_can_be_held_or_released(
     store: Store, command: list[str]
 ) -> None:
     command[1] = store.keys.held
-    await store.client.execute_command(*command)
+    await store.redis.execute_command(*command)
     found = await renewed(store)
     assert found.held is not None
     assert found.held.reason
@@ -105,8 +105,8 @@ async def test_whatever_stands_at_its_key_holds_and_can_be_held_or_released(
 
 @pytest.mark.parametrize("kind", ["released", "events"])
 async def test_junk_beside_it_does_not_keep_it_from_acting(store: Store, kind: str) -> None:
-    await store.client.delete(getattr(store.keys, kind))
-    await store.client.sadd(getattr(store.keys, kind), "junk")
+    await store.redis.delete(getattr(store.keys, kind))
+    await store.redis.sadd(getattr(store.keys, kind), "junk")
     assert await renewed(store) == NONE
     await store.operator_hold.hold("why", "ann")
     assert (await renewed(store)).held is not None

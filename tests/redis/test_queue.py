@@ -58,7 +58,7 @@ UNREADABLE_MARKS = [
 
 async def test_a_text_becomes_one_entry_of_the_queue_and_is_named_after_it(store: Store) -> None:
     [id_] = await store.append(sender="smsd", campaign="c", ref="r")
-    [(entry, fields)] = await store.client.xrange(store.keys.queue)
+    [(entry, fields)] = await store.redis.xrange(store.keys.queue)
     assert entry.decode() == id_
     assert fields == {
         b"to": ALICE.encode(),
@@ -67,13 +67,13 @@ async def test_a_text_becomes_one_entry_of_the_queue_and_is_named_after_it(store
         b"campaign": b"c",
         b"ref": b"r",
     }
-    [(_, event)] = await store.client.xrange(store.keys.events)
+    [(_, event)] = await store.redis.xrange(store.keys.events)
     assert event == {b"id": entry, b"state": b"queued", b"detail": b""}
 
 
 async def test_every_recipient_gets_an_entry_in_the_order_given(store: Store) -> None:
     ids = await store.append(BOB, ALICE, BOB)
-    entries = await store.client.xrange(store.keys.queue)
+    entries = await store.redis.xrange(store.keys.queue)
     assert [entry.decode() for entry, _ in entries] == ids
     assert [fields[b"to"].decode() for _, fields in entries] == [BOB, ALICE, BOB]
 
@@ -110,9 +110,9 @@ async def test_what_is_appended_is_what_is_claimed_to_the_octet(store: Store) ->
 
 async def test_a_high_priority_text_goes_into_the_other_stream(store: Store) -> None:
     [id_] = await store.append(priority="high")
-    [(entry, _)] = await store.client.xrange(store.keys.high)
+    [(entry, _)] = await store.redis.xrange(store.keys.high)
     assert id_ == f"h{entry.decode()}"
-    assert await store.client.xlen(store.keys.queue) == 0
+    assert await store.redis.xlen(store.keys.queue) == 0
 
 
 async def test_scheduled_texts_wait_under_the_ids_given_and_take_no_place_in_the_queue(
@@ -122,7 +122,7 @@ async def test_scheduled_texts_wait_under_the_ids_given_and_take_no_place_in_the
     request = Append(at(due), [ALICE, BOB], ["s1", "s2"])
     assert await store.queue.append(request) == Appended(["s1", "s2"])
     assert await store.length() == 0
-    waiting = await store.client.zrange(store.keys.deferred, 0, -1, withscores=True)
+    waiting = await store.redis.zrange(store.keys.deferred, 0, -1, withscores=True)
     assert [(id_, int(score)) for id_, score in waiting] == [(b"s1", due), (b"s2", due)]
     assert await store.queue.next_due() == due
     assert await store.state("s2") == "deferred"
@@ -159,7 +159,7 @@ async def test_the_same_idempotency_key_twice_in_one_group_queues_once(store: St
 async def test_an_idempotency_record_is_forgotten_in_time(store: Store) -> None:
     request = Append(content(), [ALICE], idempotency_key="k", fingerprint="f", answer=b"{}")
     await store.queue.append(request)
-    assert 0 < await store.client.pttl(store.keys.idempotency("k")) <= 86_400_000
+    assert 0 < await store.redis.pttl(store.keys.idempotency("k")) <= 86_400_000
 
 
 async def test_a_refused_request_leaves_its_idempotency_key_free(open_store: OpenStore) -> None:
@@ -214,12 +214,12 @@ async def test_what_is_remembered_of_an_append_is_bounded_and_goes_by_itself(
     for _ in range(5):
         await asyncio.gather(*(store.append() for _ in range(10)))
     intake = store.keys.intake("a")
-    assert await store.client.hlen(intake) <= 65
-    assert await store.client.pttl(intake) > 0
+    assert await store.redis.hlen(intake) <= 65
+    assert await store.redis.pttl(intake) > 0
     full = await open_store("full", max_length=0).lead()
     with pytest.raises(QueueFull):
         await full.append()
-    assert await store.client.pttl(store.keys.intake("full")) > 0
+    assert await store.redis.pttl(store.keys.intake("full")) > 0
 
 
 async def test_two_daemons_append_side_by_side(open_store: OpenStore) -> None:
@@ -283,7 +283,7 @@ async def test_a_claimer_that_is_fenced_says_so_and_goes_on(open_store: OpenStor
 
 async def test_an_entry_is_handed_to_one_daemon_only(open_store: OpenStore) -> None:
     one, other = open_store("a"), open_store("b")
-    await one.server.ensure_groups()
+    await one.client.ensure_groups()
     await one.append(*[ALICE] * 100)
     claims = await asyncio.gather(*(store.queue.claim(0, 7) for store in (one, other) * 10))
     names = [entry.name for claimed in claims for entry in claimed]
@@ -293,7 +293,7 @@ async def test_an_entry_is_handed_to_one_daemon_only(open_store: OpenStore) -> N
 async def test_the_largest_entry_is_read_and_one_octet_more_is_not(store: Store) -> None:
     overhead = len("to") + len(ALICE) + len("message")
     for size in (LARGEST_ENTRY - overhead, LARGEST_ENTRY - overhead + 1):
-        await store.client.xadd(store.keys.queue, {"to": ALICE, "message": "x" * size})
+        await store.redis.xadd(store.keys.queue, {"to": ALICE, "message": "x" * size})
     fits, too_large = await store.queue.claim(0, 10)
     assert fits.octets == LARGEST_ENTRY
     assert fits.fields is not None
@@ -302,7 +302,7 @@ async def test_the_largest_entry_is_read_and_one_octet_more_is_not(store: Store)
 
 
 async def test_an_entry_of_very_many_fields_is_not_read(store: Store) -> None:
-    await store.client.xadd(store.keys.queue, {str(n): "" for n in range(501)})
+    await store.redis.xadd(store.keys.queue, {str(n): "" for n in range(501)})
     [entry] = await store.queue.claim(0, 10)
     assert entry.fields is None
 
@@ -326,7 +326,7 @@ async def test_begin_without_the_lease_is_fenced(store: Store, open_store: OpenS
     entry, message = await store.claim_one()
     other = open_store("b")
     assert await other.begin(entry, other.attempt(), message.recipient) == "fenced"
-    await store.client.delete(store.keys.lease)
+    await store.redis.delete(store.keys.lease)
     assert await store.begin(entry, store.attempt(), message.recipient) == "fenced"
     assert await store.queue.journal() == {}
 
@@ -348,7 +348,7 @@ async def test_begin_of_what_is_settled_is_refused(store: Store) -> None:
 
 
 async def test_begin_for_a_number_that_opted_out_is_refused(store: Store) -> None:
-    await store.client.sadd(store.keys.optouts, ALICE)
+    await store.redis.sadd(store.keys.optouts, ALICE)
     await store.append()
     entry, message = await store.claim_one()
     assert await store.begin(entry, store.attempt(), ALICE) == "suppressed"
@@ -366,7 +366,7 @@ async def test_ack_ends_a_text_and_keeps_its_status_for_a_while(store: Store) ->
     assert await store.queue.pending() == []
     assert await store.queue.journal() == {}
     assert await store.state(message.id) == "sent"
-    assert 0 < await store.client.pttl(store.keys.message(message.id)) <= 86_400_000
+    assert 0 < await store.redis.pttl(store.keys.message(message.id)) <= 86_400_000
     assert (await store.status.census()).ended["sent"] == 1
 
 
@@ -421,13 +421,13 @@ async def test_bury_keeps_what_came_and_says_why(store: Store) -> None:
         "lane": "n",
     }
     assert await store.length() == 0
-    assert await store.client.scard(store.keys.optouts) == 0
+    assert await store.redis.scard(store.keys.optouts) == 0
 
 
 async def test_bury_may_opt_the_recipient_out(store: Store) -> None:
     entry, attempt, message = await store.sending()
     assert await store.queue.bury(entry, attempt, message, reason="rejected", suppress=True)
-    assert await store.client.smembers(store.keys.optouts) == {ALICE.encode()}
+    assert await store.redis.smembers(store.keys.optouts) == {ALICE.encode()}
 
 
 async def test_release_undoes_a_mark_and_leaves_the_entry_claimed(store: Store) -> None:
@@ -528,8 +528,8 @@ async def test_an_ack_that_is_repeated_leaves_another_text_of_that_id_alone(stor
     life = await store.sending()
     assert await store.queue.ack(*life, "p")
     another = json.dumps(["id", life[2].id, "to", BOB, "message", "another"])
-    await store.client.hset(store.keys.deferred_messages, life[2].id, another)
-    await store.client.zadd(store.keys.deferred, {life[2].id: 1})
+    await store.redis.hset(store.keys.deferred_messages, life[2].id, another)
+    await store.redis.zadd(store.keys.deferred, {life[2].id: 1})
     assert not await store.queue.ack(*life, "p")
     assert await store.queue.promote() == 1
 
@@ -575,18 +575,18 @@ async def test_a_text_that_is_never_due_stays_and_one_that_always_is_goes(
 ) -> None:
     for id_, due in (("never", "+inf"), ("always", "-inf"), ("late", 1e308)):
         await store.schedule(1, id_)
-        await store.client.zadd(store.keys.deferred, {id_: due})
+        await store.redis.zadd(store.keys.deferred, {id_: due})
     assert await store.queue.next_due() == 0
     promoter = Promoter(store.queue, now_ms=wall)
     async with at_work(promoter):
         await soon(_promoted(store, "always"))
     assert await store.queue.next_due() == int(1e308)
-    await store.client.zadd(store.keys.deferred, {"late": "+inf"})
+    await store.redis.zadd(store.keys.deferred, {"late": "+inf"})
     assert await store.queue.next_due() is None
     async with at_work(promoter):
         await asyncio.sleep(0.1)
-    assert await store.client.zcard(store.keys.deferred) == 2
-    assert [fault async for fault in Fsck(store.server, store.status, repair=True).faults()] == []
+    assert await store.redis.zcard(store.keys.deferred) == 2
+    assert [fault async for fault in Fsck(store.client, store.status, repair=True).faults()] == []
     assert await store.queue.cancel("never") == "cancelled"
     assert await store.difference() == 0
 
@@ -629,7 +629,7 @@ async def test_a_retried_text_goes_ahead_and_keeps_its_priority_id_and_attempts(
 async def test_a_text_that_came_with_a_time_by_xadd_waits_for_it_and_goes_in_line(
     store: Store, wall: Wall
 ) -> None:
-    raw = await store.client.xadd(
+    raw = await store.redis.xadd(
         store.keys.queue, {"to": ALICE, "message": "Hi", "send_at": "2999-01-01T00:00:00Z"}
     )
     [entry] = await store.queue.claim(9, 9)
@@ -672,14 +672,14 @@ async def test_a_deferred_text_that_cannot_be_read_is_buried_and_delays_no_other
 ) -> None:
     for id_ in ("s1", "s2", "s3"):
         await store.schedule(1, id_)
-    await store.client.hset(store.keys.deferred_messages, "s2", packed)
+    await store.redis.hset(store.keys.deferred_messages, "s2", packed)
     wall.advance(2)
     assert await store.queue.promote() == 2
     assert [await store.state(id_) for id_ in ("s1", "s2", "s3")] == ["queued", "dead", "queued"]
     [(letter, fields)] = await store.status.dead_letters("", 10)
     assert (fields["id"], fields["reason"], fields["code"]) == ("s2", "invalid", "entry")
-    assert await store.client.hget(store.keys.message("s2"), "letter") == letter.encode()
-    assert await store.client.hlen(store.keys.deferred_messages) == 0
+    assert await store.redis.hget(store.keys.message("s2"), "letter") == letter.encode()
+    assert await store.redis.hlen(store.keys.deferred_messages) == 0
     assert await store.queue.next_due() is None
     assert await store.difference() == 0
     assert await store.queue.replay(letter, "s2")  # to be buried again: it is no text
@@ -692,19 +692,19 @@ async def test_what_is_deferred_under_no_id_is_set_aside_and_delays_no_other(
     store: Store, wall: Wall, caplog: pytest.LogCaptureFixture
 ) -> None:
     await store.schedule(1, "s1")
-    packed = await store.client.hget(store.keys.deferred_messages, "s1")
+    packed = await store.redis.hget(store.keys.deferred_messages, "s1")
     names = [b"\xff%d" % n for n in range(200)]  # as many as are promoted at once
-    await store.client.zadd(store.keys.deferred, dict.fromkeys(names, 1))
-    await store.client.zadd(store.keys.deferred, {b"\xff\x00": 1, b"\xfe": wall() + 60_000})
-    await store.client.hset(store.keys.deferred_messages, b"\xff\x00", packed)
-    await store.client.hset(store.keys.deferred_messages, b"\xff1", b"\xff")
+    await store.redis.zadd(store.keys.deferred, dict.fromkeys(names, 1))
+    await store.redis.zadd(store.keys.deferred, {b"\xff\x00": 1, b"\xfe": wall() + 60_000})
+    await store.redis.hset(store.keys.deferred_messages, b"\xff\x00", packed)
+    await store.redis.hset(store.keys.deferred_messages, b"\xff1", b"\xff")
     wall.advance(2)
     promoted = [await store.queue.promote() for _ in range(3)]
     assert sum(promoted) == 1
     assert await store.state("s1") == "queued"
-    assert await store.client.zrange(store.keys.deferred, 0, -1) == [b"\xfe"]
-    assert await store.client.hlen(store.keys.deferred_messages) == 0
-    died = sorted(await store.client.xrange(store.keys.dead), key=lambda row: len(row[1]))
+    assert await store.redis.zrange(store.keys.deferred, 0, -1) == [b"\xfe"]
+    assert await store.redis.hlen(store.keys.deferred_messages) == 0
+    died = sorted(await store.redis.xrange(store.keys.dead), key=lambda row: len(row[1]))
     unreadable, readable = (fields for _, fields in died)
     assert unreadable[b"message"] == b"\xff"
     assert (readable[b"message"], readable[b"to"]) == (b"Hi", ALICE.encode())
@@ -722,11 +722,11 @@ async def test_what_other_hands_deferred_again_is_buried_and_its_status_stays_tr
 ) -> None:
     entry, attempt, message = await store.sending()
     await store.queue.ack(entry, attempt, message, "p")
-    await store.client.zadd(store.keys.deferred, {message.id: wall()})
-    await store.client.hset(store.keys.deferred_messages, message.id, "garbage")
+    await store.redis.zadd(store.keys.deferred, {message.id: wall()})
+    await store.redis.hset(store.keys.deferred_messages, message.id, "garbage")
     assert await store.queue.promote() == 0
     assert await store.state(message.id) == "sent"
-    assert await store.client.xlen(store.keys.dead) == 1
+    assert await store.redis.xlen(store.keys.dead) == 1
 
 
 # -- cancel -------------------------------------------------------------------------------------
@@ -737,7 +737,7 @@ async def test_a_deferred_text_can_be_cancelled(store: Store, wall: Wall) -> Non
     assert await store.queue.cancel("s1") == "cancelled"
     wall.advance(10)
     assert await store.queue.promote() == 0
-    assert await store.client.hlen(store.keys.deferred_messages) == 0
+    assert await store.redis.hlen(store.keys.deferred_messages) == 0
     assert await store.queue.cancel("s1") == "cancelled"
     assert (await store.status.census()).ended["cancelled"] == 1
     assert await store.difference() == 0
@@ -816,7 +816,7 @@ async def test_a_text_cannot_be_cancelled_by_the_id_of_the_entry_it_is_in_now(
     await store.schedule(5)
     wall.advance(5)
     await store.queue.promote()
-    [(entry, _)] = await store.client.xrange(store.keys.queue)
+    [(entry, _)] = await store.redis.xrange(store.keys.queue)
     assert await store.queue.cancel(entry.decode()) == "unknown"
     assert await store.length() == 1
 
@@ -875,16 +875,16 @@ async def test_a_letter_from_other_hands_is_replayed_once_whatever_it_lacks(
     store: Store, said: dict[str, str], lane: str
 ) -> None:
     for fields in ({"to": ALICE, "message": "x"}, {}):
-        letter = await store.client.xadd(store.keys.dead, {"id": "abc", **fields, **said})
+        letter = await store.redis.xadd(store.keys.dead, {"id": "abc", **fields, **said})
         assert await store.queue.replay(letter.decode(), "abc")
         assert not await store.queue.replay(letter.decode(), "abc")
         [entry] = await store.queue.claim(9, 9)
         assert (entry.lane, entry.message_id) == (lane, "abc")
-        assert await store.client.xlen(store.keys.dead) == 0
+        assert await store.redis.xlen(store.keys.dead) == 0
 
 
 async def test_a_letter_without_an_id_is_not_replayed_and_stays(store: Store) -> None:
-    letter = await store.client.xadd(store.keys.dead, {"to": ALICE, "message": "x"})
+    letter = await store.redis.xadd(store.keys.dead, {"to": ALICE, "message": "x"})
     assert not await store.queue.replay(letter.decode(), "")
     assert await store.length() == 0
     assert await store.queue.drop(letter.decode(), "")
@@ -942,7 +942,7 @@ async def test_reclaim_hands_entries_out_again_in_the_order_asked_for(store: Sto
 async def test_reclaim_leaves_out_what_was_deleted_and_forgets_it(store: Store) -> None:
     await store.append(ALICE, ALICE)
     first, second = await store.queue.claim(0, 10)
-    await store.client.xdel(store.keys.queue, first.name[1:])
+    await store.redis.xdel(store.keys.queue, first.name[1:])
     assert await store.queue.reclaim([first.name, second.name]) == [second]
     assert await store.queue.pending() == [second.name]
     assert await store.queue.reclaim(["n1-1"]) == []
@@ -954,7 +954,7 @@ async def test_nothing_is_reclaimed_while_another_holds_the_lease(open_store: Op
     [entry] = await one.queue.claim(0, 1)
     with pytest.raises(Fenced):
         await other.queue.reclaim([entry.name])
-    await one.client.delete(one.keys.lease)  # it has run out, and nobody took it
+    await one.redis.delete(one.keys.lease)  # it has run out, and nobody took it
     assert await other.queue.reclaim([entry.name]) == [entry]
     await other.lead()
     assert await other.queue.reclaim([entry.name]) == [entry]
@@ -963,7 +963,7 @@ async def test_nothing_is_reclaimed_while_another_holds_the_lease(open_store: Op
 
 
 async def test_reclaim_spares_entries_that_are_too_large(store: Store) -> None:
-    await store.client.xadd(store.keys.queue, {"to": ALICE, "message": "x" * LARGEST_ENTRY})
+    await store.redis.xadd(store.keys.queue, {"to": ALICE, "message": "x" * LARGEST_ENTRY})
     [entry] = await store.queue.claim(0, 10)
     assert await store.queue.reclaim([entry.name]) == [entry]
 
@@ -1061,7 +1061,7 @@ async def _bury(store: Store) -> Operation:
 
 
 async def _bury_unparsed(store: Store) -> Operation:
-    await store.client.xadd(store.keys.queue, {"nonsense": "x"})
+    await store.redis.xadd(store.keys.queue, {"nonsense": "x"})
     [entry] = await store.queue.claim(0, 1)
     return lambda: store.queue.bury(entry, None, None, reason="invalid")
 
@@ -1101,7 +1101,7 @@ async def _reclaim(store: Store) -> Operation:
 
 async def _take_key(store: Store) -> Operation:
     for _ in range(2):
-        await store.client.xadd(store.keys.queue, {"to": ALICE, "message": "Hi", "key": "k"})
+        await store.redis.xadd(store.keys.queue, {"to": ALICE, "message": "Hi", "key": "k"})
     entries = await store.queue.claim(0, 9)
     keyed = [(entry, parse_entry(entry, LIMITS, store.wall())) for entry in entries]
     return lambda: store.queue.take_keys(keyed)
@@ -1119,19 +1119,19 @@ async def _letters(store: Store) -> Operation:
 
 async def _groups(store: Store) -> Operation:
     await store.append()
-    await store.client.delete(store.keys.high)
-    await store.client.xgroup_destroy(store.keys.queue, "smsd")
-    return store.server.ensure_groups
+    await store.redis.delete(store.keys.high)
+    await store.redis.xgroup_destroy(store.keys.queue, "smsd")
+    return store.client.ensure_groups
 
 
 async def _touch(store: Store) -> Operation:
     call = Call("touch", {"life_ms": 60_000}, [store.keys.ack])
-    return lambda: store.server.ask(call)
+    return lambda: store.client.ask(call)
 
 
 async def _acquire(store: Store) -> Operation:
-    await store.client.delete(store.keys.lease)
-    return lambda: store.server.ask(
+    await store.redis.delete(store.keys.lease)
+    return lambda: store.client.ask(
         Call(
             "acquire",
             {"life_ms": 60_000, "dead": "", "hold": "x", "held_s": 1},
@@ -1141,32 +1141,32 @@ async def _acquire(store: Store) -> Operation:
 
 
 async def _operator_hold(store: Store) -> Operation:
-    return lambda: OperatorHold(store.server).hold("maintenance", "me")
+    return lambda: OperatorHold(store.client).hold("maintenance", "me")
 
 
 async def _operator_release(store: Store) -> Operation:
-    await OperatorHold(store.server).hold("maintenance", "me")
-    return lambda: OperatorHold(store.server).release("me")
+    await OperatorHold(store.client).hold("maintenance", "me")
+    return lambda: OperatorHold(store.client).release("me")
 
 
 async def _accept(store: Store) -> Operation:
     compared = {"id": "other", "settled": 3, "compared": "t"}
-    await store.client.hset(store.keys.store, mapping=compared)
-    return lambda: store.server.ask(accept(Data("known", 5), "t"))
+    await store.redis.hset(store.keys.store, mapping=compared)
+    return lambda: store.client.ask(accept(Data("known", 5), "t"))
 
 
 async def _compared(store: Store) -> Operation:
-    return lambda: store.server.ask(Call("compared", {"token": "t"}))
+    return lambda: store.client.ask(Call("compared", {"token": "t"}))
 
 
 async def _mark_again(store: Store) -> Operation:
     await store.sending()
-    await store.client.delete(store.keys.inflight)
+    await store.redis.delete(store.keys.inflight)
     return store.queue.mark_again
 
 
 async def _yield(store: Store) -> Operation:
-    return lambda: store.server.ask(Call("yield", keys=[store.keys.hold]))
+    return lambda: store.client.ask(Call("yield", keys=[store.keys.hold]))
 
 
 CASES: list[tuple[str, Prepared]] = [
@@ -1219,15 +1219,15 @@ async def test_a_script_that_runs_twice_changes_nothing_more(
     wired: Store, proxy: Proxy, script: str, prepare: Prepared
 ) -> None:
     operation = await prepare(wired)
-    before = await dump(wired.client, wired.keys.prefix)
+    before = await dump(wired.redis, wired.keys.prefix)
     await operation()
     [*_, command] = [one for one in proxy.commands if sha(script) in one]
-    after = await dump(wired.client, wired.keys.prefix)
+    after = await dump(wired.redis, wired.keys.prefix)
     if script not in ("census", "letters", "reclaim") and prepare is not _append_repeated:
         assert after != before
     for _ in range(2):
         assert (await proxy.repeat(command)).startswith(b"*")
-        assert await dump(wired.client, wired.keys.prefix) == after
+        assert await dump(wired.redis, wired.keys.prefix) == after
     assert await wired.difference() == 0
 
 
@@ -1248,9 +1248,9 @@ async def test_a_settlement_that_runs_again_when_the_text_is_long_over_changes_n
     for letter, fields in await wired.status.dead_letters("", 10):
         await wired.queue.replay(letter, fields["id"])
     await wired.queue.promote()
-    settled = await dump(wired.client, wired.keys.prefix)
+    settled = await dump(wired.redis, wired.keys.prefix)
     await proxy.repeat(command)
-    assert await dump(wired.client, wired.keys.prefix) == settled
+    assert await dump(wired.redis, wired.keys.prefix) == settled
     assert await wired.difference() == 0
 
 
@@ -1265,7 +1265,7 @@ async def test_an_append_that_arrives_after_its_successors_queues_nothing_again(
     await asyncio.sleep(0.02)  # it is repeated after 50 ms or more
     await proxy.let_go()
     [last] = await soon(third)
-    entries = [entry.decode() for entry, _ in await wired.client.xrange(wired.keys.queue)]
+    entries = [entry.decode() for entry, _ in await wired.redis.xrange(wired.keys.queue)]
     assert entries == [first, second, last]
 
 
@@ -1302,7 +1302,7 @@ async def test_a_hostile_entry_is_buried_and_never_delays_the_next(
     store: Store, name: str, lane: str
 ) -> None:
     stream = store.keys.high if lane == "h" else store.keys.queue
-    raw = await store.client.execute_command("XADD", stream, "*", *HOSTILE[name])
+    raw = await store.redis.execute_command("XADD", stream, "*", *HOSTILE[name])
     await store.append(priority="high" if lane == "h" else "normal")
     entries = await store.queue.claim(10, 10)
     assert len(entries) == 2
@@ -1354,7 +1354,7 @@ async def test_a_text_that_can_no_longer_be_parsed_is_buried_under_its_own_id(
 
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_a_hostile_entry_can_be_looked_up_and_cancelled(store: Store, name: str) -> None:
-    raw = await store.client.execute_command("XADD", store.keys.queue, "*", *HOSTILE[name])
+    raw = await store.redis.execute_command("XADD", store.keys.queue, "*", *HOSTILE[name])
     told = await store.status.message(raw.decode())
     assert told is None or told["state"] == "queued"
     assert await store.queue.cancel(raw.decode()) in ("cancelled", "unknown")
@@ -1363,12 +1363,12 @@ async def test_a_hostile_entry_can_be_looked_up_and_cancelled(store: Store, name
 
 async def test_a_hostile_entry_that_was_pending_is_buried_too(store: Store) -> None:
     for fields in HOSTILE.values():
-        await store.client.execute_command("XADD", store.keys.queue, "*", *fields)
+        await store.redis.execute_command("XADD", store.keys.queue, "*", *fields)
     while await store.queue.claim(0, 100):  # whose replies were lost
         pass
     await store.claimer.admit(await store.queue.reclaim(await store.queue.pending()))
     assert await store.length() == 0
-    assert await store.client.xlen(store.keys.dead) == len(HOSTILE)
+    assert await store.redis.xlen(store.keys.dead) == len(HOSTILE)
     assert await store.difference() == 0
 
 
@@ -1379,7 +1379,7 @@ async def test_an_entry_with_too_many_fields_is_told_how_many_are_read(
     store: Store, fields: int, code: str
 ) -> None:
     words = [word for n in range(fields - 2) for word in (f"x{n}", "")]
-    await store.client.execute_command(
+    await store.redis.execute_command(
         "XADD", store.keys.queue, "*", "to", ALICE, "message", "Hi", *words
     )
     await store.claimer.admit(await store.queue.claim(9, 9))
@@ -1389,7 +1389,7 @@ async def test_an_entry_with_too_many_fields_is_told_how_many_are_read(
 
 async def test_a_status_of_another_type_vouches_for_no_entry(store: Store) -> None:
     impostor = await _claiming_to_be(store, "x")
-    await store.client.set(store.keys.message("x"), "")
+    await store.redis.set(store.keys.message("x"), "")
     [entry] = await store.queue.claim(0, 1)
     assert entry.message_id == impostor
 
@@ -1414,7 +1414,7 @@ async def test_a_redis_that_is_away_does_not_take_a_text_its_id(
 async def _claiming_to_be(store: Store, id_: str, **fields: str) -> str:
     """An entry that says another text's id; its own."""
     said = {"id": id_, "to": BOB, "message": "Ho", **fields}
-    raw = await store.client.xadd(store.keys.queue, said)
+    raw = await store.redis.xadd(store.keys.queue, said)
     return str(raw.decode())
 
 
@@ -1439,7 +1439,7 @@ async def test_what_only_we_write_is_an_unknown_field_of_anybody_else(
     """Two producers of one id, or one that spends a message's attempts, would be believed."""
     for text in ("one", "two"):
         fields = {"to": ALICE, "message": text, field: "5"}
-        await store.client.xadd(store.keys.queue, fields)
+        await store.redis.xadd(store.keys.queue, fields)
     await store.claimer.admit(await store.queue.claim(9, 9))
     assert len(store.window) == 0
     letters = await store.status.dead_letters("", 10)
@@ -1458,7 +1458,7 @@ async def test_an_entry_cannot_take_over_the_id_of_one_that_is_queued(
     await store.schedule(1)
     wall.advance(2)
     await store.queue.promote()
-    [(home, _)] = await store.client.xrange(store.keys.queue)
+    [(home, _)] = await store.redis.xrange(store.keys.queue)
     impostor = await _claiming_to_be(store, "s1")
     assert await store.queue.cancel(home.decode()) == "unknown"  # it is s1's
     assert await store.queue.cancel(impostor) == "cancelled"
@@ -1501,9 +1501,9 @@ async def test_a_text_deferred_where_other_hands_put_another_goes_by_its_entry(
     wall.advance(2)
     await store.queue.promote()
     entry, attempt, message = await store.begin_next()
-    await store.client.zadd(store.keys.deferred, {"s1": wall() + 60_000})
+    await store.redis.zadd(store.keys.deferred, {"s1": wall() + 60_000})
     other = ["to", BOB, "message", "Ho"]
-    await store.client.hset(store.keys.deferred_messages, "s1", json.dumps(other))
+    await store.redis.hset(store.keys.deferred_messages, "s1", json.dumps(other))
     before = await store.status.message("s1")
     await store.queue.defer(entry, attempt, message, until=wall(), attempts=1, why="w")
     assert await store.state(entry.first_message_id) == "deferred"
@@ -1538,7 +1538,7 @@ async def test_what_is_no_mark_is_read_as_none_by_both_who_read_marks(
     store: Store, mark: bytes
 ) -> None:
     entry, _, _ = await store.sending()
-    await store.client.hset(store.keys.inflight, entry.name, mark)
+    await store.redis.hset(store.keys.inflight, entry.name, mark)
     assert Attempt.read(mark) is None
     assert await store.queue.journal() == {entry.name: Attempt(1, 0, "unknown")}
 
@@ -1548,8 +1548,8 @@ async def test_what_may_be_a_mark_is_left_as_it_is_by_both_who_read_marks(
     store: Store, mark: bytes
 ) -> None:
     entry, _, _ = await store.sending()
-    await store.client.hset(store.keys.inflight, entry.name, mark)
-    found = await store.server.ask(Call("fsck_marks", {"names": [entry.name], "repair": True}))
+    await store.redis.hset(store.keys.inflight, entry.name, mark)
+    found = await store.client.ask(Call("fsck_marks", {"names": [entry.name], "repair": True}))
     [attempt] = (await store.queue.journal()).values()
     assert (found, attempt.mark.encode()) == ([], mark)
 
@@ -1561,7 +1561,7 @@ def test_a_full_queue_is_not_taken_for_an_absent_redis() -> None:
 async def test_a_status_that_cannot_be_written_undoes_no_settlement(store: Store) -> None:
     lives = [await store.sending() for _ in range(5)]
     first, bad, *rest = lives
-    await store.client.set(store.keys.message(bad[2].id), "of another make")
+    await store.redis.set(store.keys.message(bad[2].id), "of another make")
     answers = await asyncio.gather(*(store.queue.ack(*life, "p") for life in (first, bad, *rest)))
     assert answers == [True] * 5
     census = await store.status.census()
@@ -1579,7 +1579,7 @@ async def test_a_history_keeps_its_beginning_and_its_end_and_never_grows_beyond_
     entry, attempt, message = await store.sending()
     key = store.keys.message(message.id)
     lines = ["1 queued", *(f"{n} deferred throttled again and again" for n in range(2, 2000))]
-    await store.client.hset(key, mapping={"state": "queued", "history": "\n".join(lines)})
+    await store.redis.hset(key, mapping={"state": "queued", "history": "\n".join(lines)})
     assert await store.queue.ack(entry, attempt, message, "p")
     told = await store.status.message(message.id)
     assert told is not None
@@ -1588,14 +1588,14 @@ async def test_a_history_keeps_its_beginning_and_its_end_and_never_grows_beyond_
     assert [change["state"] for change in history[-3:]] == ["deferred", "sending", "sent"]
     assert history[-3]["at"] == 1999
     assert all(change["state"] in ("queued", "deferred", "sending", "sent") for change in history)
-    assert await store.client.hstrlen(key, "history") < 8192
+    assert await store.redis.hstrlen(key, "history") < 8192
 
 
 async def test_a_history_with_a_line_beyond_all_bounds_can_still_be_read(store: Store) -> None:
     entry, attempt, message = await store.sending()
     key = store.keys.message(message.id)
     history = f"1 queued\n2 dead rejected {'9' * 9000}"
-    await store.client.hset(key, mapping={"state": "queued", "history": history})
+    await store.redis.hset(key, mapping={"state": "queued", "history": history})
     assert await store.queue.ack(entry, attempt, message, "p")
     told = await store.status.message(message.id)
     assert told is not None

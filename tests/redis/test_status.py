@@ -32,7 +32,7 @@ ABOUT = {"segments": 1, "encoding": "gsm7"}
 
 async def test_a_queued_text_is_known_by_its_entry_alone(store: Store) -> None:
     [id_] = await store.append(sender="smsd", campaign="c", ref="r")
-    assert await store.client.exists(store.keys.message(id_)) == 0
+    assert await store.redis.exists(store.keys.message(id_)) == 0
     assert await _told(store, id_) == {
         "state": "queued",
         "to": ALICE,
@@ -167,7 +167,7 @@ async def test_a_replayed_text_starts_anew_and_remembers(store: Store) -> None:
     entry, attempt, message = await store.begin_next()
     await store.queue.ack(entry, attempt, message, "p")
     assert await store.state(id_) == "sent"
-    assert await store.client.pttl(store.keys.message(id_)) > 0
+    assert await store.redis.pttl(store.keys.message(id_)) > 0
 
 
 FACTS = {
@@ -234,7 +234,7 @@ async def test_a_queued_text_that_is_cancelled_still_shows_its_facts(
         [id_] = await store.append(**SAID)
     else:
         said = {"from" if name == "sender" else name: value for name, value in SAID.items()}
-        raw = await store.client.xadd(store.keys.queue, {"to": ALICE, "message": "Hi", **said})
+        raw = await store.redis.xadd(store.keys.queue, {"to": ALICE, "message": "Hi", **said})
         id_ = raw.decode()
     for _ in range(2):
         assert await _shown(store, id_) == FACTS | dict.fromkeys(ABOUT)
@@ -244,7 +244,7 @@ async def test_a_queued_text_that_is_cancelled_still_shows_its_facts(
 
 async def test_a_text_that_cannot_be_parsed_shows_what_it_says_of_itself(store: Store) -> None:
     fields = {"to": ALICE, "message": "", "campaign": "c", "ref": "x" * 600, "expires_at": "soon"}
-    raw = await store.client.xadd(store.keys.queue, fields)
+    raw = await store.redis.xadd(store.keys.queue, fields)
     await store.claimer.admit(await store.queue.claim(9, 9))
     told = await _told(store, raw.decode())
     assert (told["state"], told["to"], told["campaign"]) == ("dead", ALICE, "c")
@@ -274,7 +274,7 @@ async def test_a_text_that_is_begun_in_the_millisecond_in_which_it_was_queued_wa
 
 async def test_what_an_entry_makes_up_is_not_shown(store: Store) -> None:
     fields = {"to": ALICE, "message": "Hi", "reason": "r", "encoding": "e", "provider_id": "p"}
-    raw = await store.client.xadd(store.keys.queue, fields)
+    raw = await store.redis.xadd(store.keys.queue, fields)
     assert await _told(store, raw.decode()) == {
         "state": "queued",
         "to": ALICE,
@@ -300,16 +300,16 @@ async def test_every_end_is_told_and_forgotten_in_time(store: Store, end: str) -
     told = await _told(store, id_)
     assert told["state"] == end
     assert told["to"] == ALICE
-    assert await store.client.pttl(store.keys.message(id_)) > 0
+    assert await store.redis.pttl(store.keys.message(id_)) > 0
 
 
 async def test_a_dead_text_is_remembered_as_long_as_its_letter(store: Store) -> None:
     _, id_ = await store.dead_letter()
-    assert await store.client.pttl(store.keys.message(id_)) == -1
+    assert await store.redis.pttl(store.keys.message(id_)) == -1
 
 
 async def test_an_entry_that_cannot_be_parsed_says_why(store: Store) -> None:
-    raw = await store.client.xadd(store.keys.queue, {"to": "nobody", "message": "Hi"})
+    raw = await store.redis.xadd(store.keys.queue, {"to": "nobody", "message": "Hi"})
     await store.claimer.admit(await store.queue.claim(9, 9))
     told = await _told(store, raw.decode())
     assert told["state"] == "dead"
@@ -332,7 +332,7 @@ async def test_a_text_is_not_found_by_the_id_of_the_entry_it_is_in_now(
     await store.schedule(5)
     wall.advance(5)
     await store.queue.promote()
-    [(entry, _)] = await store.client.xrange(store.keys.queue)
+    [(entry, _)] = await store.redis.xrange(store.keys.queue)
     assert await store.status.message(entry.decode()) is None
 
 
@@ -340,13 +340,13 @@ async def test_looking_changes_nothing(store: Store) -> None:
     await store.append(ALICE, BOB)
     await store.schedule(5)
     _, _, message = await store.sending()
-    before = await dump(store.client, store.keys.prefix)
+    before = await dump(store.redis, store.keys.prefix)
     for id_ in (message.id, "s1", "1-1", "nonsense"):
         await store.status.message(id_)
     await store.status.dead_letters("", 10)
     await store.status.census()
     await store.status.holder()
-    assert await dump(store.client, store.keys.prefix) == before
+    assert await dump(store.redis, store.keys.prefix) == before
 
 
 async def test_every_change_is_an_event(store: Store, wall: Wall) -> None:
@@ -361,7 +361,7 @@ async def test_every_change_is_an_event(store: Store, wall: Wall) -> None:
     [(letter, _)] = await store.status.dead_letters("", 10)
     await store.queue.replay(letter, "s1")
     await store.queue.cancel("s1")
-    events = await store.client.xrange(store.keys.events)
+    events = await store.redis.xrange(store.keys.events)
     assert {event[b"id"] for _, event in events} == {b"s1"}
     assert [(event[b"state"].decode(), event[b"detail"].decode()) for _, event in events] == [
         ("deferred", "scheduled"),
@@ -394,18 +394,18 @@ async def test_two_texts_of_one_id_that_are_settled_together_are_both_told(store
 
 
 async def changes(store: Store, message_id: str) -> list[object]:
-    history = await store.client.hget(store.keys.message(message_id), "history")
+    history = await store.redis.hget(store.keys.message(message_id), "history")
     return [line.split()[1] for line in history.decode().splitlines()]
 
 
 async def test_of_too_many_events_the_oldest_go(store: Store) -> None:
-    pipeline = store.client.pipeline(transaction=False)
+    pipeline = store.redis.pipeline(transaction=False)
     for _ in range(100_200):
         pipeline.xadd(store.keys.events, {"id": "old", "state": "sent", "detail": ""})
     await pipeline.execute()
     [id_] = await store.append()
-    assert 100_000 <= await store.client.xlen(store.keys.events) < 100_200
-    [(_, last)] = await store.client.xrevrange(store.keys.events, count=1)
+    assert 100_000 <= await store.redis.xlen(store.keys.events) < 100_200
+    [(_, last)] = await store.redis.xrevrange(store.keys.events, count=1)
     assert last[b"id"].decode() == id_
 
 
@@ -431,7 +431,7 @@ async def _die_large(store: Store, count: int) -> list[str]:
     """Letters as they are written of texts that are too large to read; their ids."""
     ids: list[str] = []
     for n in range(count):
-        await store.client.xadd(store.keys.queue, {"to": ALICE, "message": "x" * LARGE})
+        await store.redis.xadd(store.keys.queue, {"to": ALICE, "message": "x" * LARGE})
         [entry] = await store.queue.claim(0, 1)
         await store.queue.bury(entry, None, None, reason="invalid", code="entry", detail=f"d{n}")
         ids.append(entry.message_id)
@@ -455,7 +455,7 @@ async def test_of_a_letter_that_is_too_large_what_is_short_is_told(store: Store)
 
 
 async def test_of_a_letter_with_very_many_fields_what_is_ours_is_told(store: Store) -> None:
-    await store.client.xadd(store.keys.queue, {f"f{n}": "x" for n in range(2000)})
+    await store.redis.xadd(store.keys.queue, {f"f{n}": "x" for n in range(2000)})
     [entry] = await store.queue.claim(0, 1)
     await store.queue.bury(entry, None, None, reason="invalid", detail="of many fields")
     [(_, fields)] = await store.status.dead_letters("", 10)
@@ -465,7 +465,7 @@ async def test_of_a_letter_with_very_many_fields_what_is_ours_is_told(store: Sto
 
 async def test_the_largest_text_that_is_read_can_be_looked_at_when_it_is_dead(store: Store) -> None:
     message = "x" * (LARGEST_ENTRY - len("to") - len(ALICE) - len("message"))
-    await store.client.xadd(store.keys.queue, {"to": ALICE, "message": message})
+    await store.redis.xadd(store.keys.queue, {"to": ALICE, "message": message})
     [entry] = await store.queue.claim(0, 1)
     await store.queue.bury(entry, None, None, reason="rejected", detail="d" * 1000)
     [(_, fields)] = await store.status.dead_letters("", 10)
@@ -489,7 +489,7 @@ async def test_no_look_at_large_letters_moves_their_octets(
 
 
 async def _octets_told(store: Store) -> int:
-    return int((await store.client.info("stats"))["total_net_output_bytes"])
+    return int((await store.redis.info("stats"))["total_net_output_bytes"])
 
 
 async def test_there_are_no_dead_letters_before_the_first(store: Store) -> None:
@@ -498,7 +498,7 @@ async def test_there_are_no_dead_letters_before_the_first(store: Store) -> None:
 
 async def test_the_holder_of_the_lease_is_told(store: Store) -> None:
     assert await store.status.holder() == "a"
-    await store.client.delete(store.keys.lease)
+    await store.redis.delete(store.keys.lease)
     assert await store.status.holder() is None
 
 
@@ -598,18 +598,18 @@ async def _look_everywhere(store: Store, ids: list[str]) -> dict[str, int]:
 async def test_a_text_that_somebody_deleted_by_hand_is_missed(store: Store) -> None:
     first, _, third = await store.append(ALICE, BOB, ALICE)
     await store.schedule(5)
-    await store.client.xdel(store.keys.queue, first)
+    await store.redis.xdel(store.keys.queue, first)
     assert await store.difference() == 1
-    await store.client.xtrim(store.keys.queue, maxlen=0)
+    await store.redis.xtrim(store.keys.queue, maxlen=0)
     assert await store.difference() == 3
-    await store.client.zrem(store.keys.deferred, "s1")
+    await store.redis.zrem(store.keys.deferred, "s1")
     assert await store.difference() == 4
     assert await store.state(third) is None
 
 
 async def test_a_text_that_came_by_xadd_counts_as_accepted(store: Store) -> None:
-    await store.client.xadd(store.keys.queue, {"to": ALICE, "message": "Hi"})
-    await store.client.xadd(store.keys.high, {"nonsense": ""})
+    await store.redis.xadd(store.keys.queue, {"to": ALICE, "message": "Hi"})
+    await store.redis.xadd(store.keys.high, {"nonsense": ""})
     census = await store.status.census()
     assert census.accepted == census.queued == 2
     assert census.difference == 0
@@ -631,10 +631,10 @@ async def test_the_numbers_survive_a_rewrite_of_the_append_only_file(
     for _ in range(4):
         await store.queue.ack(*await store.begin_next(), "p")
     before = await store.status.census()
-    await store.client.bgrewriteaof()
-    while (await store.client.info("persistence"))["aof_rewrite_in_progress"]:
+    await store.redis.bgrewriteaof()
+    while (await store.redis.info("persistence"))["aof_rewrite_in_progress"]:
         await asyncio.sleep(0.01)
     own_server.kill()
     own_server.start()
-    await soon(store.server.insist(Call("census")))  # it is back
+    await soon(store.client.insist(Call("census")))  # it is back
     assert await store.status.census() == before

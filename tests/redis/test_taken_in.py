@@ -26,7 +26,7 @@ async def test_what_was_taken_in_between_a_flush_and_the_return_of_the_data_is_n
         await queue(store, 2)
         tail = Tail(own_server)
         await reach(store)
-        await store.client.flushall()
+        await store.redis.flushall()
         await reach(store)
         assert "2 messages taken in" in (await held(store)).reason
         ids = await queue(store, 5)
@@ -40,7 +40,7 @@ async def test_what_was_taken_in_between_a_flush_and_the_return_of_the_data_is_n
         loss = opened.losses[-1]
         assert (loss.texts, loss.first, loss.last) == (5, ids[0], ids[-1])
         assert await store.length() == 2
-        await store.client.flushall()  # what came back can be lost again
+        await store.redis.flushall()  # what came back can be lost again
         await reach(store)
         assert "2 messages taken in" in (await held(store)).reason
 
@@ -51,7 +51,7 @@ async def test_a_long_list_is_counted_among_what_is_gone(own_server: RedisServer
         [before] = await queue(store, 1)
         await store.queue.append(Append.of(content(), LIST, store.wall()))
         [last] = await queue(store, 1)
-        await store.client.flushall()
+        await store.redis.flushall()
         await reach(store)
         reason = (await held(store)).reason
         assert f"2502 messages taken in, {before} to {last}, are gone" in reason
@@ -63,8 +63,8 @@ async def test_a_long_list_that_is_not_queued_yet_is_counted_too(own_server: Red
         store = opened.store
         later = at(store.wall() + 60_000)
         request = Append.of(later, LIST[:1200], store.wall())
-        await store.server.insist(store.queue._append_call(1, 0, request))
-        await store.client.flushall()
+        await store.client.insist(store.queue._append_call(1, 0, request))
+        await store.redis.flushall()
         await reach(store)
         assert "1200 messages taken in are gone" in (await held(store)).reason
 
@@ -76,7 +76,7 @@ async def test_what_is_sent_of_a_long_list_is_not_gone(own_server: RedisServer) 
         for _ in range(10):
             entry, attempt, message = await store.begin_next()
             assert await store.queue.ack(entry, attempt, message, "p")
-        await store.client.flushall()
+        await store.redis.flushall()
         await reach(store)
         assert "1000 messages taken in" in (await held(store)).reason
 
@@ -104,12 +104,12 @@ async def test_parts_of_a_long_list_are_acknowledged_by_replicas(
     async with Opened(own_server.url) as opened:
         store = opened.store
         request = Append.of(content(), LIST, store.wall())
-        reply = await store.server.insist(store.queue._append_call(1, 0, request))
+        reply = await store.client.insist(store.queue._append_call(1, 0, request))
         assert isinstance(reply, list)
-        store.server._replicas_ack = 1  # and there is none
+        store.client._replicas_ack = 1  # and there is none
         call = Call("append_part", {"list": text(reply[1]), "part": 1}, [store.keys.staged])
         try:
-            await store.server.ask(call)
+            await store.client.ask(call)
         except TooFewReplicas:
             return
         raise AssertionError("it counts as durable")

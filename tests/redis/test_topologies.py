@@ -112,10 +112,10 @@ async def test_a_text_lives_its_life_over_tcp_as_a_user_that_may_touch_its_own_k
     try:
         async with Opened(f"redis://{USER}:{QUOTED}@127.0.0.1:{server.port}/0") as opened:
             await whole_life(opened.store)
-            found = await persistence(opened.store.client, prefix="smsd:")
+            found = await persistence(opened.store.redis, prefix="smsd:")
             assert found.warnings == ("its persistence settings cannot be read (CONFIG refused)",)
             with pytest.raises(redis.ResponseError):
-                await opened.store.client.get("another's")
+                await opened.store.redis.get("another's")
     finally:
         server.kill()
 
@@ -200,9 +200,9 @@ async def test_a_text_lives_its_life_in_a_cluster_under_one_hash_tag(tmp_path: P
     try:
         async with Opened(node.url, prefix="{smsd}:") as opened:
             await whole_life(opened.store)
-            assert (await persistence(opened.store.client, prefix="{smsd}:")).fault == ""
+            assert (await persistence(opened.store.redis, prefix="{smsd}:")).fault == ""
             for untagged in ("smsd:", "{}smsd:", "s{msd:"):
-                found = await persistence(opened.store.client, prefix=untagged)
+                found = await persistence(opened.store.redis, prefix=untagged)
                 assert "needs a hash tag" in found.fault
     finally:
         node.kill()
@@ -311,7 +311,7 @@ async def test_a_begin_that_the_replica_did_not_hear_of_in_time_is_undone(
         pair.replica.send_signal(signal.SIGSTOP)
         try:
             beginning = asyncio.create_task(store.begin(entry, store.attempt(), message.recipient))
-            await until(lambda: not store.server._acked, "the replica is missed")
+            await until(lambda: not store.client._acked, "the replica is missed")
             await asyncio.wait([beginning], timeout=0.5)
             assert not beginning.done()
             assert await store.queue.journal() == {}
@@ -341,7 +341,7 @@ async def test_a_replica_that_is_back_is_found_to_be_while_redis_is_full(
             assert await store.begin(entry, store.attempt(), message.recipient) == "begun"
         assert await store.queue.ack(entry, store.attempt(), message, "p")
         with pytest.raises(redis.OutOfMemoryError):
-            await store.server.try_to_write()
+            await store.client.try_to_write()
 
 
 async def test_a_repeated_append_is_not_promised_because_it_wrote_nothing_more(
@@ -500,7 +500,7 @@ async def test_a_server_that_has_the_last_settlement_is_told_none_of_them_again(
     proxy = await Proxy(redis_server.socket, tmp_path / "p").start()
     async with Opened(proxy.url, prefix=prefix) as opened:
         store = opened.store
-        await load_scripts(store.client)
+        await load_scripts(store.redis)
         for _ in range(3):
             assert await store.queue.ack(*await store.sending(), "p")
         proxy.commands.clear()
@@ -522,11 +522,11 @@ async def test_a_text_lives_its_life_over_sentinels_that_want_a_login(
     sentinels: Sentinels,
 ) -> None:
     async with Opened(sentinels.url) as opened:
-        assert opened.store.client.connection_pool.connection_kwargs["retry"]._retries == 0
-        for sentinel in opened.store.client.connection_pool.sentinel_manager.sentinels:
+        assert opened.store.redis.connection_pool.connection_kwargs["retry"]._retries == 0
+        for sentinel in opened.store.redis.connection_pool.sentinel_manager.sentinels:
             assert sentinel.connection_pool.connection_kwargs["retry"]._retries == 0
         await whole_life(opened.store)
-        assert PASSWORD not in repr(opened.store.client)
+        assert PASSWORD not in repr(opened.store.redis)
         wrong = sentinels.url.replace(f"sentinel_password={QUOTED}", "sentinel_password=wrong")
         refusal = await _refusal(wrong)
         assert "AuthenticationError" in str(refusal)

@@ -73,7 +73,7 @@ async def _count(storage: Storage) -> None:
     """What goes on all the time, and finds out that Redis is away, or back."""
     while True:
         await asyncio.gather(
-            storage.server.read(lambda client: client.ping()), return_exceptions=True
+            storage.client.read(lambda client: client.ping()), return_exceptions=True
         )
         await asyncio.sleep(0.05)
 

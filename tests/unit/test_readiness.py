@@ -36,7 +36,7 @@ def readiness(
         availability=SimpleNamespace(**redis),
         lease=SimpleNamespace(**lease),
         damage=SimpleNamespace(found=damage),
-        server=SimpleNamespace(keys=Keys()),
+        client=SimpleNamespace(keys=Keys()),
         identity=SimpleNamespace(trusted=trusted),
     )
     hold = SimpleNamespace(reason=operator or held, operator_reason=operator, unproven=unproven)
