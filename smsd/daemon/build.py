@@ -56,7 +56,7 @@ def build_limits(settings: Settings) -> Limits:
     """What an intake refuses, and how it counts. Faults of the provider's table are no matter."""
     chosen, message = settings.provider, settings.message
     try:
-        billed = providers.load(chosen.name).Settings.billed(chosen.options(chosen.name))
+        billed = providers.load(chosen.name).Settings.billed_text(chosen.options(chosen.name))
     except LookupError:
         billed = None
     return Limits(message.max_segments, message.default_from, billed)

@@ -30,7 +30,7 @@ from smsd.dispatch.prefetch import Held, Window
 from smsd.dispatch.settler import settle, settle_refused, tell
 from smsd.dispatch.throttle import Throttle
 from smsd.metrics import Metrics
-from smsd.provider.base import NotNow, Provider
+from smsd.provider.base import Provider, SlotWithdrawn
 from smsd.redis.errors import Refused
 from smsd.store.entry import Attempt, Entry
 from smsd.store.queue import Queue
@@ -228,7 +228,7 @@ class Dispatcher:
         asked_at = self._clock()
         try:
             outcome = await self._provider.submit(one.message, one.slot)
-        except NotNow:
+        except SlotWithdrawn:
             return await self._not_sent(one)
         except Exception as error:  # a bug in a provider must not lose the text or stop the rest
             log.exception("provider broke", extra={"id": one.message.id})

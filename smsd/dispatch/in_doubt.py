@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from smsd.core.message import Message
 from smsd.core.outcome import Accepted, InDoubt, Outcome, Rejected, Unavailable
-from smsd.provider.base import Askable, Provider, SettledAs
+from smsd.provider.base import FindSettled, Provider, SupportsLookUp
 from smsd.redis.errors import is_away
 from smsd.store.entry import Entry
 
@@ -42,12 +42,12 @@ class Doubt:
         self,
         provider: Provider,
         *,
-        settled_as: SettledAs = _none_settled,
+        settled_as: FindSettled = _none_settled,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         """`settled_as`: which messages some of the provider's ids stand for, as Redis knows."""
-        self._provider = provider if isinstance(provider, Askable) else None
-        self.tells_successors = self._provider is not None and self._provider.can_be_asked_later
+        self._provider = provider if isinstance(provider, SupportsLookUp) else None
+        self.tells_successors = self._provider is not None and self._provider.answers_after_restart
         self._known_as = settled_as
         self._sleep = sleep
         self._turns = asyncio.Semaphore(AT_ONCE)
@@ -98,7 +98,9 @@ class Doubt:
             if not limit.expired():
                 limit.reschedule(0.0)
 
-    async def _ask(self, provider: Askable, message: Message, started_ms: int) -> Outcome | None:
+    async def _ask(
+        self, provider: SupportsLookUp, message: Message, started_ms: int
+    ) -> Outcome | None:
         told: Outcome | None = None
         for pause in PAUSES_S:
             await self._sleep(pause)

@@ -13,7 +13,7 @@ from types import TracebackType
 from smsd.core.pacer import SECOND, Pacer
 from smsd.dispatch.fair_lock import Door
 from smsd.metrics import Metrics
-from smsd.provider.base import NotNow
+from smsd.provider.base import SlotWithdrawn
 
 MILLISECOND = 1_000_000  # ns
 LONGEST_SLEEP = SECOND // 4  # so that a withdrawn slot or a new rate is noticed
@@ -93,7 +93,7 @@ class Pace:
         return min(due - LEAD - self._way - now, gap)
 
     async def wait(self, slot: "PacedSlot") -> None:
-        """Wait at the door for a turn and its departure; `left` must follow. Raises `NotNow`."""
+        """Wait for a turn and its departure; `left` must follow. Raises `SlotWithdrawn`."""
         self.expect(slot)
         if not slot.at_door:  # else it was here before, and its wait was cut off
             slot.at_door = True
@@ -147,7 +147,7 @@ class Pace:
         due = None
         while True:
             if not slot.wanted():
-                raise NotNow
+                raise SlotWithdrawn
             now = self._clock()
             ahead = self.pacer.due(slot.segments, now) - now
             if ahead <= 0:

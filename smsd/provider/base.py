@@ -1,4 +1,4 @@
-"""What every provider is. Rule: one `submit` is one request, written in its slot or not at all."""
+"""What a provider is. Rule: one `submit` is one request, written in its slot or not at all."""
 
 import json
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -33,20 +33,21 @@ def direct(_scheme: str, _host: str) -> Proxy | None:
     return None
 
 
-class NotNow(Exception):  # noqa: N818 - not an error: the slot was withdrawn before anything was written
-    """The slot was refused (lease lost, drain): nothing was written, nothing may be."""
+class SlotWithdrawn(Exception):  # noqa: N818 - not an error: nothing was written
+    """The dispatcher took the slot back (lease lost, drain): nothing is written in it."""
 
 
 class Slot(Protocol):
     """The instant at which a message may leave.
 
-    `async with slot:` returns inside the block at the departure instant and holds back every
-    later departure until the block ends, so write the request in it and nothing else. Everything
-    that can be done before (encoding, look-ups, the connection) is done before. May raise
-    `NotNow`, which `submit` lets pass. It is entered at most once, perhaps by another task than
-    the one that called `submit` (that task is then cancelled along with the submission), and
-    never after `submit` has ended. The wait for it may be cut off (cancelled) and begun again:
-    where the connection has ended, for one.
+    `async with slot:` enters the block at the departure instant and holds back every later
+    departure until the block ends: write the request in it and do nothing else. Prepare everything
+    (encoding, look-ups, the connection) before. Entering may raise `SlotWithdrawn`, which `submit`
+    lets pass.
+
+    It is entered at most once, and never after `submit` has ended. Another task than the one that
+    called `submit` may enter it; that task is then cancelled along with the submission. The wait
+    for the slot may be cancelled and begun again, for instance when the connection has ended.
     """
 
     async def __aenter__(self) -> None: ...
@@ -60,7 +61,7 @@ class Slot(Protocol):
 
 
 class Unpaced:
-    """A slot for a request that sends no text: it is always open."""
+    """A slot for a request that sends no message: it is always open."""
 
     async def __aenter__(self) -> None:
         pass
@@ -78,33 +79,35 @@ def _secret(raw: SecretStr) -> SecretStr:
     return SecretStr(secret.read(raw.get_secret_value()))
 
 
-# For every key of a provider that is one: a line end or a blank is found before it is sent.
+# The type of every secret in a provider's table: a stray line end or blank is found at the start.
 ProviderSecret = Annotated[SecretStr, AfterValidator(_secret)]
 
 
-Billed = Callable[[str], str]
-DEFAULT_FROM = "default_from"
+BilledText = Callable[[str], str]
+"""The text that a provider sends, and bills, in place of the one it is given."""
+
+DEFAULT_FROM = "default_from"  # the key of `[message] default_from` in the validation context
 
 
 def default_sender(info: ValidationInfo) -> str | None:
-    """`[message] default_from`, as a table is judged with it; None where it is judged alone."""
+    """`[message] default_from`, if it is known during validation; else None."""
     return None if info.context is None else info.context[DEFAULT_FROM]
 
 
 class ProviderSettings(BaseModel):
     """A table `[provider.<name>]`; unknown keys are refused.
 
-    A key may come as a variable or a credential, hence as text, and the table does not know which
-    did: so "5" is taken for a number, and JSON for a list or a table. A row of a list never does,
-    and may be strict.
+    A key may come from an environment variable or a credential, always as a string, and the table
+    does not know which did. So "5" is read as a number, and JSON as a list or a table. The rows of
+    a list come from the file alone, and may be strict.
     """
 
     # Hidden: pydantic would otherwise print the input, secrets included, beside what is wrong.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     @classmethod
-    def billed(cls, table: Mapping[str, Any]) -> Billed | None:
-        """What a provider with this table, faults and all, makes of a text before it is billed."""
+    def billed_text(cls, table: Mapping[str, Any]) -> BilledText | None:
+        """How the provider changes a text before it bills it; `table` has not been validated."""
         return None
 
     @field_validator("*", mode="wrap")
@@ -139,10 +142,10 @@ class Provider(Protocol):
     ) -> Self:
         """A provider ready to `start`, from an instance of its own `Settings`.
 
-        `keep_alive_s`: how long a connection is kept idle where the provider does not say; 0: none
-        is used again. `proxy_for`: the proxy on the way to it, if there is one. `timeout_s` bounds
-        the way to the slot (the connection) and, anew, the way from the written request to the
-        whole answer; the wait for the slot itself is unbounded.
+        `timeout_s` bounds connecting and, separately, the time from the written request to the
+        whole answer; the wait for the slot is unbounded. `keep_alive_s`: how long an idle
+        connection is used again where the provider does not say; 0: never. `proxy_for`: the proxy
+        on the way to an address, if there is one.
         """
         ...
 
@@ -151,7 +154,7 @@ class Provider(Protocol):
         ...
 
     async def submit(self, message: Message, slot: Slot) -> Outcome:
-        """Hand one message over. Returns every answer; raises only `NotNow`, and for bugs."""
+        """Submit one message once. Returns the outcome; raises only `SlotWithdrawn` and bugs."""
         ...
 
     async def close(self) -> None:
@@ -159,33 +162,38 @@ class Provider(Protocol):
         ...
 
 
-SettledAs = Callable[[Collection[str], int, int], Awaitable[Mapping[str, str]]]
-"""Which of some provider's ids stand for messages that were sent between two times (Unix ms): the
-id of the message by the provider's. One that is missing may still be another message's."""
+FindSettled = Callable[[Collection[str], int, int], Awaitable[Mapping[str, str]]]
+"""Find the messages that were sent between two times (Unix ms) under some of the provider's ids.
+
+The answer maps a provider's id to our message id. An id that is missing from it may still belong
+to another message."""
 
 
 @runtime_checkable
-class Askable(Protocol):
-    """What a provider may be besides: one that can tell what became of a message.
+class SupportsLookUp(Protocol):
+    """The optional look-up side of a provider: it reports what became of a message.
 
-    One that is not configured for that has no `look_up`: then the policy decides at once.
-    `can_be_asked_later`: by another process too, when this one has stopped, perhaps after the
-    provider was changed. Not where the answer depends on what this process remembers, nor where
-    somebody else's ignorance would be taken for an absence.
+    A provider that is not configured for look-ups has no `look_up`, and the `in_doubt` policy
+    decides at once. `answers_after_restart`: whether a later process may ask as well, perhaps with
+    another provider configured. It is false where the answer depends on what this process
+    remembers, and where an answer of "unknown" means that the message was never taken.
     """
 
-    can_be_asked_later: bool
+    answers_after_restart: bool
 
     async def look_up(
-        self, message: Message, started_ms: int, settled_as: SettledAs
+        self, message: Message, started_ms: int, find_settled: FindSettled
     ) -> Outcome | None:
         """What became of the submission of `message` that began at `started_ms` (Unix ms).
 
-        `Accepted`: it was taken; that the provider has a record of it does not show that.
-        `Rejected`: it was refused for good. `Unavailable`: it surely was not taken, and may be
-        tried again; an absence shows that only where the look-up is by our own id and the
-        answer comes from those who take the texts; a caller believes it only after asking for a
-        while. `InDoubt`: not known, ask again. None: it cannot say, of this one.
-        Never paced: nothing is sent. Bounded by the provider's timeout; raises only for bugs.
+        `Accepted`: it was taken; a record of it alone does not show that.
+        `Rejected`: it was refused for good.
+        `Unavailable`: it surely was not taken, and may be tried again. An absence shows that only
+        where the look-up is by our own id and reaches the system that takes the messages; the
+        caller believes it only after asking for a while.
+        `InDoubt`: not known yet; ask again. None: not known for this message; do not ask again.
+
+        It is never paced, since nothing is sent. The provider's timeout bounds it. It raises only
+        for bugs.
         """
         ...

@@ -36,7 +36,7 @@ from smsd.core.outcome import (
     Unavailable,
 )
 from smsd.core.recent import Recent
-from smsd.provider.base import ProviderSettings, ProxyFor, SettledAs, Slot, direct
+from smsd.provider.base import FindSettled, ProviderSettings, ProxyFor, Slot, direct
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class Sandbox:
     """The carrier. `accepted` and `violations` count messages."""
 
     Settings: ClassVar[type[ProviderSettings]] = SandboxSettings
-    can_be_asked_later = False  # it ends with this process
+    answers_after_restart = False  # it ends with this process
 
     def __init__(
         self, settings: SandboxSettings, timeout_s: float, clock: Callable[[], float] | None = None
@@ -136,7 +136,7 @@ class Sandbox:
         return outcome
 
     async def look_up(
-        self, message: Message, started_ms: int, settled_as: SettledAs
+        self, message: Message, started_ms: int, find_settled: FindSettled
     ) -> Outcome | None:
         """What became of a message, by its id; None for one that is forgotten."""
         return self._fates.get(message.id)

@@ -15,7 +15,7 @@ from smsd.dispatch.pace import Pace
 from smsd.dispatch.promoter import Promoter
 from smsd.dispatch.recovery import Recovery
 from smsd.metrics import Metrics
-from smsd.provider.base import SettledAs
+from smsd.provider.base import FindSettled
 from tests.redis.store import SECOND, Store
 
 
@@ -27,8 +27,8 @@ async def none_settled(_ids: Collection[str], _since: int, _until: int) -> Mappi
     return {}
 
 
-def impatient(provider: Any, settled_as: SettledAs = none_settled) -> Doubt:
-    return Doubt(provider, settled_as=settled_as, sleep=lambda _: asyncio.sleep(0))
+def impatient(provider: Any, find_settled: FindSettled = none_settled) -> Doubt:
+    return Doubt(provider, settled_as=find_settled, sleep=lambda _: asyncio.sleep(0))
 
 
 def dispatcher(

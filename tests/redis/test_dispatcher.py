@@ -25,7 +25,7 @@ from smsd.dispatch.hold import Hold
 from smsd.dispatch.probes import REST_PROBES
 from smsd.dispatch.recovery import Recovery
 from smsd.metrics import Metrics
-from smsd.provider.base import SettledAs, Slot
+from smsd.provider.base import FindSettled, Slot
 from smsd.store.entry import Attempt, Entry
 from smsd.store.queue import Begun
 from tests.redis.dispatch import at_work, dispatcher, nanoseconds
@@ -38,7 +38,7 @@ NO_FUNDS = Halted("20005", "no funds")
 class Carrier:
     """Takes everything, and notes it."""
 
-    can_be_asked_later = True
+    answers_after_restart = True
 
     def __init__(self) -> None:
         self.submitted: list[str] = []
@@ -52,7 +52,7 @@ class Carrier:
             self.submitted.append(message.id)
         return Accepted("p")
 
-    async def look_up(self, message: Message, started_ms: int, settled_as: SettledAs) -> None:
+    async def look_up(self, message: Message, started_ms: int, find_settled: FindSettled) -> None:
         return None
 
 

@@ -13,7 +13,7 @@ from smsd.dispatch.dispatcher import Dispatcher
 from smsd.dispatch.in_doubt import PAUSES_S
 from smsd.dispatch.recovery import Recovery
 from smsd.metrics import Metrics
-from smsd.provider.base import ProviderSettings, ProxyFor, SettledAs, Slot, direct
+from smsd.provider.base import FindSettled, ProviderSettings, ProxyFor, Slot, direct
 from tests.redis.dispatch import at_work, dispatcher, impatient
 from tests.redis.store import ALICE, BOB, LIMITS, OpenStore, Store, sha, soon, until
 from tests.support.proxy import Proxy
@@ -29,7 +29,7 @@ class Carrier:
     """Answers no submission; asked, it says what is on its list, the last of it for ever."""
 
     Settings: ClassVar[type[ProviderSettings]] = ProviderSettings
-    can_be_asked_later = True
+    answers_after_restart = True
 
     def __init__(self, *told: Outcome | None) -> None:
         self.told = list(told)
@@ -58,7 +58,7 @@ class Carrier:
         return LOST
 
     async def look_up(
-        self, message: Message, started_ms: int, settled_as: SettledAs
+        self, message: Message, started_ms: int, find_settled: FindSettled
     ) -> Outcome | None:
         self.asks.append((message.id, started_ms))
         await self.door.wait()
@@ -179,10 +179,10 @@ class Lister(Carrier):
     """Lists messages that nothing but the sids of those that were settled tells apart."""
 
     async def look_up(
-        self, message: Message, started_ms: int, settled_as: SettledAs
+        self, message: Message, started_ms: int, find_settled: FindSettled
     ) -> Outcome | None:
         listed = ("SM1", "SM2")
-        settled = await settled_as(listed, started_ms - 60_000, started_ms + 60_000)
+        settled = await find_settled(listed, started_ms - 60_000, started_ms + 60_000)
         ours = [sid for sid in listed if settled.get(sid, message.id) == message.id]
         return Accepted(ours[0]) if len(ours) == 1 else None
 

@@ -22,7 +22,7 @@ from smsd.core.outcome import (
     Throttled,
     Unavailable,
 )
-from smsd.provider.base import Askable, Provider
+from smsd.provider.base import Provider, SupportsLookUp
 from tests.support.gateway import (
     GOOD,
     GZIP,
@@ -113,7 +113,7 @@ async def looked_up(
         assert since < STARTED_S * 1000 < until
         return {sid: id_ for sid, id_ in (settled or {}).items() if sid in ids}
 
-    assert isinstance(provider, Askable)
+    assert isinstance(provider, SupportsLookUp)
     return await provider.look_up(of or message(), STARTED_S * 1000, settled_as)
 
 

@@ -31,7 +31,7 @@ from smsd.core.outcome import (
 from smsd.core.pacer import Pacer
 from smsd.dispatch.pace import Pace
 from smsd.metrics import Metrics
-from smsd.provider.base import NotNow
+from smsd.provider.base import SlotWithdrawn
 from tests.support.gateway import (
     GOOD,
     TEXT,
@@ -114,8 +114,8 @@ async def test_the_whole_request_is_handed_over_inside_the_slot_and_nothing_befo
 async def test_a_refused_slot_raises_not_now_and_nothing_is_on_the_wire(maker: Maker) -> None:
     gateway = Gateway(says(response(201, GOOD)))
     async with listening(gateway), started(maker(gateway.url)) as provider:
-        with pytest.raises(NotNow) as caught:
-            await provider.submit(message(), Slot(refusal=NotNow()))
+        with pytest.raises(SlotWithdrawn) as caught:
+            await provider.submit(message(), Slot(refusal=SlotWithdrawn()))
         assert caught.value.__cause__ is None
         await asyncio.sleep(0.05)
         assert gateway.requests == []

@@ -27,11 +27,11 @@ from smsd.dispatch import in_doubt as doubt_module
 from smsd.dispatch.in_doubt import AT_ONCE, PAUSES_S, WITHIN_S, Doubt, Unanswered, is_high
 from smsd.provider import sandbox
 from smsd.provider.base import (
-    Askable,
+    FindSettled,
     ProviderSettings,
     ProxyFor,
-    SettledAs,
     Slot,
+    SupportsLookUp,
     Unpaced,
     direct,
 )
@@ -96,7 +96,7 @@ TWILIO = {"account_sid": "AC" + "0" * 32, "auth_token": "t" * 32, "from": "+1202
 class Asked(Deaf):
     """One that says what is on its list, the last of it for ever; an error is raised."""
 
-    can_be_asked_later = True
+    answers_after_restart = True
 
     def __init__(self, told: Sequence[Outcome | Exception | None] = (None,)) -> None:
         self.told = list(told)
@@ -106,7 +106,7 @@ class Asked(Deaf):
         self.door.set()
 
     async def look_up(
-        self, message: Message, started_ms: int, settled_as: SettledAs
+        self, message: Message, started_ms: int, find_settled: FindSettled
     ) -> Outcome | None:
         self.asks.append((message.id, started_ms))
         self.at_once += 1
@@ -243,7 +243,7 @@ async def test_closing_cuts_every_ask_and_every_pause_short_and_asks_no_more() -
 
 async def test_closing_ends_by_the_policy_what_nobody_else_can_ask_about() -> None:
     provider = Asked([TAKEN])
-    provider.can_be_asked_later = False
+    provider.answers_after_restart = False
     provider.door.clear()
     doubt = Doubt(provider, sleep=Pauses())
     waiting = asyncio.create_task(doubt.resolve(message(), 0, LOST))
@@ -316,7 +316,7 @@ async def test_a_built_in_provider_can_be_asked_unless_it_is_not_told_how(
     kind: Any, given: dict[str, object], *, askable: bool
 ) -> None:
     provider = kind.build(kind.Settings.model_validate(given), timeout_s=1.0, max_in_flight=1)
-    assert isinstance(provider, Askable) is askable
+    assert isinstance(provider, SupportsLookUp) is askable
 
 
 def test_a_memory_forgets_what_was_noted_first() -> None:
@@ -397,8 +397,8 @@ async def test_a_gateway_that_tells_no_absence_can_be_asked_by_whoever_comes_nex
 ) -> None:
     asking = {"url": STATUS, **look_up}
     provider = Http.build(settings(asking), timeout_s=1.0, max_in_flight=1)
-    assert isinstance(provider, Askable)
-    assert provider.can_be_asked_later is later
+    assert isinstance(provider, SupportsLookUp)
+    assert provider.answers_after_restart is later
 
 
 def request(sought: Message, look_up: dict[str, object], **more: object) -> Request | None:

@@ -17,7 +17,7 @@ import pytest
 from smsd.core.pacer import CREDIT, SECOND, Ceiling, Pacer
 from smsd.dispatch.pace import LEAD, Pace, PacedSlot
 from smsd.metrics import Metrics
-from smsd.provider.base import NotNow
+from smsd.provider.base import SlotWithdrawn
 from tests.support.processes import worst_window
 
 MS = 1_000_000
@@ -193,7 +193,7 @@ def test_a_text_that_is_unwanted_from_the_start_is_refused_and_takes_no_slot() -
     bench = Bench()
 
     async def scenario() -> None:
-        with pytest.raises(NotNow):
+        with pytest.raises(SlotWithdrawn):
             await bench.send("a", wanted=lambda: False)
         await bench.send("b")
 
@@ -212,7 +212,7 @@ def test_a_text_that_becomes_unwanted_while_it_waits_is_refused_soon() -> None:
         sending = asyncio.create_task(bench.send("a", wanted=lambda: wanted[0]))
         await asyncio.sleep(1)
         wanted[0] = False
-        with pytest.raises(NotNow):
+        with pytest.raises(SlotWithdrawn):
             await sending
         assert bench.clock.now - START < 1_300 * MS
 
@@ -233,7 +233,7 @@ def test_when_one_is_refused_the_next_has_its_turn() -> None:
         await turns()
         wanted.update(a=False, b=False)
         results = await asyncio.gather(*sending, return_exceptions=True)
-        assert [type(result) for result in results] == [NotNow, NotNow, type(None)]
+        assert [type(result) for result in results] == [SlotWithdrawn, SlotWithdrawn, type(None)]
 
     bench.run(scenario())
     assert bench.names == "0c"

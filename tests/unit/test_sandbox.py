@@ -18,7 +18,7 @@ from smsd.core.outcome import (
 )
 from smsd.core.segment import Segments
 from smsd.provider import load
-from smsd.provider.base import NotNow, Provider
+from smsd.provider.base import Provider, SlotWithdrawn
 from smsd.provider.generic.http import Http
 from smsd.provider.sandbox import ANSWERS, SLOW, Meter, Sandbox, SandboxSettings
 from smsd.provider.twilio.provider import Twilio
@@ -137,8 +137,8 @@ def test_a_rate_one_percent_too_high_is_a_violation() -> None:
 
 async def test_a_refused_slot_passes_through_and_nothing_is_counted() -> None:
     carrier = sandbox()
-    with pytest.raises(NotNow):
-        await carrier.submit(message(), Open(NotNow()))
+    with pytest.raises(SlotWithdrawn):
+        await carrier.submit(message(), Open(SlotWithdrawn()))
     assert isinstance(await carrier.submit(message(), Open()), Accepted)
     assert carrier.accepted == 1
 

@@ -39,10 +39,10 @@ from smsd.core.message import Message
 from smsd.core.outcome import Accepted, InDoubt, Outcome
 from smsd.provider.base import (
     KEEP_ALIVE_S,
+    FindSettled,
     ProviderSecret,
     ProviderSettings,
     ProxyFor,
-    SettledAs,
     default_sender,
     direct,
 )
@@ -299,10 +299,10 @@ class AskableHttp(Http):
     def __init__(self, settings: GenericSettings, link: Link, asking: LookUp) -> None:
         super().__init__(settings, link)
         self._asking = asking
-        self.can_be_asked_later = not asking.tells_absence
+        self.answers_after_restart = not asking.tells_absence
 
     async def look_up(
-        self, message: Message, started_ms: int, settled_as: SettledAs
+        self, message: Message, started_ms: int, find_settled: FindSettled
     ) -> Outcome | None:
         """What became of a message."""
         if (request := self._asking.request(message)) is None:

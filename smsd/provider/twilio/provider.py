@@ -36,11 +36,11 @@ from smsd.core.outcome import Accepted, InDoubt, Outcome, Unavailable
 from smsd.core.recent import Recent
 from smsd.provider.base import (
     KEEP_ALIVE_S,
-    Billed,
+    BilledText,
+    FindSettled,
     ProviderSecret,
     ProviderSettings,
     ProxyFor,
-    SettledAs,
     Slot,
     default_sender,
     direct,
@@ -175,7 +175,7 @@ class TwilioSettings(HttpSettings):
         return smart
 
     @classmethod
-    def billed(cls, table: Mapping[str, Any]) -> Billed | None:
+    def billed_text(cls, table: Mapping[str, Any]) -> BilledText | None:
         """Texts as Smart Encoding makes them, where it is set."""
         try:
             smart = _BOOL.validate_python(table.get("smart_encoding", False))
@@ -195,7 +195,7 @@ class Twilio(Gateway):
 
     Settings: ClassVar[type[ProviderSettings]] = TwilioSettings
     # Which of two like messages a listed one is, the sids of those that were settled show.
-    can_be_asked_later = True
+    answers_after_restart = True
 
     def __init__(self, settings: TwilioSettings, link: Link, timeout_s: float) -> None:
         super().__init__(link)
@@ -258,7 +258,7 @@ class Twilio(Gateway):
         return self._note(message, outcome)
 
     async def look_up(
-        self, message: Message, started_ms: int, settled_as: SettledAs
+        self, message: Message, started_ms: int, find_settled: FindSettled
     ) -> Outcome | None:
         """What became of a message, if the list of messages tells."""
         sought = self._sought(message, started_ms)
@@ -271,13 +271,13 @@ class Twilio(Gateway):
         listed = twilio_list.fitting(answer.json(), sought)
         if not isinstance(listed, dict):
             return listed
-        ours = await self._not_others(listed, message, settled_as)
+        ours = await self._not_others(listed, message, find_settled)
         first = message.attempts == 0 and not self._refused.get(message.id)
         found = twilio_list.outcome(ours, sought, self._codes.get, first=first)
         return found and self._note(message, found)
 
     async def _not_others(
-        self, listed: Mapping[str, Listed], message: Message, settled_as: SettledAs
+        self, listed: Mapping[str, Listed], message: Message, find_settled: FindSettled
     ) -> Mapping[str, Listed]:
         """What is listed but for what stands for another message, as far as is known."""
         ours = {sid: one for sid, one in listed.items() if not self._is_others(sid, message)}
@@ -286,7 +286,7 @@ class Twilio(Gateway):
         created = [twilio_list.created_at(one) or 0.0 for one in ours.values()]
         since = min(created) - EARLY_S
         until = max(created) + self._timeout_s + LATE_S
-        settled = await settled_as(ours, round(1000 * since), round(1000 * until))
+        settled = await find_settled(ours, round(1000 * since), round(1000 * until))
         return {sid: one for sid, one in ours.items() if settled.get(sid, message.id) == message.id}
 
     def request(self, message: Message) -> Request:
