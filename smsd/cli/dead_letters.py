@@ -10,6 +10,7 @@ import click
 import orjson
 
 from smsd.cli.store import EX_FAILED, Store, config_option, fail, say, with_store
+from smsd.core.life import DeadReason
 from smsd.store import dead_letters as letters
 from smsd.store.dead_letters import Letters, Order, Swept
 from smsd.web.dead_letters import told_of
@@ -23,7 +24,7 @@ def selectors(command: Command) -> Command:
     """The options that choose letters."""
     for name, about in (
         ("campaign", "Those of this campaign."),
-        ("reason", f"Those that died of this: {', '.join(letters.REASONS)}."),
+        ("reason", f"Those that died of this: {', '.join(DeadReason)}."),
         ("letter", "The one with this id."),
         ("id", "That of the text with this id."),
     ):

@@ -7,6 +7,8 @@ queue does next). Both are closed unions: a new member must be given a case, or 
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
+from smsd.core.life import DeadReason
+
 Scope = Literal["message", "recipient", "sender", "account"]
 InDoubtPolicy = Literal["dead-letter", "resend"]
 InDoubtHighPolicy = Literal["dead-letter", "resend", ""]  # of high priority; "": no other
@@ -90,7 +92,7 @@ class Defer:
 class Bury:
     """Set aside as a dead letter, for a person to read."""
 
-    reason: str
+    reason: DeadReason
     code: str = ""
     detail: str = ""
     suppress: bool = False  # the recipient opted out: never text this number again
@@ -166,7 +168,7 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - one case per outcome: it reads as 
         case Accepted(provider_id):
             return Ack(provider_id)
         case Rejected(code, reason, opted_out=opted_out):
-            return Bury("rejected", code, reason, suppress=opted_out)
+            return Bury(DeadReason.REJECTED, code, reason, suppress=opted_out)
         case Throttled(retry_after, reason):
             # Our speed is not the message's fault: throttling alone never exhausts it.
             wait = policy.backoff(max(attempt, throttled), chance)
@@ -181,13 +183,13 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - one case per outcome: it reads as 
             return _later(reason, attempt, policy, now_ms=now_ms, chance=chance, spent=False)
         case Unavailable(reason):
             if rest_s is None and attempt >= policy.max_attempts:
-                return Bury("exhausted", "", reason)
+                return Bury(DeadReason.EXHAUSTED, "", reason)
             return _later(reason, attempt, policy, now_ms=now_ms, chance=chance, rest_s=rest_s)
         case InDoubt(reason):
             if policy.when_in_doubt(high=high) == "dead-letter":
-                return Bury("in_doubt", "", reason)
+                return Bury(DeadReason.IN_DOUBT, "", reason)
             if attempt >= policy.max_attempts:
-                return Bury("in_doubt", "", reason)
+                return Bury(DeadReason.IN_DOUBT, "", reason)
             return _later(reason, attempt, policy, now_ms=now_ms, chance=chance, rest_s=rest_s)
         case Halted(code, reason):
             why = f"{code}: {reason}" if code else reason
@@ -207,7 +209,7 @@ def spare(
     """
     left = policy.max_attempts - attempts
     if rest_s is None:
-        return None if left > 0 else Bury("in_doubt", "", SPENT)
+        return None if left > 0 else Bury(DeadReason.IN_DOUBT, "", SPENT)
     if left > 1 or attempts == 0 or (left == 1 and not others):
         return None
     return Defer(now_ms + round(1000 * min(rest_s, policy.max_delay)), MAKES_ROOM, spent=True)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from smsd.core.life import DeadReason
 from smsd.core.message import ENTRY_FIELDS, FieldError, Limits, Message, from_fields
 from smsd.dispatch.prefetch import Held, Window
 from smsd.redis.errors import Refused, is_away
@@ -128,7 +129,7 @@ class Claimer:
         if isinstance(found, FieldError):
             log.warning("buried", extra={"id": entry.message_id, "field": _known(found.field)})
             return self._queue.bury(
-                entry, None, None, reason="invalid", code=found.field, detail=str(found)
+                entry, None, None, reason=DeadReason.INVALID, code=found.field, detail=str(found)
             )
         send_at = found.content.send_at
         if send_at is not None and send_at > now_ms:

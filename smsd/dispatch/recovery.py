@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from smsd.core.life import DeadReason
 from smsd.core.message import FieldError, Limits, Message
 from smsd.core.outcome import Hold, InDoubt, Outcome, RetryPolicy, decide
 from smsd.dispatch.claimer import Claimer, parse_entry
@@ -146,7 +147,9 @@ class Recovery:
             message = parse_entry(entry, self._limits, self._now_ms())
         except FieldError:  # the limits were lowered since
             log.warning("buried", extra={"id": entry.message_id, "reason": _why(attempt)})
-            await self._queue.bury(entry, attempt, None, reason="in_doubt", detail=_why(attempt))
+            await self._queue.bury(
+                entry, attempt, None, reason=DeadReason.IN_DOUBT, detail=_why(attempt)
+            )
             return
         log.warning("in doubt", extra={"id": message.id, "attempt": attempt.number})
         doubtful = Doubtful(entry, attempt, message)

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
+from smsd.core.life import DeadReason
 from smsd.core.message import FieldError
 from smsd.store.entry import LAST_ID
 from smsd.store.lookup import Status
@@ -19,7 +20,6 @@ MOST_HANDLED = 1000  # letters that one sweep replays, drops or finds
 MOST_READ = 10_000  # letters that one sweep looks at
 MOST_FOUND = 500_000  # characters of the letters that one sweep finds: they become one answer
 SELECTORS = ("id", "letter", "reason", "campaign")
-REASONS = ("invalid", "rejected", "exhausted", "in_doubt")  # all that smsd buries a text for
 
 _LETTER = re.compile(r"[0-9]{1,19}-[0-9]{1,19}|" + LAST_ID)
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -45,7 +45,7 @@ class Letter:
     @property
     def in_doubt(self) -> bool:
         """Whether it may have been sent."""
-        return self.fields.get("reason") == "in_doubt"
+        return self.fields.get("reason") == DeadReason.IN_DOUBT
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,8 @@ def choose(fields: Mapping[str, object]) -> Choice:
     given = {name: _word(name, fields[name]) for name in SELECTORS if name in fields}
     if "letter" in given:
         _letter_id("letter", given["letter"])
-    if given.get("reason", REASONS[0]) not in REASONS:
-        raise FieldError("reason", f"must be one of {', '.join(REASONS)}")
+    if "reason" in given and given["reason"] not in set(DeadReason):
+        raise FieldError("reason", f"must be one of {', '.join(DeadReason)}")
     if not _ID.fullmatch(given.get("id", "-")):
         raise FieldError("id", "must be 1 to 64 letters, digits, - or _")
     return Choice(**given)

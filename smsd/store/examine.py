@@ -8,11 +8,11 @@ import logging
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, cast
 
+from smsd.core.life import COUNTERS
 from smsd.redis.client import RedisClient, text
 from smsd.redis.scripts import Call
 from smsd.store.entry import FIRST_SPENT
 from smsd.store.keys import Keys
-from smsd.store.lookup import COUNTED
 
 log = logging.getLogger("smsd.redis")
 MOST_COPIED = 10_000  # entries of a stream that is made anew beside a daemon: some 50 ms of Redis
@@ -32,7 +32,7 @@ class KeyFault(NamedTuple):
 async def look(client: RedisClient, *, repair: bool = False) -> list[KeyFault]:
     """What is wrong, in one instant. Repaired: counts alone, which begin anew."""
     kinds = beside(client.keys)
-    request = {"kinds": list(kinds.values()), "counted": COUNTED, "repair": repair}
+    request = {"kinds": list(kinds.values()), "counted": COUNTERS, "repair": repair}
     reply = await client.ask(Call("fsck_keys", request, list(kinds)))
     rows = cast("list[list[bytes]]", reply)
     return [KeyFault(text(key), cast("What", text(what)), text(why)) for key, what, why in rows]

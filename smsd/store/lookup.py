@@ -12,6 +12,7 @@ from typing import cast
 
 from redis.exceptions import ResponseError
 
+from smsd.core.life import ADJUSTED, ENDED, State
 from smsd.core.message import same_instant
 from smsd.redis.client import RedisClient, text
 from smsd.redis.errors import Refused
@@ -21,8 +22,6 @@ from smsd.store.entry import LARGEST_ENTRY, first_entry, is_entry
 _LINE = re.compile(r"[0-9]{1,20} .")  # of a history, as smsd writes them
 _ENTRY_ID = re.compile(r"h?([0-9]{1,20})-[0-9]{1,20}")
 LARGEST_LETTER = LARGEST_ENTRY + 4096  # octets: an entry that is read, and why it died
-ENDED = ("sent", "expired", "suppressed", "cancelled", "duplicate", "dropped")  # and gone
-COUNTED = (*ENDED, "scheduled", "promoted", "replayed", "buried", "adjusted")  # in keys.counters
 PAGE = 500  # events that are looked through at a time
 _BROUGHT = ("to", "from", "campaign", "ref", "expires_at", "attempts")  # what an entry may tell
 _NUMBERS = ("attempts", "segments", "due")
@@ -39,7 +38,7 @@ class Census:
     deferred: int
     dead: int
     accepted: int
-    ended: Mapping[str, int]  # by ENDED
+    ended: Mapping[str, int]  # by core/life.ENDED
     adjusted: int  # differences that `smsd fsck --repair` found and booked; 0 where all is well
 
     @property
@@ -74,7 +73,7 @@ class Status:
         facts: dict[str, str] = {}
         with suppress(Refused):  # its entry may tell
             facts = _texts(await self._client.read(lambda redis: redis.hgetall(key)))
-        if facts.get("state", "queued") != "queued":
+        if facts.get("state", State.QUEUED) != State.QUEUED:
             return _told(message_id, facts)
         name = facts.get("entry") or first_entry(message_id)
         entry = await self._entry(name) if is_entry(name) else None
@@ -84,7 +83,7 @@ class Status:
         facts.setdefault("history", f"{name[1:].split('-')[0]} queued")
         facts.update(await self._sending(name))
         brought = {fact: entry[fact] for fact in _BROUGHT if fact in entry}
-        return _told(message_id, brought | {"state": "queued"} | facts)
+        return _told(message_id, brought | {"state": State.QUEUED} | facts)
 
     async def _entry(self, name: str) -> dict[str, str] | None:
         keys = self._client.keys
@@ -105,7 +104,7 @@ class Status:
     async def _sending(self, name: str) -> dict[str, str]:
         inflight = self._client.keys.inflight
         mark = await self._client.read(lambda redis: redis.hget(inflight, name))
-        return {"state": "sending", "attempts": text(mark).split(" ")[0]} if mark else {}
+        return {"state": State.SENDING, "attempts": text(mark).split(" ")[0]} if mark else {}
 
     async def dead_letters(
         self, after: str, count: int, until: str = "+"
@@ -145,7 +144,11 @@ class Status:
         keys, after, found = self._client.keys, str(since_ms), dict[str, str]()
         while page := await self._events(after, str(until_ms)):
             after = f"({text(page[-1][0])}"
-            sent = [text(event.get(b"id")) for _, event in page if event.get(b"state") == b"sent"]
+            sent = [
+                text(event.get(b"id"))
+                for _, event in page
+                if text(event.get(b"state")) == State.SENT
+            ]
             names = await self._client.fact_of_each("provider_id", list(map(keys.message, sent)))
             for message_id, name in zip(sent, names, strict=True):
                 if isinstance(name, bytes) and text(name) in provider_ids:
@@ -176,7 +179,7 @@ class Status:
             dead=count["dead"],
             accepted=count["added"] + count.get("scheduled", 0) - moved,
             ended={state: count.get(state, 0) for state in ENDED},
-            adjusted=count.get("adjusted", 0),
+            adjusted=count.get(ADJUSTED, 0),
         )
 
     async def holder(self) -> str | None:
@@ -226,7 +229,7 @@ def _history(message_id: str, lines: str) -> list[dict[str, object]]:
     changes = [_change(line) for line in lines.split("\n") if _LINE.match(line)]
     if first := _ENTRY_ID.fullmatch(message_id):
         # Named after its first entry, whose id is the time at which it was queued.
-        queued: dict[str, object] = {"state": "queued", "at": int(first[1])}
+        queued: dict[str, object] = {"state": State.QUEUED, "at": int(first[1])}
         if changes[:1] != [queued]:
             changes.insert(0, queued)
     return changes

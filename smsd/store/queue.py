@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, cast, get_args
 
 from redis.exceptions import ResponseError
 
+from smsd.core.life import DeadReason
 from smsd.core.message import Content, FieldError, Message, rfc3339, to_fields
 from smsd.redis.client import RedisClient, text
 from smsd.redis.errors import OlderData, Refused
@@ -330,7 +331,7 @@ class Queue:
         attempt: Attempt | None,
         message: Message | None,
         *,
-        reason: str,
+        reason: DeadReason,
         code: str = "",
         detail: str = "",
         suppress: bool = False,

@@ -25,6 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from smsd.core.life import DeadReason
 from smsd.core.message import Message
 from smsd.core.outcome import RetryPolicy
 from smsd.dispatch.recovery import Recovery
@@ -662,10 +663,10 @@ async def _perform(store: Store, hand: Hand, how: str, due: int) -> bool:
                 entry, attempt, message, until=due, attempts=attempt.number, why="w"
             )
         case "in doubt":
-            return await queue.bury(entry, attempt, message, reason="in_doubt")
+            return await queue.bury(entry, attempt, message, reason=DeadReason.IN_DOUBT)
         case _:
             return await queue.bury(
-                entry, attempt, message, reason="rejected", suppress=how == "opted out"
+                entry, attempt, message, reason=DeadReason.REJECTED, suppress=how == "opted out"
             )
 
 

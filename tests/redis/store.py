@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from redis.asyncio import Redis
 
+from smsd.core.life import DeadReason
 from smsd.core.message import Content, Limits, Message, parse
 from smsd.dispatch.claimer import Claimer, parse_entry
 from smsd.dispatch.prefetch import Window
@@ -172,7 +173,9 @@ class Store:
     def attempt(self, number: int = 1) -> Attempt:
         return Attempt(number, self.wall(), self.owner)
 
-    async def dead_letter(self, reason: str = "exhausted", **fields: object) -> tuple[str, str]:
+    async def dead_letter(
+        self, reason: DeadReason = DeadReason.EXHAUSTED, **fields: object
+    ) -> tuple[str, str]:
         """A dead letter and its message's id."""
         entry, attempt, message = await self.sending(**fields)
         assert await self.queue.bury(entry, attempt, message, reason=reason)

@@ -15,6 +15,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from smsd.core.life import DeadReason
 from smsd.redis import aof as append_only
 from smsd.redis import embedded as module
 from smsd.redis.binary import EmbeddedError, find_server
@@ -612,7 +613,7 @@ async def test_a_daemon_with_few_rights_works(
     await store.append(ALICE, ALICE)
     assert await store.queue.ack(*await store.begin_next(), "p")
     life = await store.begin_next()
-    assert await store.queue.bury(*life, reason="rejected")
+    assert await store.queue.bury(*life, reason=DeadReason.REJECTED)
     [(letter, _)] = await store.status.dead_letters("", 10)
     assert await store.queue.replay(letter, life[2].id)
     await store.arrivals.wait(normal_too=True)

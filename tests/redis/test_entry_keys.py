@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from smsd.core.life import DeadReason
 from smsd.core.message import Message
 from smsd.dispatch.claimer import parse_entry
 from smsd.store.entry import Entry
@@ -89,7 +90,7 @@ async def test_it_may_be_deferred_promoted_and_replayed_and_is_no_repetition_of_
     assert await admit(store) == [first]
     entry, message = await _only(store)
     assert (message.id, message.attempts, message.key) == (first, 1, "order-7")
-    await store.queue.bury(entry, None, message, reason="exhausted")
+    await store.queue.bury(entry, None, message, reason=DeadReason.EXHAUSTED)
     [(letter, _)] = await store.status.dead_letters("", 10)
     assert await store.queue.replay(letter, first)
     assert await admit(store) == [first]

@@ -14,6 +14,7 @@ from redis._parsers.base import BaseParser
 from redis.asyncio import Redis
 from redis.exceptions import ReadOnlyError, ResponseError
 
+from smsd.core.life import DeadReason
 from smsd.core.message import Message
 from smsd.core.outcome import RetryPolicy
 from smsd.dispatch.claimer import parse_entry
@@ -161,7 +162,7 @@ async def test_what_is_being_sent_settles_to_nothing_after_a_flush(store: Store)
     await _flush(store)
     assert not await store.queue.ack(*life, "p")
     assert not await store.queue.defer(*life, until=0, attempts=1, why="w")
-    assert not await store.queue.bury(*life, reason="rejected")
+    assert not await store.queue.bury(*life, reason=DeadReason.REJECTED)
     await store.queue.release(life[0].name, life[1])
 
 
@@ -209,7 +210,7 @@ async def test_a_whole_group_survives_forgotten_scripts(store: Store) -> None:
             for first, second in halves
             for one in (
                 store.queue.ack(*first, "p"),
-                store.queue.bury(*second, reason="rejected"),
+                store.queue.bury(*second, reason=DeadReason.REJECTED),
             )
         )
     )
@@ -318,7 +319,7 @@ async def test_everything_but_intake_works_while_redis_is_full(
     assert len(lives) == 13
     assert await queue.ack(*lives[0], "p")
     assert await queue.defer(*lives[1], until=wall(), attempts=1, why="w")
-    assert await queue.bury(*lives[2], reason="in_doubt", suppress=True)
+    assert await queue.bury(*lives[2], reason=DeadReason.IN_DOUBT, suppress=True)
     assert await queue.ack(*lives[2], "p")
     assert await queue.expire(*lives[3])
     await queue.release(lives[4][0].name, lives[4][1])
@@ -375,7 +376,7 @@ async def test_a_replica_is_away_and_insisting_comes_back_with_it(
         assert await soon(ack)
         assert await soon(begin) == "begun"
         assert store.availability.up
-    assert await store.queue.bury(entry, store.attempt(), message, reason="rejected")
+    assert await store.queue.bury(entry, store.attempt(), message, reason=DeadReason.REJECTED)
     assert await store.difference() == 0
 
 
@@ -500,7 +501,7 @@ async def test_what_was_answered_is_there_after_sigkill(
     await store.schedule(5)
     life = await store.begin_next()
     gone = await store.begin_next()
-    assert await store.queue.bury(*gone, reason="rejected")
+    assert await store.queue.bury(*gone, reason=DeadReason.REJECTED)
     before = await dump(store.redis, store.keys.prefix)
     own_server.kill()
     own_server.start()
@@ -529,7 +530,7 @@ async def test_insisting_waits_for_a_killed_server_and_then_answers(
     waiting = asyncio.gather(
         queue.ack(*lives[0], "p"),
         queue.defer(*lives[1], until=1, attempts=1, why="w"),
-        queue.bury(*lives[2], reason="rejected"),
+        queue.bury(*lives[2], reason=DeadReason.REJECTED),
         queue.expire(*lives[3]),
         queue.release(lives[4][0].name, lives[4][1]),
         store.begin(entry, store.attempt(), message.recipient),
@@ -713,7 +714,7 @@ async def test_a_begin_whose_reply_was_lost_is_begun(wired: Store, proxy: Proxy)
 SETTLED = {
     "finish": lambda store, life: store.queue.ack(*life, "p"),
     "defer": lambda store, life: store.queue.defer(*life, until=1, attempts=1, why="w"),
-    "bury": lambda store, life: store.queue.bury(*life, reason="rejected"),
+    "bury": lambda store, life: store.queue.bury(*life, reason=DeadReason.REJECTED),
     "release": lambda store, life: store.queue.release(life[0].name, life[1]),
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from smsd.core.life import DeadReason
 from smsd.core.message import Message
 from smsd.core.outcome import Accepted, RetryPolicy
 from smsd.dispatch.claimer import parse_entry
@@ -104,7 +105,7 @@ async def _retry(store: Store) -> None:
 async def _die_and_rise(store: Store) -> None:
     letters = Letters(store.queue, store.status)
     for sweep in (letters.replay, letters.drop):
-        assert await store.queue.bury(*await _sending(store), reason="exhausted")
+        assert await store.queue.bury(*await _sending(store), reason=DeadReason.EXHAUSTED)
         assert (await sweep(Order(Choice(reason="exhausted")))).done
 
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from smsd.core.life import DeadReason
 from smsd.core.outcome import RetryPolicy
 from smsd.dispatch.claimer import parse_entry
 from smsd.dispatch.recovery import Recovery
@@ -400,7 +401,7 @@ async def _everything(store: Store) -> None:
         await store.claim_one()
     await store.append(priority="high")
     await store.begin_next()
-    for reason in ("rejected", "in_doubt"):
+    for reason in (DeadReason.REJECTED, DeadReason.IN_DOUBT):
         await store.dead_letter(reason, priority="high")
     letter, id_ = await store.dead_letter(priority="high")
     await store.queue.replay(letter, id_)
@@ -459,7 +460,7 @@ async def _one_life(store: Store, n: int) -> None:
         case 0:
             await queue.ack(*life, "p")
         case 1:
-            await queue.bury(*life, reason="rejected")
+            await queue.bury(*life, reason=DeadReason.REJECTED)
             for letter, fields in await store.status.dead_letters("", 1):
                 await (queue.replay, queue.drop)[n % 2](letter, fields["id"])
         case 2:
@@ -472,7 +473,8 @@ async def _one_life(store: Store, n: int) -> None:
     store.wall.advance(0.01)
     await queue.promote()
     for entry in await queue.claim(100, 0):
-        await queue.bury(entry, None, parse_entry(entry, LIMITS, store.wall()), reason="invalid")
+        message = parse_entry(entry, LIMITS, store.wall())
+        await queue.bury(entry, None, message, reason=DeadReason.INVALID)
 
 
 # -- many ---------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 import pytest
 
+from smsd.core.life import DeadReason
 from smsd.core.message import Message
 from smsd.core.outcome import Accepted, InDoubt, Outcome, Rejected, RetryPolicy, Unavailable
 from smsd.dispatch.dispatcher import Dispatcher
@@ -272,7 +273,7 @@ async def test_an_opt_out_is_kept_wherever_the_entry_is_by_now(store: Store, how
     else:
         await store.redis.hset(store.keys.inflight, entry.name, "1 2 another")
     assert not await store.queue.bury(
-        entry, attempt, message, reason="rejected", code="21610", suppress=True
+        entry, attempt, message, reason=DeadReason.REJECTED, code="21610", suppress=True
     )
     await store.append(ALICE)
     later, again = await store.claim_one()

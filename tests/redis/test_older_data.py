@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from smsd.core.life import DeadReason
 from smsd.dispatch.claimer import parse_entry
 from smsd.redis.errors import OlderData, is_away
 from smsd.store.lost_writes import REMEMBERED
@@ -260,7 +261,7 @@ async def test_a_settlement_that_older_data_is_the_first_to_hear_is_made_there(
         assert await store.queue.promote() == 1
         later = await store.begin_next()
         tail.lose()
-        assert not await store.queue.bury(*later, reason="rejected")
+        assert not await store.queue.bury(*later, reason=DeadReason.REJECTED)
         await opened.reconciled()
         assert await store.queue.promote() == 0
         assert await claimed(store) == []

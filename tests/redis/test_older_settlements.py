@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from smsd.core.life import DeadReason
 from smsd.dispatch.claimer import parse_entry
 from smsd.store.long_lists import part_of
 from smsd.store.queue import Append
@@ -34,7 +35,7 @@ async def test_what_older_data_holds_as_deferred_ends_there_as_it_ended(
         assert await store.queue.promote() == 1
         entry, attempt, message = await store.begin_next()
         if verdict == "bury":
-            assert await store.queue.bury(entry, attempt, message, reason="in_doubt")
+            assert await store.queue.bury(entry, attempt, message, reason=DeadReason.IN_DOUBT)
         elif verdict == "defer":
             due = store.wall.ms + 60_000
             assert await store.queue.defer(
@@ -67,7 +68,7 @@ async def test_a_dead_letter_that_was_replayed_and_sent_is_sent_in_older_data(
 ) -> None:
     async with Opened(own_server.url) as opened:
         store = opened.store
-        letter, id_ = await store.dead_letter("exhausted")
+        letter, id_ = await store.dead_letter()
         tail = Tail(own_server)
         await reach(store)
         store.wall.advance(1)
@@ -113,7 +114,7 @@ async def test_nothing_is_handed_out_of_older_data_while_something_cannot_be_set
         tail = Tail(own_server)
         await reach(store)
         await store.redis.delete(store.keys.dead)
-        assert await store.queue.bury(*await store.begin_next(), reason="in_doubt")
+        assert await store.queue.bury(*await store.begin_next(), reason=DeadReason.IN_DOUBT)
         tail.lose()
         await seen_to_differ(store)
         with pytest.raises(TimeoutError):
@@ -216,7 +217,7 @@ async def test_of_a_scheduled_one_only_what_did_not_end_is_sent(own_server: Redi
         store.wall.advance(20)
         assert await store.queue.promote() == len(numbers)
         assert await store.queue.ack(*await store.begin_next(), "p")
-        assert await store.queue.bury(*await store.begin_next(), reason="in_doubt")
+        assert await store.queue.bury(*await store.begin_next(), reason=DeadReason.IN_DOUBT)
         left = set(numbers[2:])
         tail.lose()
         await seen_to_differ(store)
@@ -258,7 +259,7 @@ async def test_a_message_that_is_being_sent_is_not_begun_from_another_entry(
         if verdict == "sent":
             assert await store.queue.ack(entry, attempt, message, "p")
         elif verdict == "bury":
-            assert await store.queue.bury(entry, attempt, message, reason="rejected")
+            assert await store.queue.bury(entry, attempt, message, reason=DeadReason.REJECTED)
         else:
             assert await store.queue.defer(entry, attempt, message, until=1, attempts=1, why="w")
         state = {"sent": "sent", "bury": "dead", "defer": "deferred"}[verdict]
@@ -283,7 +284,7 @@ async def test_what_ended_while_older_data_was_there_can_be_sent_anew(
         assert await store.queue.ack(*await store.sending(), "p")
         tail.lose()
         await seen_to_differ(store)
-        assert not await store.queue.bury(*life, reason="rejected")
+        assert not await store.queue.bury(*life, reason=DeadReason.REJECTED)
         await opened.reconciled()
         [(letter, told)] = await store.status.dead_letters("", 9)
         assert told["reason"] == "rejected"

@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 from redis.exceptions import BusyLoadingError
 
+from smsd.core.life import DeadReason
 from smsd.core.message import Limits
 from smsd.dispatch.claimer import Claimer, parse_entry
 from smsd.dispatch.promoter import Promoter
@@ -405,7 +406,7 @@ async def test_defer_takes_a_text_out_of_the_stream_until_it_is_due(store: Store
 async def test_bury_keeps_what_came_and_says_why(store: Store) -> None:
     entry, attempt, message = await store.sending(ref="r")
     assert await store.queue.bury(
-        entry, attempt, message, reason="rejected", code="21211", detail="invalid number"
+        entry, attempt, message, reason=DeadReason.REJECTED, code="21211", detail="invalid number"
     )
     [(_, letter)] = await store.status.dead_letters("", 10)
     assert letter == {
@@ -426,7 +427,9 @@ async def test_bury_keeps_what_came_and_says_why(store: Store) -> None:
 
 async def test_bury_may_opt_the_recipient_out(store: Store) -> None:
     entry, attempt, message = await store.sending()
-    assert await store.queue.bury(entry, attempt, message, reason="rejected", suppress=True)
+    assert await store.queue.bury(
+        entry, attempt, message, reason=DeadReason.REJECTED, suppress=True
+    )
     assert await store.redis.smembers(store.keys.optouts) == {ALICE.encode()}
 
 
@@ -445,7 +448,7 @@ async def test_a_settlement_of_what_is_settled_says_so(store: Store) -> None:
     assert not await store.queue.expire(entry, attempt, message)
     assert not await store.queue.suppress(entry, message)
     assert not await store.queue.defer(entry, attempt, message, until=0, attempts=1, why="w")
-    assert not await store.queue.bury(entry, attempt, message, reason="exhausted")
+    assert not await store.queue.bury(entry, attempt, message, reason=DeadReason.EXHAUSTED)
     assert await store.state(message.id) == "sent"
     assert await store.difference() == 0
 
@@ -471,7 +474,7 @@ async def test_a_foreign_mark_is_never_undone(store: Store, open_store: OpenStor
         await other.queue.release(entry.name, mark)
         assert not await other.queue.expire(entry, mark, message)
         assert not await other.queue.defer(entry, mark, message, until=0, attempts=1, why="w")
-        assert not await other.queue.bury(entry, mark, message, reason="exhausted")
+        assert not await other.queue.bury(entry, mark, message, reason=DeadReason.EXHAUSTED)
     assert not await other.queue.expire(entry, None, message)
     assert not await other.queue.suppress(entry, message)
     assert await store.queue.journal() == {entry.name: attempt}
@@ -502,7 +505,7 @@ async def test_a_late_ack_voids_the_dead_letter_of_the_text_in_doubt(
 ) -> None:
     entry, attempt, message = await store.sending()
     other = await open_store("b").lead()
-    assert await other.queue.bury(entry, attempt, message, reason="in_doubt", detail="d")
+    assert await other.queue.bury(entry, attempt, message, reason=DeadReason.IN_DOUBT, detail="d")
     assert await store.queue.ack(entry, attempt, message, "p")
     assert await store.status.dead_letters("", 10) == []
     told = await store.status.message(message.id)
@@ -536,7 +539,7 @@ async def test_an_ack_that_is_repeated_leaves_another_text_of_that_id_alone(stor
 
 async def test_a_late_ack_leaves_other_dead_letters_alone(store: Store) -> None:
     entry, attempt, message = await store.sending()
-    assert await store.queue.bury(entry, attempt, message, reason="rejected")
+    assert await store.queue.bury(entry, attempt, message, reason=DeadReason.REJECTED)
     assert not await store.queue.ack(entry, attempt, message, "p")
     assert len(await store.status.dead_letters("", 10)) == 1
     assert await store.state(message.id) == "dead"
@@ -852,7 +855,7 @@ async def test_a_replayed_campaign_that_had_been_retried_does_not_overtake_what_
     await store.queue.defer(entry, attempt, message, until=wall(), attempts=1, why="w")
     await store.queue.promote()
     entry, attempt, message = await store.begin_next()
-    await store.queue.bury(entry, attempt, message, reason="exhausted")
+    await store.queue.bury(entry, attempt, message, reason=DeadReason.EXHAUSTED)
     [(letter, _)] = await store.status.dead_letters("", 10)
     assert await store.queue.replay(letter, message.id)
     entry, _ = await store.claim_one()
@@ -1035,7 +1038,7 @@ async def _ack(store: Store) -> Operation:
 
 async def _late_ack(store: Store) -> Operation:
     entry, attempt, message = await store.sending()
-    await store.queue.bury(entry, attempt, message, reason="in_doubt")
+    await store.queue.bury(entry, attempt, message, reason=DeadReason.IN_DOUBT)
     return lambda: store.queue.ack(entry, attempt, message, "p")
 
 
@@ -1057,13 +1060,15 @@ async def _defer(store: Store) -> Operation:
 
 async def _bury(store: Store) -> Operation:
     entry, attempt, message = await store.sending()
-    return lambda: store.queue.bury(entry, attempt, message, reason="rejected", suppress=True)
+    return lambda: store.queue.bury(
+        entry, attempt, message, reason=DeadReason.REJECTED, suppress=True
+    )
 
 
 async def _bury_unparsed(store: Store) -> Operation:
     await store.redis.xadd(store.keys.queue, {"nonsense": "x"})
     [entry] = await store.queue.claim(0, 1)
-    return lambda: store.queue.bury(entry, None, None, reason="invalid")
+    return lambda: store.queue.bury(entry, None, None, reason=DeadReason.INVALID)
 
 
 async def _promote(store: Store) -> Operation:

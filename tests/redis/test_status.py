@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from smsd.core.life import DeadReason
 from smsd.redis.scripts import Call
 from smsd.store.dead_letters import Choice, Letters, Order
 from smsd.store.entry import LARGEST_ENTRY
@@ -126,7 +127,7 @@ async def test_a_retried_text_tells_its_whole_life_in_order(store: Store, wall: 
     entry, attempt, message = await store.begin_next()
     wall.advance(0.1)
     await store.queue.bury(
-        entry, attempt, message, reason="rejected", code="21211", detail="not a  mobile"
+        entry, attempt, message, reason=DeadReason.REJECTED, code="21211", detail="not a  mobile"
     )
     told = await store.status.message(message.id)
     assert told is not None
@@ -216,7 +217,7 @@ async def test_a_queued_text_shows_the_same_facts_when_it_is_judged(store: Store
     await {
         "sent": lambda: store.queue.ack(*life, "p"),
         "deferred": lambda: store.queue.defer(*life, until=1, attempts=1, why="w"),
-        "dead": lambda: store.queue.bury(*life, reason="rejected"),
+        "dead": lambda: store.queue.bury(*life, reason=DeadReason.REJECTED),
         "expired": lambda: store.queue.expire(*life),
         "suppressed": lambda: store.queue.suppress(entry, message),
     }[end]()
@@ -357,7 +358,7 @@ async def test_every_change_is_an_event(store: Store, wall: Wall) -> None:
     await store.queue.defer(entry, attempt, message, until=wall(), attempts=1, why="w")
     await store.queue.promote()
     entry, attempt, message = await store.begin_next()
-    await store.queue.bury(entry, attempt, message, reason="rejected")
+    await store.queue.bury(entry, attempt, message, reason=DeadReason.REJECTED)
     [(letter, _)] = await store.status.dead_letters("", 10)
     await store.queue.replay(letter, "s1")
     await store.queue.cancel("s1")
@@ -433,7 +434,9 @@ async def _die_large(store: Store, count: int) -> list[str]:
     for n in range(count):
         await store.redis.xadd(store.keys.queue, {"to": ALICE, "message": "x" * LARGE})
         [entry] = await store.queue.claim(0, 1)
-        await store.queue.bury(entry, None, None, reason="invalid", code="entry", detail=f"d{n}")
+        await store.queue.bury(
+            entry, None, None, reason=DeadReason.INVALID, code="entry", detail=f"d{n}"
+        )
         ids.append(entry.message_id)
     return ids
 
@@ -457,7 +460,7 @@ async def test_of_a_letter_that_is_too_large_what_is_short_is_told(store: Store)
 async def test_of_a_letter_with_very_many_fields_what_is_ours_is_told(store: Store) -> None:
     await store.redis.xadd(store.keys.queue, {f"f{n}": "x" for n in range(2000)})
     [entry] = await store.queue.claim(0, 1)
-    await store.queue.bury(entry, None, None, reason="invalid", detail="of many fields")
+    await store.queue.bury(entry, None, None, reason=DeadReason.INVALID, detail="of many fields")
     [(_, fields)] = await store.status.dead_letters("", 10)
     assert (fields["reason"], fields["detail"]) == ("invalid", "of many fields")
     assert len(fields) <= 50
@@ -467,7 +470,7 @@ async def test_the_largest_text_that_is_read_can_be_looked_at_when_it_is_dead(st
     message = "x" * (LARGEST_ENTRY - len("to") - len(ALICE) - len("message"))
     await store.redis.xadd(store.keys.queue, {"to": ALICE, "message": message})
     [entry] = await store.queue.claim(0, 1)
-    await store.queue.bury(entry, None, None, reason="rejected", detail="d" * 1000)
+    await store.queue.bury(entry, None, None, reason=DeadReason.REJECTED, detail="d" * 1000)
     [(_, fields)] = await store.status.dead_letters("", 10)
     assert fields["message"] == message
 
@@ -569,7 +572,7 @@ async def _any_fate(store: Store, chance: random.Random) -> None:
     fates = (
         lambda: queue.ack(*life, "p"),
         lambda: queue.defer(*life, until=until, attempts=1, why="w"),
-        lambda: queue.bury(*life, reason="rejected"),
+        lambda: queue.bury(*life, reason=DeadReason.REJECTED),
         lambda: queue.expire(*life),
         queue.journal,  # it stays in flight
     )
@@ -617,7 +620,7 @@ async def test_a_text_that_came_by_xadd_counts_as_accepted(store: Store) -> None
 
 async def test_a_late_ack_does_not_count_a_text_twice(store: Store) -> None:
     life = await store.sending()
-    await store.queue.bury(*life, reason="in_doubt")
+    await store.queue.bury(*life, reason=DeadReason.IN_DOUBT)
     await store.queue.ack(*life, "p")
     census = await store.status.census()
     assert (census.dead, census.ended["sent"], census.difference) == (0, 1, 0)

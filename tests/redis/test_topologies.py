@@ -14,6 +14,7 @@ import pytest
 import redis
 from redis.asyncio.sentinel import MasterNotFoundError
 
+from smsd.core.life import DeadReason
 from smsd.core.message import Message
 from smsd.redis import client as server_module
 from smsd.redis import sentinel as pool_module
@@ -85,7 +86,7 @@ async def whole_life(store: Store) -> None:
     await store.schedule(-1)
     assert await store.queue.promote() == 2
     life = await store.begin_next()
-    assert await store.queue.bury(*life, reason="rejected", suppress=True)
+    assert await store.queue.bury(*life, reason=DeadReason.REJECTED, suppress=True)
     assert (await store.status.message(message.id) or {})["state"] in ("dead", "queued")
     [letter, *_] = await store.status.dead_letters("", 10)
     assert await store.queue.replay(letter[0], letter[1]["id"])
@@ -637,7 +638,7 @@ async def test_what_a_failover_lost_is_counted_said_and_never_sent_again(
         lost = [id_ for _ in range(4) for id_ in await store.append(ALICE, ALICE)]
         for life in lives[:6]:
             assert await store.queue.ack(*life, "p")
-        assert await store.queue.bury(*lives[6], reason="rejected")
+        assert await store.queue.bury(*lives[6], reason=DeadReason.REJECTED)
         assert await store.queue.defer(*lives[7], until=9_000_000_000_000, attempts=1, why="w")
         pair.master.kill()
         [after] = await insist(store)

@@ -8,29 +8,30 @@ from pathlib import Path
 import pytest
 
 import smsd
+from smsd.core.life import DeadReason
 from smsd.core.message import FieldError
 from smsd.store import dead_letters as letters
-from smsd.store.dead_letters import REASONS, Choice
+from smsd.store.dead_letters import Choice
 
 # A reason as it is given where a text is buried: by a verdict, by hand, and by a script.
-GIVEN = re.compile(r"""(?:Bury|_again)\("(\w+)"|\breason="(\w+)"|\breason = '(\w+)'""")
+GIVEN = re.compile(r"""\bDeadReason\.([A-Z_]+)|\breason = '(\w+)'""")
 
 
 def test_the_reasons_are_those_for_which_a_text_is_buried_somewhere() -> None:
     root = Path(smsd.__file__).parent
     sources = [file.read_text() for file in root.rglob("*") if file.suffix in (".py", ".lua")]
-    given = {"".join(found) for source in sources for found in GIVEN.findall(source)}
-    assert given == set(REASONS)
+    given = {"".join(found).lower() for source in sources for found in GIVEN.findall(source)}
+    assert given == set(DeadReason)
 
 
 def test_the_contract_lists_the_same_reasons() -> None:
     contract = json.loads(resources.files("smsd.web").joinpath("openapi.json").read_text())
-    assert contract["components"]["schemas"]["Reason"]["enum"] == list(REASONS)
+    assert contract["components"]["schemas"]["Reason"]["enum"] == list(DeadReason)
 
 
 def test_every_reason_chooses() -> None:
-    assert [letters.choose({"reason": one}) for one in REASONS] == [
-        Choice(reason=one) for one in REASONS
+    assert [letters.choose({"reason": one}) for one in DeadReason] == [
+        Choice(reason=one) for one in DeadReason
     ]
 
 

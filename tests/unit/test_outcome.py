@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from smsd.core.life import DeadReason
 from smsd.core.outcome import (
     MAKES_ROOM,
     SPENT,
@@ -38,15 +39,15 @@ VERDICTS: list[tuple[str, Outcome, dict[str, Any], Verdict]] = [
     ("taken", Accepted("SM1", 2), {}, Ack("SM1")),
     ("taken at last", Accepted("SM1"), {"attempt": LAST}, Ack("SM1")),
     ("taken while down", Accepted(), {"rest_s": 0}, Ack("")),
-    ("refused", Rejected("1", "no"), {}, Bury("rejected", "1", "no")),
+    ("refused", Rejected("1", "no"), {}, Bury(DeadReason.REJECTED, "1", "no")),
     (
         "refused while down",
         Rejected("1", "no"),
         {"rest_s": 0},
-        Bury("rejected", "1", "no"),
+        Bury(DeadReason.REJECTED, "1", "no"),
     ),
-    ("unknown code", Rejected("9", "?", known=False), {}, Bury("rejected", "9", "?")),
-    ("opted out", OPTED_OUT, {}, Bury("rejected", "21610", "opted out", suppress=True)),
+    ("unknown code", Rejected("9", "?", known=False), {}, Bury(DeadReason.REJECTED, "9", "?")),
+    ("opted out", OPTED_OUT, {}, Bury(DeadReason.REJECTED, "21610", "opted out", suppress=True)),
     ("throttled", Throttled(), {}, Defer(NOW + 500, "throttled", spent=False)),
     ("throttled, told how long", Throttled(2.5), {}, Defer(NOW + 2500, "throttled", spent=False)),
     ("throttled, told 0", Throttled(0.0), {}, Defer(NOW, "throttled", spent=False)),
@@ -91,8 +92,13 @@ VERDICTS: list[tuple[str, Outcome, dict[str, Any], Verdict]] = [
     ("away", Unavailable("refused"), {}, Defer(NOW + 500, "refused", spent=True)),
     ("away again", Unavailable("503"), {"attempt": 3}, Defer(NOW + 2000, "503", spent=True)),
     ("away once more", Unavailable("503"), {"attempt": 5}, Defer(NOW + 8000, "503", spent=True)),
-    ("away at last", Unavailable("503"), {"attempt": LAST}, Bury("exhausted", "", "503")),
-    ("away, beyond the last", Unavailable("503"), {"attempt": 99}, Bury("exhausted", "", "503")),
+    ("away at last", Unavailable("503"), {"attempt": LAST}, Bury(DeadReason.EXHAUSTED, "", "503")),
+    (
+        "away, beyond the last",
+        Unavailable("503"),
+        {"attempt": 99},
+        Bury(DeadReason.EXHAUSTED, "", "503"),
+    ),
     ("down", Unavailable("503"), {"rest_s": 64}, Defer(NOW + 64_000, "503", spent=True)),
     (
         "down at last",
@@ -107,12 +113,12 @@ VERDICTS: list[tuple[str, Outcome, dict[str, Any], Verdict]] = [
         {"attempt": LAST},
         Defer(NOW + 16_000, "no connection", spent=False),
     ),
-    ("in doubt", InDoubt("timeout"), {}, Bury("in_doubt", "", "timeout")),
+    ("in doubt", InDoubt("timeout"), {}, Bury(DeadReason.IN_DOUBT, "", "timeout")),
     (
         "in doubt while down",
         InDoubt("timeout"),
         {"rest_s": 0},
-        Bury("in_doubt", "", "timeout"),
+        Bury(DeadReason.IN_DOUBT, "", "timeout"),
     ),
     (
         "in doubt, to be sent again",
@@ -130,13 +136,13 @@ VERDICTS: list[tuple[str, Outcome, dict[str, Any], Verdict]] = [
         "in doubt at last, to be sent again",
         InDoubt("timeout"),
         {"policy": RESEND, "attempt": LAST},
-        Bury("in_doubt", "", "timeout"),
+        Bury(DeadReason.IN_DOUBT, "", "timeout"),
     ),
     (
         "in doubt, to be sent again only if high",
         InDoubt("timeout"),
         {"policy": RESEND_HIGH},
-        Bury("in_doubt", "", "timeout"),
+        Bury(DeadReason.IN_DOUBT, "", "timeout"),
     ),
     (
         "high and in doubt, to be sent again only if high",
@@ -154,7 +160,7 @@ VERDICTS: list[tuple[str, Outcome, dict[str, Any], Verdict]] = [
         "high and in doubt, to be sent again only if normal",
         InDoubt("timeout"),
         {"policy": RESEND_NORMAL, "high": True},
-        Bury("in_doubt", "", "timeout"),
+        Bury(DeadReason.IN_DOUBT, "", "timeout"),
     ),
     (
         "high and in doubt, under one policy for all",
@@ -167,7 +173,7 @@ VERDICTS: list[tuple[str, Outcome, dict[str, Any], Verdict]] = [
         "high and in doubt at last, to be sent again",
         InDoubt("timeout"),
         {"policy": RESEND_HIGH, "high": True, "attempt": LAST},
-        Bury("in_doubt", "", "timeout"),
+        Bury(DeadReason.IN_DOUBT, "", "timeout"),
     ),
     (
         "halted",
@@ -275,7 +281,7 @@ POLICY = RetryPolicy(max_attempts=3)
 @pytest.mark.parametrize(("attempts", "spent"), [(0, False), (2, False), (3, True), (9, True)])
 def test_a_message_without_an_attempt_left_is_in_doubt(attempts: int, *, spent: bool) -> None:
     verdict = spare(attempts, POLICY, now_ms=NOW, rest_s=None, others=True)
-    assert (verdict == Bury("in_doubt", "", SPENT)) == spent
+    assert (verdict == Bury(DeadReason.IN_DOUBT, "", SPENT)) == spent
     assert spent or verdict is None
 
 
