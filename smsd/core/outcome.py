@@ -99,13 +99,13 @@ class Bury:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class Release:
     """Put the message back as it was: nothing of it has left, and dispatch is held."""
 
     reason: str
 
 
-Verdict = Ack | Defer | Bury | Hold
+Verdict = Ack | Defer | Bury | Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,20 +128,20 @@ class RetryPolicy:
         return chance * ceiling
 
 
-def blame(outcome: Outcome, *, own_sender: bool, alone: bool, excused: bool) -> Outcome:
+def blame(outcome: Outcome, *, own_sender: bool, at_fault: bool, excused: bool) -> Outcome:
     """The same, unless what should stop everything is the message's own fault.
 
-    So it is where the fault lies with a sender that the message brought itself, or where it has
-    stopped everything before and others were taken since (`alone`): one message must not be able to
-    hold up all the rest for ever. A status that is `excused` did so of late: it is no more than a
-    refusal that nobody knows.
+    So it is where the fault lies with a sender that the message brought itself, or where the
+    message held dispatch before and others were taken since (`at_fault`): one message must not
+    hold up all the rest for ever. A status that is `excused` did so of late: it counts as a refusal
+    for an unknown reason.
     """
     match outcome:
         case Halted(code, reason, "sender") if own_sender:
             return Rejected(code, reason, "sender")
         case Halted(code, reason, known=False) if excused:
             return Rejected(code, reason, known=False)
-        case Halted(code, reason) if alone:
+        case Halted(code, reason) if at_fault:
             return Rejected(code, reason)
         case _:
             return outcome
@@ -179,7 +179,7 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - one case per outcome: it reads as 
             return Defer(now_ms + round(1000 * wait), reason, spent=False)
         case Unavailable(reason, written=False):
             if rest_s is not None:
-                return Hold(reason)
+                return Release(reason)
             return _later(reason, attempt, policy, now_ms=now_ms, chance=chance, spent=False)
         case Unavailable(reason):
             if rest_s is None and attempt >= policy.max_attempts:
@@ -198,7 +198,7 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - one case per outcome: it reads as 
             assert_never(outcome)
 
 
-def spare(
+def decide_before_attempt(
     attempts: int, policy: RetryPolicy, *, now_ms: int, rest_s: float | None, others: bool
 ) -> Verdict | None:
     """The verdict on a message that is not to be written again, or None if it may be.

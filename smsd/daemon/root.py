@@ -30,12 +30,12 @@ from smsd.daemon.terminal import Terminal
 from smsd.dispatch.claimer import Claimer
 from smsd.dispatch.dispatcher import Dispatcher
 from smsd.dispatch.hold import Hold
-from smsd.dispatch.in_doubt import WITHIN_S, Doubt
+from smsd.dispatch.in_doubt import WITHIN_S, InDoubtAsker
 from smsd.dispatch.pace import Pace
-from smsd.dispatch.prefetch import Window
+from smsd.dispatch.prefetch import Prefetch
 from smsd.dispatch.promoter import Promoter
 from smsd.dispatch.recovery import Recovery
-from smsd.dispatch.term import Tenure, end_all
+from smsd.dispatch.term import Term, end_all
 from smsd.metrics import Metrics
 from smsd.provider.base import Provider
 from smsd.redis import owner
@@ -64,9 +64,9 @@ class Daemon:
         self._hold = Hold(rate=rate, clock=clock, changed=self._hold_changed)
         self._metrics.share = lambda: self._hold.share
         self._storage = Storage(
-            settings, config_path, self._owner, self._metrics, operator=self._hold.operator
+            settings, config_path, self._owner, self._metrics, operator=self._hold.obey_operator
         )
-        self._tenure: Tenure | None = None
+        self._term: Term | None = None
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -140,7 +140,7 @@ class Daemon:
     # -- dispatch -------------------------------------------------------------------------------
 
     async def _dispatch(self, provider: Provider) -> None:
-        """One tenure after the other, until the daemon stops."""
+        """One term after the other, until the daemon stops."""
         stop = asyncio.create_task(self._stopping.wait())
         try:
             while not self._stopping.is_set():
@@ -148,7 +148,7 @@ class Daemon:
                 await asyncio.wait([taken, stop], return_when=asyncio.FIRST_COMPLETED)
                 await end_all([taken])
                 if self._may_dispatch():
-                    await self._serve_tenure(provider)
+                    await self._serve_term(provider)
                 if not taken.cancelled():
                     taken.result()
         finally:
@@ -167,63 +167,63 @@ class Daemon:
     def _may_dispatch(self) -> bool:
         return self._storage.lease.held and not self._stopping.is_set()
 
-    async def _serve_tenure(self, provider: Provider) -> None:
+    async def _serve_term(self, provider: Provider) -> None:
         self._metrics.leader = True
-        self._tenure = self._new_tenure(provider)
+        self._term = self._new_term(provider)
         try:
-            await self._tenure.run(self._may_dispatch, drain_s=self._drain_s)
+            await self._term.run(self._may_dispatch, drain_s=self._drain_s)
         finally:
-            self._tenure = None
+            self._term = None
             self._metrics.leader = False
 
-    def _new_tenure(self, provider: Provider) -> Tenure:
+    def _new_term(self, provider: Provider) -> Term:
         settings, queue, limits = self._settings, self._storage.queue, self._limits
         rate, policy = settings.rate.segments_per_second, settings.retry.policy
-        window = Window(rate)
+        prefetch = Prefetch(rate)
         pacer = Pacer(rate, ceiling=settings.rate.ceiling)
         pacer.fill(clock() + pacer.gap(settings.message.max_segments))
         pace = Pace(pacer, clock=clock, metrics=self._metrics)
         claimer = Claimer(
             queue,
             self._storage.arrivals,
-            window,
+            prefetch,
             limits=limits,
-            fenced=self._storage.lease.doubt,
+            on_fenced=self._storage.lease.doubt,
             clock=clock,
             now_ms=now_ms,
         )
-        doubt = Doubt(provider, settled_as=self._storage.status.settled_as)
+        asker = InDoubtAsker(provider, settled_as=self._storage.status.settled_as)
         recovery = Recovery(
             queue,
             claimer,
-            window,
+            prefetch,
             limits=limits,
             policy=policy,
             now_ms=now_ms,
             chance=random.random,
             metrics=self._metrics,
-            doubt=doubt,
+            asker=asker,
         )
         dispatcher = Dispatcher(
             queue,
             provider,
-            window,
+            prefetch,
             pace,
             self._hold,
             owner=self._owner,
             default_sender=limits.default_from,
             may_send=lambda: self._storage.lease.held and self._storage.identity.trusted,
-            fenced=self._storage.lease.doubt,
+            on_fenced=self._storage.lease.doubt,
             policy=policy,
             max_in_flight=settings.provider.max_in_flight,
             clock=clock,
             now_ms=now_ms,
             chance=random.random,
             metrics=self._metrics,
-            doubt=doubt,
+            asker=asker,
         )
         promoter = Promoter(queue, now_ms=now_ms)
-        return Tenure(window, pace, claimer, recovery, dispatcher, promoter, self._hold)
+        return Term(prefetch, pace, claimer, recovery, dispatcher, promoter, self._hold)
 
     def _hold_changed(self, provider_reason: str) -> None:
         self._metrics.held = self._hold.engaged
@@ -263,21 +263,21 @@ class Daemon:
             return
         # The provider's timeout bounds the way to the slot's door, and anew the way to the answer.
         longest_s = 2 * self._settings.provider.timeout + WITHIN_S
-        patience, well_at = round((STUCK_S + longest_s) * SECOND), clock()
+        patience, last_alive_at = round((STUCK_S + longest_s) * SECOND), clock()
         while True:
             now = clock()
-            well_at = max(well_at, self._well_at(now))
-            if now - well_at <= patience:
+            last_alive_at = max(last_alive_at, self._last_alive_at(now))
+            if now - last_alive_at <= patience:
                 systemd.notify("WATCHDOG=1")
             await asyncio.sleep(interval / 3)
 
-    def _well_at(self, now: int) -> int:
+    def _last_alive_at(self, now: int) -> int:
         """When dispatch was last seen to live; `now` while there is none to be."""
         storage = self._storage
         damaged = among(storage.damage.found, storage.client.keys.for_dispatch | {COMMANDS})
         if not self._may_dispatch() or not storage.availability.up or damaged:
             return now
-        return self._tenure.well_at(now) if self._tenure else 0
+        return self._term.last_alive_at(now) if self._term else 0
 
     # -- signals --------------------------------------------------------------------------------
 
@@ -315,8 +315,8 @@ class Daemon:
             }
         )
         logs.set_level(level)
-        if self._tenure is not None:
-            self._tenure.set_rate(rate)
+        if self._term is not None:
+            self._term.set_rate(rate)
         log.info("reloaded", extra={"rate": rate, "level": level})
         if keys := _changed(self._settings, settings):
             log.warning("a change needs a restart", extra={"keys": ",".join(keys)})

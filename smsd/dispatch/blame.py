@@ -25,7 +25,7 @@ class Blame:
         self._suspects: set[str] = set()  # statuses that stopped dispatch since the last opening
         self._excused: dict[str, int] = {}  # by status: until when
 
-    def stands_alone(self, message_id: str) -> bool:
+    def is_at_fault(self, message_id: str) -> bool:
         """Whether this message stopped dispatch before, and others were taken since.
 
         After one of them was blamed the account may be what is out of order again: then the next

@@ -1,4 +1,4 @@
-"""From the streams into the window. Rule: nothing an entry holds stops it or delays the next."""
+"""From the streams into the prefetch. Rule: nothing an entry holds stops it or delays the next."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from smsd.core.life import DeadReason
 from smsd.core.message import ENTRY_FIELDS, FieldError, Limits, Message, from_fields
-from smsd.dispatch.prefetch import Held, Window
+from smsd.dispatch.prefetch import Claimed, Prefetch
 from smsd.redis.errors import Refused, is_away
 from smsd.store.arrivals import Arrivals
 from smsd.store.entry import LARGEST_ENTRY, MOST_FIELDS, Entry
@@ -26,23 +26,23 @@ class Claimer:
         self,
         queue: Queue,
         arrivals: Arrivals,
-        window: Window,
+        prefetch: Prefetch,
         *,
         limits: Limits,
-        fenced: Callable[[], None],
+        on_fenced: Callable[[], None],
         clock: Callable[[], int],
         now_ms: Callable[[], int],
     ) -> None:
-        """`fenced` is told when another daemon holds the lease."""
+        """`on_fenced` is told when another daemon holds the lease."""
         self._queue = queue
         self._arrivals = arrivals
-        self._window = window
+        self._prefetch = prefetch
         self._limits = limits
-        self.fenced = fenced
+        self.on_fenced = on_fenced
         self._clock = clock
         self._now_ms = now_ms
         self.alive_at = clock()
-        self.missed = asyncio.Event()  # a reply broke off: it may have claimed entries unseen
+        self.reply_lost = asyncio.Event()  # a reply broke off: it may have claimed entries unseen
 
     async def run(self) -> None:
         """Claim until cancelled."""
@@ -51,18 +51,18 @@ class Claimer:
             try:
                 await self._claim()
             except Fenced:
-                self.fenced()
+                self.on_fenced()
                 await asyncio.sleep(PAUSE_S)
             except Refused:  # of the other stream there was nothing to claim
                 await asyncio.sleep(PAUSE_S)
             except Exception as error:
                 if not is_away(error):
                     raise
-                self.missed.set()
+                self.reply_lost.set()
                 await asyncio.sleep(PAUSE_S)
 
     async def _claim(self) -> None:
-        high_room, normal_room = (min(room, AT_ONCE) for room in self._window.room)
+        high_room, normal_room = (min(room, AT_ONCE) for room in self._prefetch.room)
         if not (high_room or normal_room):  # a claim that reads nothing would tell nothing of Redis
             await self._rest()
             return
@@ -72,21 +72,21 @@ class Claimer:
         elif high_room and normal_room:
             await self._arrivals.wait(normal_too=True)
         elif high_room:
-            await self._arrivals.wait(normal_too=False, patience_s=self._window.half_s)
+            await self._arrivals.wait(normal_too=False, patience_s=self._prefetch.half_s)
         else:  # what lies in the high stream would ring all the time
             await self._rest()
 
     async def _rest(self) -> None:
-        await asyncio.sleep(min(PAUSE_S, self._window.half_s))
+        await asyncio.sleep(min(PAUSE_S, self._prefetch.half_s))
 
     async def admit(self, entries: Sequence[Entry]) -> None:
-        """Put entries into the window, or where they belong instead."""
+        """Put entries into the prefetch, or where they belong instead."""
         now_ms = self._now_ms()
         read = [(entry, self._read(entry, now_ms)) for entry in entries]
         settlements = [
             settlement
             for entry, found in await self._without_duplicates(read)
-            if not self._window.knows(entry.name)
+            if not self._prefetch.knows(entry.name)
             and (settlement := self._admit(entry, found, now_ms)) is not None
         ]
         await asyncio.gather(*settlements)
@@ -134,7 +134,7 @@ class Claimer:
         send_at = found.content.send_at
         if send_at is not None and send_at > now_ms:
             return self._queue.defer(entry, None, found, until=send_at, attempts=0, why="scheduled")
-        self._window.put(Held(entry, found))
+        self._prefetch.put(Claimed(entry, found))
         return None
 
 

@@ -12,10 +12,10 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from smsd.core.message import Message
-from smsd.core.outcome import Hold as HoldVerdict
 from smsd.core.outcome import (
     InDoubt,
     Outcome,
+    Release,
     RetryPolicy,
     Throttled,
     Verdict,
@@ -23,10 +23,10 @@ from smsd.core.outcome import (
 )
 from smsd.core.pacer import SECOND
 from smsd.dispatch.hold import Hold
-from smsd.dispatch.in_doubt import Doubt, Unanswered, is_high
-from smsd.dispatch.in_flight import Place, Room
+from smsd.dispatch.in_doubt import InDoubtAsker, Unanswered, is_high
+from smsd.dispatch.in_flight import InFlight, Permit
 from smsd.dispatch.pace import Pace, PacedSlot
-from smsd.dispatch.prefetch import Held, Window
+from smsd.dispatch.prefetch import Claimed, Prefetch
 from smsd.dispatch.settler import settle, settle_refused, tell
 from smsd.dispatch.throttle import Throttle
 from smsd.metrics import Metrics
@@ -50,62 +50,62 @@ class Delivery(NamedTuple):
     message: Message
     attempt: Attempt
     slot: PacedSlot
-    place: Place
+    permit: Permit
     probe: bool
 
 
 class Dispatcher:
-    """Takes messages from the window to the provider and their outcomes to the queue."""
+    """Takes messages from the prefetch to the provider and their outcomes to the queue."""
 
     def __init__(
         self,
         queue: Queue,
         provider: Provider,
-        window: Window,
+        prefetch: Prefetch,
         pace: Pace,
         hold: Hold,
         *,
         owner: str,
         default_sender: str,
         may_send: Callable[[], bool],
-        fenced: Callable[[], None],
+        on_fenced: Callable[[], None],
         policy: RetryPolicy,
         max_in_flight: int,
         clock: Callable[[], int],
         now_ms: Callable[[], int],
         chance: Callable[[], float],
         metrics: Metrics,
-        doubt: Doubt,
+        asker: InDoubtAsker,
     ) -> None:
-        """`may_send`: whether the lease is held at this instant; `fenced` is told it is not."""
+        """`may_send`: whether the lease is held at this instant; `on_fenced` is told it is not."""
         self._queue = queue
         self._provider = provider
-        self._window = window
+        self._prefetch = prefetch
         self._pace = pace
         self._hold = hold
         self._throttle = Throttle()
         self._owner = owner
         self._default_sender = default_sender
         self._may_send = may_send
-        self._fenced = fenced
+        self._on_fenced = on_fenced
         self._policy = policy
         self._clock = clock
         self._now_ms = now_ms
         self._chance = chance
         self._metrics = metrics
-        self._doubt = doubt
+        self._asker = asker
         self._deliveries: dict[str, asyncio.Task[None]] = {}  # by entry
         self._probes: set[str] = set()  # entries of those that have come to no outcome yet
-        self._room = Room(max_in_flight, clock=clock, rate=lambda: pace.pacer.rate)
+        self._in_flight = InFlight(max_in_flight, clock=clock, rate=lambda: pace.pacer.rate)
         self._moved()
         self._marking: asyncio.Task[None] | None = None
         self._draining = False
 
     async def run(self) -> None:
         """Start deliveries, each shortly before its slot, until cancelled."""
-        self._hold.unsent()  # whatever probed for a predecessor
+        self._hold.probe_not_sent()  # whatever probed for a predecessor
         while True:
-            probes = await self._hold.passage()
+            probes = await self._hold.wait_until_permitted()
             due = await self._due(most=probes or TOGETHER, probe=probes > 0)
             # Shielded: who cancels us must not leave marks behind that nobody knows of.
             self._marking = asyncio.create_task(self._mark(due))
@@ -114,7 +114,7 @@ class Dispatcher:
     async def drain(self, seconds: float) -> bool:
         """Start nothing more and wait for what is under way; whether all of it was settled."""
         self._draining = True
-        self._doubt.close()
+        self._asker.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while under_way := self._under_way():
@@ -138,9 +138,9 @@ class Dispatcher:
     async def _due(self, *, most: int, probe: bool) -> list[Delivery]:
         """Messages whose time to be prepared has come, and for which there is room in flight."""
         segments = await self._pace.near()
-        await self._room.wait(work=len(self._window) > 0)
-        await self._window.arrival()
-        most = min(most, len(self._window), self._room.free)
+        await self._in_flight.wait(work=len(self._prefetch) > 0)
+        await self._prefetch.arrival()
+        most = min(most, len(self._prefetch), self._in_flight.free)
         due: list[Delivery] = []
         while segments > 0 and len(due) < most:
             due.append(self._next(probe=probe))
@@ -149,19 +149,19 @@ class Dispatcher:
         return due
 
     def _next(self, *, probe: bool) -> Delivery:
-        entry, message = self._window.take()
+        entry, message = self._prefetch.take()
         if probe:
             self._probes.add(entry.name)
         attempt = Attempt(message.attempts + 1, self._now_ms(), self._owner)
         segments = message.content.segments.segments
         slot = self._pace.slot(segments, wanted=lambda: self._wanted(message, probe))
-        return Delivery(entry, message, attempt, slot, self._room.take(), probe)
+        return Delivery(entry, message, attempt, slot, self._in_flight.take(), probe)
 
     async def _mark(self, due: Sequence[Delivery]) -> None:
         """Mark messages in flight, all at once; each goes its own way from there."""
         if not self._may_begin(probe=due[0].probe):
             for one in reversed(due):  # it was decided while they waited for their time
-                self._window.put_back(Held(one.entry, one.message))
+                self._prefetch.put_back(Claimed(one.entry, one.message))
                 self._end(one)
             await asyncio.sleep(DECIDED_PAUSE_S)
             return
@@ -180,7 +180,7 @@ class Dispatcher:
 
     def _cannot_be_marked(self, one: Delivery, error: Exception) -> None:
         if isinstance(error, Refused) and error.key:  # no entry can be, until it is mended
-            self._window.put_back(Held(one.entry, one.message))
+            self._prefetch.put_back(Claimed(one.entry, one.message))
         else:
             self._broke(one, error)
         self._end(one)
@@ -204,7 +204,7 @@ class Dispatcher:
         """What keeps a message from being written once more, if anything does."""
         if self._expired(message):
             return "expired"
-        return self._hold.spare(message.attempts, self._policy, self._now_ms())
+        return self._hold.decide_before_attempt(message.attempts, self._policy, self._now_ms())
 
     # -- the slot, and after ----------------------------------------------------------------------
 
@@ -239,50 +239,50 @@ class Dispatcher:
         try:
             await self._settle(one, outcome)
         except Unanswered:  # its mark stays, and recovery asks again
-            self._window.forget(one.entry.name)
+            self._prefetch.forget(one.entry.name)
         return None
 
     async def _settle(self, one: Delivery, outcome: Outcome) -> None:
         message = one.message
         own_sender = bool(self._own_sender(message))
         outcome = self._hold.blame(message.id, outcome, own_sender=own_sender)
-        stops = self._learn(one, outcome)
+        caused_hold = self._learn(one, outcome)
         if isinstance(outcome, InDoubt):
-            one.place.leave()  # to ask may take long: nothing of it is in flight
+            one.permit.release()  # to ask may take long: nothing of it is in flight
             self._moved()
-            outcome = await self._doubt.resolve(message, one.attempt.started_ms, outcome)
+            outcome = await self._asker.resolve(message, one.attempt.started_ms, outcome)
         verdict = decide(
             outcome,
             high=is_high(one.entry, message),
             attempt=one.attempt.number,
             now_ms=self._now_ms(),
             policy=self._policy,
-            rest_s=self._hold.rest_s(stops=stops),
+            rest_s=self._hold.rest_s(caused_hold=caused_hold),
             chance=self._chance(),
             throttled=self._throttle.times(message.id),
         )
-        await self._perform(one, outcome, verdict, last=stops)
+        await self._perform(one, outcome, verdict, last=caused_hold)
 
     async def _perform(
         self, one: Delivery, outcome: Outcome | None, verdict: Verdict, *, last: bool = False
     ) -> None:
         tell(self._metrics, one.message, one.attempt, outcome, verdict)
-        if isinstance(verdict, HoldVerdict):
+        if isinstance(verdict, Release):
             return await self._put_back(one, last=last)
         what = (self._queue, verdict, one.entry, one.attempt, one.message)
         try:
             settled = await settle(*what)
         except Refused:
             settled = await settle_refused(*what, refused=lambda: self._cannot_be_settled(one))
-        self._window.forget(one.entry.name)
+        self._prefetch.forget(one.entry.name)
         if not settled:
             log.warning("was settled elsewhere", extra={"id": one.message.id})
         return None
 
     def _cannot_be_settled(self, one: Delivery) -> None:
         """Redis refuses it, perhaps for long: up to a bound, others may be sent meanwhile."""
-        if len(self._deliveries) - self._room.taken < MOST_UNSETTLED:
-            one.place.leave()
+        if len(self._deliveries) - self._in_flight.taken < MOST_UNSETTLED:
+            one.permit.release()
             self._moved()
 
     async def _not_sent(self, one: Delivery) -> None:
@@ -294,14 +294,14 @@ class Dispatcher:
 
     async def _put_back(self, one: Delivery, *, last: bool = False) -> None:
         await self._queue.release(one.entry.name, one.attempt)
-        put = self._window.put_last if last else self._window.put_back
-        put(Held(one.entry, one.message))
+        put = self._prefetch.put_last if last else self._prefetch.put_back
+        put(Claimed(one.entry, one.message))
 
     async def _end_unsent(self, one: Delivery, why: str) -> None:
         """It was not marked: it has ended, or ends here, or another daemon is to send it."""
         if why in ("fenced", "older"):
-            self._window.put_back(Held(one.entry, one.message))
-            return self._fenced() if why == "fenced" else None
+            self._prefetch.put_back(Claimed(one.entry, one.message))
+            return self._on_fenced() if why == "fenced" else None
         if why == "expired":
             await self._queue.expire(one.entry, None, one.message)
         elif why == "suppressed":
@@ -312,11 +312,11 @@ class Dispatcher:
         """It ended, or was found settled, without a submission."""
         log.info("not sent", extra={"id": one.message.id, "because": how})
         self._metrics.settled[how] += 1
-        self._window.forget(one.entry.name)
+        self._prefetch.forget(one.entry.name)
 
     def _broke(self, one: Delivery, error: Exception) -> None:
         # Recovery will find it, marked or not, and settle it by that.
-        self._window.forget(one.entry.name)
+        self._prefetch.forget(one.entry.name)
         if isinstance(error, Refused):
             log.error("not settled", extra={"id": one.message.id, "because": str(error)})
         else:
@@ -326,14 +326,14 @@ class Dispatcher:
         one.slot.close()
         if one.entry.name in self._probes:
             self._probes.discard(one.entry.name)
-            self._hold.unsent()
-        one.place.leave()
+            self._hold.probe_not_sent()
+        one.permit.release()
         self._moved()
 
     def _moved(self) -> None:
         """Messages were taken, or one needs its place no more."""
-        self._metrics.in_flight = self._room.taken
-        self.moved_at = self._clock()
+        self._metrics.in_flight = self._in_flight.taken
+        self.last_progress_at = self._clock()
 
     # -- judging ----------------------------------------------------------------------------------
 
@@ -356,10 +356,14 @@ class Dispatcher:
         """Whether dispatch is held for it."""
         message = one.message
         self._probes.discard(one.entry.name)
-        stops = self._hold.saw(message.id, outcome, probe=one.probe, waiting=len(self._window) > 0)
-        too_fast = self._throttle.saw(self._own_sender(message) or message.id, message.id, outcome)
+        caused_hold = self._hold.learn(
+            message.id, outcome, probe=one.probe, waiting=len(self._prefetch) > 0
+        )
+        too_fast = self._throttle.learn(
+            self._own_sender(message) or message.id, message.id, outcome
+        )
         self._metrics.outcomes[type(outcome).__name__] += 1
         if isinstance(outcome, Throttled) and too_fast:
             pause = THROTTLE_PAUSE_S if outcome.retry_after is None else outcome.retry_after
             self._pace.pause(min(max(pause, 0.0), self._policy.max_delay))
-        return stops
+        return caused_hold

@@ -10,7 +10,7 @@ import itertools
 from heapq import heappop, heappush
 
 
-class Door:
+class FairLock:
     """A lock whose waiters are called together."""
 
     def __init__(self) -> None:
@@ -19,16 +19,16 @@ class Door:
         self._called = 0  # on their way from the line
         self._inside = False
 
-    def try_to_enter(self) -> bool:
+    def try_acquire(self) -> bool:
         """Enter if nobody is inside or before us, and `leave` must follow. False: not entered."""
         if self._inside or self._called or self._line:
             return False
         self._inside = True
         return True
 
-    async def enter(self, together: int) -> None:
+    async def acquire(self, together: int) -> None:
         """Wait for one's turn; `leave` must follow. `together`: how many to call at once."""
-        if self.try_to_enter():
+        if self.try_acquire():
             return
         ticket = next(self._tickets)
         await self._in_line(ticket, together)
@@ -36,7 +36,7 @@ class Door:
             await self._in_line(ticket, together)
         self._inside = True
 
-    def leave(self, together: int) -> None:
+    def release(self, together: int) -> None:
         """The next may enter."""
         self._inside = False
         self._call(together)

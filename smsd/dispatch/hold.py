@@ -26,7 +26,7 @@ from smsd.core.outcome import (
     Unavailable,
     Verdict,
     blame,
-    spare,
+    decide_before_attempt,
 )
 from smsd.core.pacer import SECOND
 from smsd.core.share import FIRST
@@ -110,7 +110,7 @@ class Hold:
         """Whether a message may leave at this instant."""
         return not self._by_operator and (probe or not self._provider_reason)
 
-    async def passage(self) -> int:
+    async def wait_until_permitted(self) -> int:
         """Return when messages may be sent: how many as probes, 0 for any number and as usual."""
         while self.engaged:
             due_in_s = None if self._by_operator else self._probes.due_in_s()
@@ -119,26 +119,28 @@ class Hold:
             await asyncio.sleep(LOOK_S if due_in_s is None else min(due_in_s, LOOK_S))
         return 0
 
-    def unsent(self) -> None:
+    def probe_not_sent(self) -> None:
         """A probe was not sent after all: the next message is one."""
-        self._probes.unsent()
+        self._probes.not_sent()
 
-    def rest_s(self, *, stops: bool) -> float | None:
-        """How long a message that `stops` dispatch makes room for others.
+    def rest_s(self, *, caused_hold: bool) -> float | None:
+        """How long a message that `caused_hold` makes room for others.
 
         None while the provider is known to be up. At a start nobody knows whether a predecessor
         held dispatch; where nothing shows it for minutes, it is believed that none did.
         """
         if not self._provider_reason and (self._was_up or not self._heard_of_late):
             return None
-        if not stops:
+        if not caused_hold:
             return 0.0
         return self._probes.rest_s if self._provider_reason else LONGEST_REST_S
 
-    def spare(self, attempts: int, policy: RetryPolicy, now_ms: int) -> Verdict | None:
+    def decide_before_attempt(
+        self, attempts: int, policy: RetryPolicy, now_ms: int
+    ) -> Verdict | None:
         """The verdict on a message that was written so often and is not to be again, or None."""
-        rest_s, others = self.rest_s(stops=True), self._heard_of_late
-        return spare(attempts, policy, now_ms=now_ms, rest_s=rest_s, others=others)
+        rest_s, others = self.rest_s(caused_hold=True), self._heard_of_late
+        return decide_before_attempt(attempts, policy, now_ms=now_ms, rest_s=rest_s, others=others)
 
     @property
     def _heard_of_late(self) -> bool:
@@ -147,7 +149,7 @@ class Hold:
 
     # -- what is learned ----------------------------------------------------------------------
 
-    def operator(self, found: Operator) -> HeldBy | None:
+    def obey_operator(self, found: Operator) -> HeldBy | None:
         """Obey what an operator holds or has released; a hold that got lost, or None.
 
         Only a release ends a hold. Data that has neither has lost both, or never had them.
@@ -177,7 +179,7 @@ class Hold:
                 log.warning("dispatch released by an operator")
             self._changed(self.provider_reason)
 
-    def nothing_waits(self, since: int | None) -> None:
+    def set_idle_since(self, since: int | None) -> None:
         """How long there has been nothing to probe with; None: there is something."""
         idle = since is not None and self._clock() - since >= UNPROVEN_S * SECOND
         if self._provider_reason and idle != self._idle:
@@ -188,15 +190,15 @@ class Hold:
     def blame(self, message_id: str, outcome: Outcome, *, own_sender: bool) -> Outcome:
         """The same, unless what would hold dispatch is this message's own fault."""
         if self._provider_reason or not isinstance(outcome, Halted):
-            return blame(outcome, own_sender=own_sender, alone=False, excused=False)
+            return blame(outcome, own_sender=own_sender, at_fault=False, excused=False)
         return blame(
             outcome,
             own_sender=own_sender,
-            alone=self._blame.stands_alone(message_id),
+            at_fault=self._blame.is_at_fault(message_id),
             excused=self._blame.excuses(outcome.code),
         )
 
-    def saw(self, message_id: str, outcome: Outcome, *, probe: bool, waiting: bool) -> bool:
+    def learn(self, message_id: str, outcome: Outcome, *, probe: bool, waiting: bool) -> bool:
         """Learn from the outcome of a submission. True: it is why dispatch is held, or still is.
 
         `waiting`: messages are kept back behind it.
@@ -215,10 +217,10 @@ class Hold:
                 costly = isinstance(outcome, InDoubt)
                 return self._unanswered(f"provider down: {reason}", probe=probe, costly=costly)
             case Halted(code, reason):
-                stops = self._blames_account(f"halted: {code} {reason}", probe=probe)
-                if stops:
+                caused_hold = self._blames_account(f"halted: {code} {reason}", probe=probe)
+                if caused_hold:
                     self._blame.stopped(message_id, outcome)
-                return stops
+                return caused_hold
             case _:
                 assert_never(outcome)
 
@@ -235,7 +237,7 @@ class Hold:
         if isinstance(outcome, Rejected):
             self._blame.refused(message_id)
         if self._account and probe:
-            self._probes.unsent()  # it told nothing of the account
+            self._probes.not_sent()  # it told nothing of the account
         return False
 
     def _taken(self, *, probe: bool, waiting: bool) -> None:
@@ -286,7 +288,7 @@ class Hold:
 
     def _begin(self, reason: str, *, account: bool) -> None:
         self._account = account
-        self._probes.begin(alone=account)
+        self._probes.begin(one_at_a_time=account)
         log.error("dispatch held", extra={"reason": reason})
         self._set(reason)
 

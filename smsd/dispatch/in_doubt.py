@@ -17,12 +17,14 @@ from smsd.provider.base import FindSettled, Provider, SupportsLookUp
 from smsd.redis.errors import is_away
 from smsd.store.entry import Entry
 
-log = logging.getLogger("smsd.doubt")
+log = logging.getLogger("smsd.in_doubt")
 
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 10.0)  # before each ask
 WITHIN_S = 30.0  # for all asks about a text that was just sent
 MOST_ASKED = 1000  # texts just sent that are asked about; more are left to recovery
-AT_LAST_S = 600.0  # for those of recovery: nothing waits for it, and many may have been left
+RECOVERY_WITHIN_S = (
+    600.0  # for those of recovery: nothing waits for it, and many may have been left
+)
 AWAY_S = 0.5  # before Redis is asked again after it was away
 AT_ONCE = 8  # asks; a provider in trouble is not helped by more
 
@@ -35,7 +37,7 @@ async def _none_settled(_ids: Collection[str], _since: int, _until: int) -> Mapp
     return {}
 
 
-class Doubt:
+class InDoubtAsker:
     """Asks the provider."""
 
     def __init__(
@@ -47,7 +49,9 @@ class Doubt:
     ) -> None:
         """`settled_as`: which messages some of the provider's ids stand for, as Redis knows."""
         self._provider = provider if isinstance(provider, SupportsLookUp) else None
-        self.tells_successors = self._provider is not None and self._provider.answers_after_restart
+        self.answers_after_restart = (
+            self._provider is not None and self._provider.answers_after_restart
+        )
         self._known_as = settled_as
         self._sleep = sleep
         self._turns = asyncio.Semaphore(AT_ONCE)
@@ -55,22 +59,22 @@ class Doubt:
         self._closed = asyncio.Event()
 
     async def resolve(
-        self, message: Message, started_ms: int, outcome: InDoubt, *, at_last: bool = False
+        self, message: Message, started_ms: int, outcome: InDoubt, *, in_recovery: bool = False
     ) -> Outcome:
         """What became of a submission begun at `started_ms`; `outcome` where nobody can tell.
 
         Raises `Unanswered` when closed before that is known, and others can ask later; and when
-        time is up or too many are asked about, for recovery to ask on, which asks `at_last`.
+        time is up or too many are asked about: recovery asks on, with `in_recovery`.
         """
         if self._provider is None:
             return outcome
         if self._closed.is_set():
             return self._left(message, outcome)
-        if not at_last and len(self._limits) >= MOST_ASKED:
+        if not in_recovery and len(self._limits) >= MOST_ASKED:
             raise Unanswered
         log.warning("in doubt, asking", extra={"id": message.id, "reason": outcome.reason})
         found = None
-        limit = asyncio.timeout(AT_LAST_S if at_last else WITHIN_S)
+        limit = asyncio.timeout(RECOVERY_WITHIN_S if in_recovery else WITHIN_S)
         try:
             with suppress(TimeoutError):
                 async with limit:
@@ -80,13 +84,13 @@ class Doubt:
             self._limits.discard(limit)
         if found is None and self._closed.is_set():
             return self._left(message, outcome)
-        if found is None and limit.expired() and not at_last:
+        if found is None and limit.expired() and not in_recovery:
             raise Unanswered
         log.info("asked", extra={"id": message.id, **_shown(found)})
         return found or outcome
 
     def _left(self, message: Message, outcome: InDoubt) -> InDoubt:
-        if not self.tells_successors:
+        if not self.answers_after_restart:
             return outcome
         log.info("left in doubt", extra={"id": message.id})
         raise Unanswered

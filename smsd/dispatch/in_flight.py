@@ -1,6 +1,6 @@
-"""Places for submissions in flight. Rule: as many as configured; it is logged if they are few.
+"""The bound of submissions in flight. Rule: as many permits as configured; too few are logged.
 
-A place is held from when a message is prepared to when its answer is there. So as many are needed
+A permit is held from when a message is prepared to when its answer is there. So as many are needed
 as leave in the time of an answer: at 45 a second and 10 s, 450. With fewer the rate is not reached.
 """
 
@@ -21,7 +21,7 @@ MOST = 10_000  # that can be configured
 WEIGHT = 1 / 64  # of one answer in the mean
 
 
-class Room:
+class InFlight:
     """Counts the places, and knows how long they are held."""
 
     def __init__(self, most: int, *, clock: Callable[[], int], rate: Callable[[], float]) -> None:
@@ -50,12 +50,12 @@ class Room:
         if work:
             self._look(began, self._clock())
 
-    def take(self) -> "Place":
+    def take(self) -> "Permit":
         """Hold one."""
         self._set(self.taken + 1)
-        return Place(self, self._clock())
+        return Permit(self, self._clock())
 
-    def left(self, since: int) -> None:
+    def give_back(self, since: int) -> None:
         """One that was held since then is given back."""
         seconds = (self._clock() - since) / SECOND
         self._held += (seconds - self._held) * (WEIGHT if self._held else 1)
@@ -89,17 +89,17 @@ class Room:
         )
 
 
-class Place:
+class Permit:
     """One of them."""
 
-    __slots__ = ("_room", "_since")
+    __slots__ = ("_in_flight", "_since")
 
-    def __init__(self, room: Room, since: int) -> None:
-        self._room: Room | None = room
+    def __init__(self, in_flight: InFlight, since: int) -> None:
+        self._in_flight: InFlight | None = in_flight
         self._since = since
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Give it back, if that has not been done."""
-        if self._room is not None:
-            self._room.left(self._since)
-            self._room = None
+        if self._in_flight is not None:
+            self._in_flight.give_back(self._since)
+            self._in_flight = None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 
 from smsd.core.pacer import SECOND, Pacer
-from smsd.dispatch.fair_lock import Door
+from smsd.dispatch.fair_lock import FairLock
 from smsd.metrics import Metrics
 from smsd.provider.base import SlotWithdrawn
 
@@ -21,7 +21,7 @@ CLOSE = 11 * MILLISECOND // 10  # what is crossed with sleep(0): a millisecond, 
 TURN = MILLISECOND // 20  # what a turn of the loop takes at least
 BUSY_TURN = MILLISECOND  # what it takes when there is much to do
 SMALLEST_CROWD = 8  # slots that may be out at once, at the slowest rates
-LEAD = 5 * MILLISECOND  # how long before its slot a message is to be at the door
+LEAD = 5 * MILLISECOND  # how long before its slot a message is to be ready
 LONGEST_WAY = SECOND  # that preparation is begun earlier for
 FADING = 10 * SECOND  # for how long a long way is remembered
 FADING_SLOTS = 20  # or for so many slots, at slow rates
@@ -36,14 +36,14 @@ class Pace:
         self.pacer = pacer
         self._clock = clock
         self._metrics = metrics
-        self._door = Door()
+        self._lock = FairLock()
         self._together = _in_a_turn(pacer)
         self._slots = 0  # handed out and not used yet
-        self._expected = 0  # segments of those that will be at the door in time
-        self._approaching: deque[PacedSlot] = deque()  # on their way to it, oldest first
+        self._expected = 0  # segments of those that will be ready in time
+        self._approaching: deque[PacedSlot] = deque()  # being prepared, oldest first
         self._way = 0  # how long that way takes of late: the record in Redis, a new connection
         self._learned_at = 0
-        self.at_door = 0  # slots that wait for their departure
+        self.waiting = 0  # slots that wait for their departure
         self._second: deque[int] = deque()  # departures of the last second, for the metrics
         metrics.pace_target = pacer.rate
         metrics.window_segments = self._in_last_second
@@ -85,7 +85,7 @@ class Pace:
         too_long = max(HUNG, 2 * self._way)
         while self._approaching and self._approaching[0].since <= now - too_long:
             late = self._approaching.popleft()
-            if not late.at_door:
+            if not late.arrived:
                 self.unexpect(late)
         if self._slots >= self._crowd():
             return gap
@@ -95,24 +95,24 @@ class Pace:
     async def wait(self, slot: "PacedSlot") -> None:
         """Wait for a turn and its departure; `left` must follow. Raises `SlotWithdrawn`."""
         self.expect(slot)
-        if not slot.at_door:  # else it was here before, and its wait was cut off
-            slot.at_door = True
+        if not slot.arrived:  # else it was here before, and its wait was cut off
+            slot.arrived = True
             now = self._clock()
             self._learn(min(now - slot.since, LONGEST_WAY), now)
-        self.at_door += 1
+        self.waiting += 1
         try:
-            if not self._door.try_to_enter():
-                await self._door.enter(self._together)
+            if not self._lock.try_acquire():
+                await self._lock.acquire(self._together)
             try:
                 await self._until_due(slot)
             except BaseException:
-                self._door.leave(self._together)
+                self._lock.release(self._together)
                 raise
         finally:
-            self.at_door -= 1
+            self.waiting -= 1
 
     def _learn(self, way: int, now: int) -> None:
-        """How long the way to the door takes: believed at once when longer, slowly when shorter."""
+        """How long preparation takes: believed at once when longer, slowly when shorter."""
         since, self._learned_at = now - self._learned_at, now
         fading = max(FADING, FADING_SLOTS * self.pacer.gap())
         self._way = max(way, self._way * max(0, fading - since) // fading)
@@ -131,7 +131,7 @@ class Pace:
         """The message has just left; the next may have its turn."""
         now = self._clock()
         self.pacer.depart(segments, now)
-        self._door.leave(self._together)
+        self._lock.release(self._together)
         self._count(segments, now)
 
     def forbids(self, now: int) -> bool:
@@ -187,7 +187,7 @@ def _in_a_turn(pacer: Pacer) -> int:
 class PacedSlot:
     """`async with slot:` see `provider.base.Slot`."""
 
-    __slots__ = ("_open", "_pace", "at_door", "expected", "segments", "since", "wanted")
+    __slots__ = ("_open", "_pace", "arrived", "expected", "segments", "since", "wanted")
 
     def __init__(self, pace: Pace, segments: int, wanted: Callable[[], bool], since: int) -> None:
         self._pace = pace
@@ -196,7 +196,7 @@ class PacedSlot:
         self.wanted = wanted
         self.since = since  # when it was handed out
         self.expected = True  # as `Pace.slot` counts it
-        self.at_door = False
+        self.arrived = False
 
     def __aenter__(self) -> Coroutine[None, None, None]:
         return self._pace.wait(self)
@@ -214,5 +214,5 @@ class PacedSlot:
         """The submission is over, whether it used its slot or not."""
         if self._open:
             self._open = False
-            self.at_door = True  # it is past it: not late any more
+            self.arrived = True  # it has left, or gives its slot up: not late any more
             self._pace.closed(self)

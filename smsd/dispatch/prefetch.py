@@ -15,22 +15,22 @@ LOOK_AHEAD_S = 2.0
 SMALLEST, LARGEST = 32, 4096  # texts a lane, at the slowest rates and at the fastest
 
 
-class Held(NamedTuple):
+class Claimed(NamedTuple):
     """A message and the entry that holds it."""
 
     entry: Entry
     message: Message
 
 
-class Window:
+class Prefetch:
     """Claimed messages, waiting or under way."""
 
     def __init__(self, rate: float) -> None:
         """`rate` in segments per second."""
         self.set_rate(rate)
-        self._high: deque[Held] = deque()
-        self._waited: deque[Held] = deque()  # of normal priority, but in line once before
-        self._normal: deque[Held] = deque()
+        self._high: deque[Claimed] = deque()
+        self._waited: deque[Claimed] = deque()  # of normal priority, but in line once before
+        self._normal: deque[Claimed] = deque()
         # By stream, which priority does not tell: a text in the normal one may bring a high one.
         self._waiting = {"h": 0, "n": 0}
         self._known: set[str] = set()
@@ -53,17 +53,17 @@ class Window:
         """Whether this entry waits here or is under way."""
         return name in self._known
 
-    def put(self, held: Held) -> None:
+    def put(self, held: Claimed) -> None:
         """Add at the end of its lane."""
         self._lane(held).append(held)
         self._came(held)
 
-    def put_back(self, held: Held) -> None:
+    def put_back(self, held: Claimed) -> None:
         """It was taken and not sent: it is first again."""
         self._lane(held).appendleft(held)
         self._came(held)
 
-    def put_last(self, held: Held) -> None:
+    def put_last(self, held: Claimed) -> None:
         """It was taken and not sent, and it is why: all others go first."""
         self._normal.append(held)
         self._came(held)
@@ -74,7 +74,7 @@ class Window:
             self._arrived.clear()
             await self._arrived.wait()
 
-    def take(self) -> Held:
+    def take(self) -> Claimed:
         """The next message, high priority first. It stays known until `forget`."""
         held = (self._high or self._waited or self._normal).popleft()
         self._waiting[held.entry.lane] -= 1
@@ -84,12 +84,12 @@ class Window:
         """The entry is settled."""
         self._known.discard(name)
 
-    def _came(self, held: Held) -> None:
+    def _came(self, held: Claimed) -> None:
         self._waiting[held.entry.lane] += 1
         self._known.add(held.entry.name)
         self._arrived.set()
 
-    def _lane(self, held: Held) -> deque[Held]:
+    def _lane(self, held: Claimed) -> deque[Claimed]:
         first = held.entry.lane == "h"
         match held.message.content.priority:
             case "high":

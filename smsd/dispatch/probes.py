@@ -22,17 +22,17 @@ class Probes:
         """`rate` in segments per second, `clock` in monotonic ns."""
         self._clock = clock
         self.share = Share(rate)
-        self._alone = False  # one at a time
+        self._one_at_a_time = False
         self._under_way = False  # that one
         self._interval_s = 0.0  # between those
         self._last = 0
 
-    def begin(self, *, alone: bool) -> None:
+    def begin(self, *, one_at_a_time: bool) -> None:
         """Dispatch is held from now on."""
-        self._alone, self._under_way = alone, False
+        self._one_at_a_time, self._under_way = one_at_a_time, False
         self._last = self._clock()
         self._interval_s = HALTED_S[0]
-        if not alone:
+        if not one_at_a_time:
             self.share.begin()
 
     def wait_longer(self) -> None:
@@ -44,7 +44,7 @@ class Probes:
         """A probe came to an outcome."""
         self._under_way = False
 
-    def unsent(self) -> None:
+    def not_sent(self) -> None:
         """A probe was not sent after all, or showed nothing: the next message is one."""
         self._under_way = False
         self._last = self._clock() - self._interval
@@ -52,7 +52,7 @@ class Probes:
     @property
     def interval_s(self) -> float:
         """Seconds from one to the next."""
-        return self._interval_s if self._alone else self.share.interval_s
+        return self._interval_s if self._one_at_a_time else self.share.interval_s
 
     @property
     def rest_s(self) -> float:
@@ -67,7 +67,7 @@ class Probes:
 
     def take(self) -> int:
         """How many may leave now; at least one is due."""
-        if self._alone:
+        if self._one_at_a_time:
             self._under_way = True
             return 1
         now, interval = self._clock(), self._interval

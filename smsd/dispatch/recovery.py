@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from smsd.core.life import DeadReason
 from smsd.core.message import FieldError, Limits, Message
-from smsd.core.outcome import Hold, InDoubt, Outcome, RetryPolicy, decide
+from smsd.core.outcome import InDoubt, Outcome, Release, RetryPolicy, decide
 from smsd.dispatch.claimer import Claimer, parse_entry
-from smsd.dispatch.in_doubt import Doubt, Unanswered, is_high
-from smsd.dispatch.prefetch import Window
+from smsd.dispatch.in_doubt import InDoubtAsker, Unanswered, is_high
+from smsd.dispatch.prefetch import Prefetch
 from smsd.dispatch.settler import settle, tell
 from smsd.metrics import Metrics
 from smsd.redis.errors import Refused, is_away
@@ -46,25 +46,25 @@ class Recovery:
         self,
         queue: Queue,
         claimer: Claimer,
-        window: Window,
+        prefetch: Prefetch,
         *,
         limits: Limits,
         policy: RetryPolicy,
         now_ms: Callable[[], int],
         chance: Callable[[], float],
         metrics: Metrics,
-        doubt: Doubt | None = None,
+        asker: InDoubtAsker | None = None,
     ) -> None:
-        """Without `doubt` nobody is asked: the policy decides, and `recover` settles at once."""
+        """Without `asker` nobody is asked: the policy decides, and `recover` settles at once."""
         self._queue = queue
         self._claimer = claimer
-        self._window = window
+        self._prefetch = prefetch
         self._limits = limits
         self._policy = policy
         self._now_ms = now_ms
         self._chance = chance
         self._metrics = metrics
-        self._doubt = doubt
+        self._asker = asker
         self._to_ask: list[Doubtful] = []
         self._asked_about: set[str] = set()  # entries, from when they are found to their settlement
 
@@ -77,10 +77,10 @@ class Recovery:
                 self._to_ask.clear()
                 try:
                     async with asyncio.timeout(EVERY_S):
-                        await self._claimer.missed.wait()
+                        await self._claimer.reply_lost.wait()
                 except TimeoutError:
                     pass
-                self._claimer.missed.clear()
+                self._claimer.reply_lost.clear()
                 await self.recover()
                 await self._finish_long_lists()
 
@@ -97,7 +97,7 @@ class Recovery:
             try:
                 return await self._recover()
             except Fenced:  # what is marked may be what it is sending: nothing of it is ours
-                self._claimer.fenced()
+                self._claimer.on_fenced()
                 await asyncio.sleep(PAUSE_S)
             except Refused:  # nobody knows what is in flight: until then nothing may be sent
                 await asyncio.sleep(PAUSE_S)
@@ -130,7 +130,7 @@ class Recovery:
             await self._claimer.admit(entries)
 
     def _knows(self, name: str) -> bool:
-        return self._window.knows(name) or name in self._asked_about
+        return self._prefetch.knows(name) or name in self._asked_about
 
     async def _settle_journal(self, journal: Mapping[str, Attempt]) -> None:
         lost = [name for name in journal if not self._knows(name)]
@@ -153,17 +153,17 @@ class Recovery:
             return
         log.warning("in doubt", extra={"id": message.id, "attempt": attempt.number})
         doubtful = Doubtful(entry, attempt, message)
-        if self._doubt is None or not attempt.started_ms:  # no provider could tell which it was
+        if self._asker is None or not attempt.started_ms:  # no provider could tell which it was
             await self._settle(doubtful, InDoubt(_why(attempt)))
         else:
             self._asked_about.add(entry.name)
             self._to_ask.append(doubtful)
 
     async def _ask(self, doubtful: Doubtful) -> None:
-        assert self._doubt is not None  # noqa: S101 - else there is nothing to ask about
+        assert self._asker is not None  # noqa: S101 - else there is nothing to ask about
         try:
-            outcome = await self._doubt.resolve(
-                doubtful.message, doubtful.attempt.started_ms, InDoubt(WHY), at_last=True
+            outcome = await self._asker.resolve(
+                doubtful.message, doubtful.attempt.started_ms, InDoubt(WHY), in_recovery=True
             )
             await self._settle(doubtful, outcome)
         except (Unanswered, Refused):
@@ -186,7 +186,7 @@ class Recovery:
             rest_s=None,
             chance=self._chance(),
         )
-        if isinstance(verdict, Hold):
+        if isinstance(verdict, Release):
             raise AssertionError(f"a text in doubt cannot be {verdict}")  # noqa: TRY004 - a bug
         tell(self._metrics, message, attempt, outcome, verdict)
         await settle(self._queue, verdict, entry, attempt, message)

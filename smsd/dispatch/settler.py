@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from smsd.core.message import Message
-from smsd.core.outcome import Accepted, Ack, Bury, Defer, Hold, Outcome, Verdict
+from smsd.core.outcome import Accepted, Ack, Bury, Defer, Outcome, Release, Verdict
 from smsd.metrics import Metrics
 from smsd.redis.errors import Refused
 from smsd.store.entry import Attempt, Entry
@@ -79,7 +79,7 @@ def tell(
     if isinstance(verdict, Ack):
         log.info("sent", extra=facts | {"provider_id": verdict.provider_id})
         return
-    word = {Defer: "deferred", Bury: "buried", Hold: "put back"}[type(verdict)]
+    word = {Defer: "deferred", Bury: "buried", Release: "put back"}[type(verdict)]
     reason = getattr(outcome, "reason", "") if outcome else _reason(verdict)
     facts |= {"outcome": type(outcome).__name__ if outcome else "not sent", "reason": reason}
     log.warning(word, extra=facts)

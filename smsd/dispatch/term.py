@@ -1,6 +1,6 @@
 """The time in which we dispatch. Rule: recover first, send while the lease is held, drain.
 
-A tenure begins when the lease is taken and ends when it is lost, or the daemon stops. Each has a
+A term begins when the lease is taken and ends when it is lost, or the daemon stops. Each has a
 pacer of its own that starts full: what a predecessor sent in the last second still counts.
 """
 
@@ -14,19 +14,19 @@ from smsd.dispatch.claimer import Claimer
 from smsd.dispatch.dispatcher import Dispatcher
 from smsd.dispatch.hold import Hold
 from smsd.dispatch.pace import Pace
-from smsd.dispatch.prefetch import Window
+from smsd.dispatch.prefetch import Prefetch
 from smsd.dispatch.promoter import Promoter
 from smsd.dispatch.recovery import Recovery
 
-log = logging.getLogger("smsd.tenure")
+log = logging.getLogger("smsd.term")
 WATCH_S = 0.05  # how soon a lost lease is noticed; sending stops at once by itself
 
 
 @dataclass(slots=True)
-class Tenure:
-    """The parts of one tenure."""
+class Term:
+    """The parts of one term."""
 
-    window: Window
+    prefetch: Prefetch
     pace: Pace
     claimer: Claimer
     recovery: Recovery
@@ -40,30 +40,32 @@ class Tenure:
         parts = asyncio.create_task(self._work())
         while may_go_on() and not parts.done():
             await asyncio.wait([parts], timeout=WATCH_S)
-            self.hold.nothing_waits(None if len(self.window) else self.dispatcher.moved_at)
+            self.hold.set_idle_since(
+                None if len(self.prefetch) else self.dispatcher.last_progress_at
+            )
         parts.cancel()
         drained = await self.dispatcher.drain(drain_s)
         await asyncio.wait([parts])
-        log.info("dispatch stopped", extra={"drained": drained, "prefetched": len(self.window)})
+        log.info("dispatch stopped", extra={"drained": drained, "prefetched": len(self.prefetch)})
         if not parts.cancelled():
             parts.result()  # a part that ended by itself is broken: its error is ours
 
-    def well_at(self, now: int) -> int:
+    def last_alive_at(self, now: int) -> int:
         """When it was last seen to live; `now` while nothing has to move."""
         if not self.recovered:  # there may be much to take in, and each step of it has its time-out
             return now
-        moved_at = now if self._may_rest(now) else self.dispatcher.moved_at
-        return min(self.claimer.alive_at, moved_at)
+        last_progress_at = now if self._may_rest(now) else self.dispatcher.last_progress_at
+        return min(self.claimer.alive_at, last_progress_at)
 
     def _may_rest(self, now: int) -> bool:
         """Whether no text waits, or something other than dispatch keeps those that do."""
-        waiting = len(self.window) + self.pace.at_door
+        waiting = len(self.prefetch) + self.pace.waiting
         kept = self.hold.engaged or self.dispatcher.marking or self.pace.forbids(now)
         return waiting == 0 or kept
 
     def set_rate(self, segments_per_second: float) -> None:
         """Go on at another rate."""
-        self.window.set_rate(segments_per_second)
+        self.prefetch.set_rate(segments_per_second)
         self.pace.set_rate(segments_per_second)
         self.hold.set_rate(segments_per_second)
 

@@ -17,7 +17,7 @@ class Throttle:
         self._taken_before: dict[str, int] = {}  # by whoever was throttled: then
         self._times: dict[str, int] = {}  # by message
 
-    def saw(self, who: str, message_id: str, outcome: Outcome) -> bool:
+    def learn(self, who: str, message_id: str, outcome: Outcome) -> bool:
         """Learn from the outcome of a submission. True: all of us have been too fast.
 
         `who`: the sender that the message brought itself, or else the message.

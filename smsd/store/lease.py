@@ -6,7 +6,7 @@ process was stopped, `held` turns false before another daemon can take over.
 
 Should the key get lost while we live (deleted, a failover, a clock that jumped), another may take
 over at once. Who learns of that stops at once; and we learn of it, at the latest at the next
-renewal, while the other is still silent: see `Tenure`.
+renewal, while the other is still silent: see `Term`.
 
 A holder whose process is gone from this machine need not be waited for, once it has not renewed the
 lease for `GONE_S`: a machine that was cloned with its memory shows the same processes, and a holder

@@ -116,7 +116,7 @@ class Daemon:
 
     def forget(self, name: str) -> None:
         self.hands.pop(name, None)
-        self.store.window.forget(name)
+        self.store.prefetch.forget(name)
 
 
 def _if_any(place: str) -> Callable[[Rule], Rule]:
@@ -299,9 +299,9 @@ class QueueMachine(RuleBasedStateMachine):
             text = self._at(name)
             if text is not None and not text.valid:
                 text.bury("invalid")
-        window = daemon.store.window
-        while len(window):
-            held = window.take()
+        prefetch = daemon.store.prefetch
+        while len(prefetch):
+            held = prefetch.take()
             daemon.hands[held.entry.name] = Hand(held.entry, held.message)
 
     def _at(self, name: str) -> Text | None:
@@ -534,12 +534,12 @@ class QueueMachine(RuleBasedStateMachine):
         if by != self.leader:
             await daemon.store.lead()
             self.leader = by
-        lost = [name for name in self.marks if not daemon.store.window.knows(name)]
+        lost = [name for name in self.marks if not daemon.store.prefetch.knows(name)]
         for name in lost:
             if (text := self._at(name)) is not None:
                 text.bury("in_doubt")
             del self.marks[name]
-        known = daemon.store.window.knows
+        known = daemon.store.prefetch.knows
         orphans = [
             text.name
             for text in self.texts.values()
@@ -674,7 +674,7 @@ def _recovery(store: Store) -> Recovery:
     return Recovery(
         store.queue,
         store.claimer,
-        store.window,
+        store.prefetch,
         limits=LIMITS,
         policy=RetryPolicy(),
         now_ms=store.wall,

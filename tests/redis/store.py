@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from smsd.core.life import DeadReason
 from smsd.core.message import Content, Limits, Message, parse
 from smsd.dispatch.claimer import Claimer, parse_entry
-from smsd.dispatch.prefetch import Window
+from smsd.dispatch.prefetch import Prefetch
 from smsd.redis import scripts
 from smsd.redis.availability import Availability
 from smsd.redis.client import CONNECTIONS, RedisClient, text
@@ -96,13 +96,13 @@ class Store:
         self.arrivals = Arrivals(self.client, self._reader)
         self.status = Status(self.client)
         self.queue = Queue(self.client, max_length=max_length, keep_idempotency_ms=86_400_000)
-        self.window = Window(45)
+        self.prefetch = Prefetch(45)
         self.claimer = Claimer(
             self.queue,
             self.arrivals,
-            self.window,
+            self.prefetch,
             limits=LIMITS,
-            fenced=self.lease.doubt,
+            on_fenced=self.lease.doubt,
             clock=ticks,
             now_ms=wall,
         )

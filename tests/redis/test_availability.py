@@ -14,7 +14,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from smsd.redis.availability import Availability
 from smsd.redis.errors import is_away
-from tests.redis.dispatch import at_work
+from tests.redis.dispatching import at_work
 from tests.redis.store import OpenStore, Store
 from tests.support.processes import Daemon, eventually
 from tests.support.redis_server import RedisServer
@@ -74,13 +74,13 @@ async def test_a_claimer_without_room_does_not_call_back_a_server_that_refuses_w
     told: tuple[Store, Told], own_server: RedisServer
 ) -> None:
     store, heard = told
-    high, normal = store.window.room
+    high, normal = store.prefetch.room
     recipients = [ANYBODY["to"]] * (high + normal)
     await store.append(*recipients[:high], priority="high")
     await store.append(*recipients[high:])
     await store.claimer.admit(await store.queue.claim(high, normal))
-    assert store.window.room == (0, 0)
-    store.window.half_s = 0.01  # so that it looks often whether there is room
+    assert store.prefetch.room == (0, 0)
+    store.prefetch.half_s = 0.01  # so that it looks often whether there is room
     with own_server.client() as client:
         client.replicaof("127.0.0.1", "1")
         with pytest.raises(ReadOnlyError):

@@ -25,7 +25,7 @@ async def admit(store: Store) -> list[str]:
 
 
 def waiting(store: Store) -> list[str]:
-    held = [store.window.take() for _ in range(len(store.window))]
+    held = [store.prefetch.take() for _ in range(len(store.prefetch))]
     return [one.message.id for one in held]
 
 
@@ -86,7 +86,7 @@ async def test_it_may_be_deferred_promoted_and_replayed_and_is_no_repetition_of_
     await store.begin(entry, attempt, message.recipient)
     await store.queue.defer(entry, attempt, message, until=wall(), attempts=1, why="w")
     await store.queue.promote()
-    store.window.forget(entry.name)
+    store.prefetch.forget(entry.name)
     assert await admit(store) == [first]
     entry, message = await _only(store)
     assert (message.id, message.attempts, message.key) == (first, 1, "order-7")

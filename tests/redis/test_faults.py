@@ -123,14 +123,14 @@ async def test_recovery_goes_on_without_groups(store: Store, ruin: Ruin) -> None
     await store.append()
     await store.claimer.admit(await store.queue.claim(10, 10))
     assert await store.queue.journal() == {}
-    assert len(store.window) >= 1
+    assert len(store.prefetch) >= 1
 
 
 def _recovery(store: Store) -> Recovery:
     return Recovery(
         store.queue,
         store.claimer,
-        store.window,
+        store.prefetch,
         limits=LIMITS,
         policy=RetryPolicy(),
         now_ms=store.wall,
@@ -772,7 +772,7 @@ async def test_a_claim_whose_reply_was_lost_is_recovered(wired: Store, proxy: Pr
     assert is_away(caught.value)
     assert await wired.queue.claim(5, 5) == []
     await _recovery(wired).recover()
-    assert len(wired.window) == 5
+    assert len(wired.prefetch) == 5
 
 
 @pytest.fixture
@@ -797,10 +797,10 @@ async def test_the_claimer_goes_on_through_all_of_it(
 
     async def arrives(id_: str) -> None:
         while id_ not in seen:
-            await store.window.arrival()
-            held = store.window.take()
+            await store.prefetch.arrival()
+            held = store.prefetch.take()
             seen.add(held.message.id)
-            store.window.forget(held.entry.name)
+            store.prefetch.forget(held.entry.name)
             await store.queue.suppress(held.entry, held.message)
 
     for disturb in (

@@ -22,7 +22,7 @@ from smsd.store.entry import LAST_ID, Attempt, Entry
 from smsd.store.examine import examine
 from smsd.store.fsck import Fault, Fsck
 from smsd.store.keys import GROUP, Keys
-from tests.redis.dispatch import at_work, dispatcher
+from tests.redis.dispatching import at_work, dispatcher
 from tests.redis.store import ALICE, LIMITS, Store, until
 
 Sending = tuple[Entry, Attempt, Message]
@@ -64,7 +64,7 @@ def recovery(store: Store) -> Recovery:
     return Recovery(
         store.queue,
         store.claimer,
-        store.window,
+        store.prefetch,
         limits=LIMITS,
         policy=RetryPolicy(),
         now_ms=store.wall,

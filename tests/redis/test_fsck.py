@@ -247,7 +247,7 @@ def recovery(store: Store) -> Recovery:
     return Recovery(
         store.queue,
         store.claimer,
-        store.window,
+        store.prefetch,
         limits=LIMITS,
         policy=RetryPolicy(),
         now_ms=store.wall,

@@ -12,7 +12,7 @@ from smsd.store.identity import Data
 from smsd.store.operator_hold import HeldBy, Operator
 from smsd.store.reconcile import PAUSE_S
 from smsd.store.settled import Settled
-from tests.redis.dispatch import nanoseconds
+from tests.redis.dispatching import nanoseconds
 from tests.redis.opened import Opened, Tail
 from tests.redis.store import Store
 from tests.redis.test_older_data import claimed, held, queue, reach
@@ -23,7 +23,7 @@ from tests.support.redis_server import RedisServer
 def obeying(store: Store) -> Hold:
     """A hold that obeys what each renewal of a lease finds."""
     hold = Hold(rate=45, clock=nanoseconds, changed=lambda _: None)
-    store.lease._operator = hold.operator
+    store.lease._operator = hold.obey_operator
     return hold
 
 
@@ -297,13 +297,13 @@ async def test_what_fsck_sets_aside_goes_on_holding(store: Store) -> None:
 @pytest.mark.parametrize("number", [0, 1700])
 def test_a_release_number_that_does_not_grow_is_no_release(number: int) -> None:
     hold = Hold(rate=45, clock=lambda: 0, changed=lambda _: None)
-    hold.operator(Operator(None, 1764))
-    hold.saw("1", Halted("20003", "auth"), probe=False, waiting=True)
-    hold.operator(Operator(None, number))  # older data, or a flush
+    hold.obey_operator(Operator(None, 1764))
+    hold.learn("1", Halted("20003", "auth"), probe=False, waiting=True)
+    hold.obey_operator(Operator(None, number))  # older data, or a flush
     assert hold.engaged
-    hold.operator(Operator(None, 1764))
+    hold.obey_operator(Operator(None, 1764))
     assert hold.engaged
-    hold.operator(Operator(None, 1765))
+    hold.obey_operator(Operator(None, 1765))
     assert not hold.engaged
 
 

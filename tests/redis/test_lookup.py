@@ -15,7 +15,7 @@ from smsd.dispatch.in_doubt import PAUSES_S
 from smsd.dispatch.recovery import Recovery
 from smsd.metrics import Metrics
 from smsd.provider.base import FindSettled, ProviderSettings, ProxyFor, Slot, direct
-from tests.redis.dispatch import at_work, dispatcher, impatient
+from tests.redis.dispatching import at_work, dispatcher, impatient
 from tests.redis.store import ALICE, BOB, LIMITS, OpenStore, Store, sha, soon, until
 from tests.support.proxy import Proxy
 
@@ -86,13 +86,13 @@ def recovery(
     return Recovery(
         store.queue,
         store.claimer,
-        store.window,
+        store.prefetch,
         limits=LIMITS,
         policy=policy or RetryPolicy(),
         now_ms=store.wall,
         chance=lambda: 0.5,
         metrics=metrics or Metrics(),
-        doubt=impatient(carrier, store.status.settled_as),
+        asker=impatient(carrier, store.status.settled_as),
     )
 
 
@@ -293,8 +293,8 @@ async def test_while_it_is_asked_about_it_is_neither_sent_nor_asked_about_again(
         await until(lambda: bool(carrier.asks), "it is asked about")
         await recovering.recover()
         await store.claimer.admit(await store.queue.claim(10, 10))
-        assert store.window.take().message.id == other
-        assert len(store.window) == 0
+        assert store.prefetch.take().message.id == other
+        assert len(store.prefetch) == 0
         assert len(await store.queue.journal()) == 1
         carrier.door.set()
         await settled(store)
@@ -357,19 +357,19 @@ async def test_what_a_successor_is_sending_is_left_to_it(
     [waiting] = await successor.append(BOB)
     await successor.claim_one()
     told = asyncio.Event()
-    store.claimer.fenced = told.set
+    store.claimer.on_fenced = told.set
     recovering = recovery(store, Carrier(), policy)
-    recovering._doubt = None  # what is in doubt would be settled at once
+    recovering._asker = None  # what is in doubt would be settled at once
     task = asyncio.create_task(recovering.recover())
     await soon(told.wait())
     assert await successor.queue.journal() == {entry.name: attempt}
-    assert len(store.window) == 0
+    assert len(store.prefetch) == 0
     assert await successor.queue.ack(entry, attempt, message, "p")
     assert await store.state(message.id) == "sent"
     assert not task.done()  # nothing may be sent before it has recovered
     await store.lead()
     await soon(task)
-    assert store.window.take().message.id == waiting
+    assert store.prefetch.take().message.id == waiting
     assert await letters(store) == []
 
 
@@ -411,7 +411,7 @@ async def dispatched(store: Store, carrier: Carrier, part: Dispatcher, **fields:
     [id_] = await store.append(**fields)
     await store.claimer.admit(await store.queue.claim(1, 1))
     async with at_work(part), asyncio.timeout(20):
-        while store.window.knows(f"n{id_}") or store.window.knows(id_):
+        while store.prefetch.knows(f"n{id_}") or store.prefetch.knows(id_):
             await asyncio.sleep(0.01)
     assert carrier.submitted == [id_]
     return str(await store.state(id_))
@@ -446,7 +446,7 @@ async def test_a_text_that_never_arrived_at_a_provider_that_is_down_is_sent_late
     carrier = Carrier(Unavailable("never arrived"))
     part = dispatcher(store, carrier)
     for _ in range(5):
-        part._hold.saw("1-0", LOST, probe=False, waiting=False)
+        part._hold.learn("1-0", LOST, probe=False, waiting=False)
     [id_] = await store.append()
     await store.claimer.admit(await store.queue.claim(1, 1))
     async with at_work(part):

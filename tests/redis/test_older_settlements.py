@@ -153,8 +153,8 @@ async def test_a_repeated_entry_is_passed_over_in_older_data_too(
         tail = Tail(own_server)
         await reach(store)
         await store.claimer.admit(await store.queue.claim(9, 9))
-        one = store.window.take()
-        assert len(store.window) == 0
+        one = store.prefetch.take()
+        assert len(store.prefetch) == 0
         if sent:
             attempt = store.attempt()
             assert await store.begin(one.entry, attempt, ALICE) == "begun"

@@ -10,9 +10,9 @@ from smsd.dispatch.hold import Hold
 from smsd.redis.client import text
 from smsd.store.lease import RENEW_S
 from smsd.store.operator_hold import HeldBy, Operator
-from tests.redis.dispatch import at_work, dispatcher, nanoseconds
+from tests.redis.dispatch.test_dispatcher import Carrier, claimed
+from tests.redis.dispatching import at_work, dispatcher, nanoseconds
 from tests.redis.store import ALICE, OpenStore, Store, soon
-from tests.redis.test_dispatcher import Carrier, claimed
 from tests.support.redis_server import RedisServer
 
 NONE = Operator(None, 0)
@@ -130,7 +130,7 @@ async def test_nothing_leaves_while_it_stands_and_all_goes_on_after_a_release(
     store: Store,
 ) -> None:
     hold, carrier = Hold(rate=1000, clock=nanoseconds, changed=lambda _: None), Carrier()
-    store.lease._operator = hold.operator
+    store.lease._operator = hold.obey_operator
     await store.operator_hold.hold("maintenance", "ann")
     keeping = asyncio.create_task(store.lease.run())
     await soon(store.lease.taken.wait())  # it is obeyed before anything may be sent
@@ -156,13 +156,13 @@ async def test_nothing_leaves_while_it_stands_and_all_goes_on_after_a_release(
 async def test_a_release_ends_a_hold_for_the_providers_sake(store: Store) -> None:
     told: list[str] = []
     hold = Hold(rate=1000, clock=nanoseconds, changed=told.append)
-    hold.operator(await renewed(store))
-    hold.saw("1-0", Halted("20005", "no funds"), probe=False, waiting=False)
-    hold.operator(await renewed(store))
+    hold.obey_operator(await renewed(store))
+    hold.learn("1-0", Halted("20005", "no funds"), probe=False, waiting=False)
+    hold.obey_operator(await renewed(store))
     assert told == ["halted: 20005 no funds"]
 
     await store.operator_hold.release("ann")
-    hold.operator(await renewed(store))
+    hold.obey_operator(await renewed(store))
     assert told[-1] == ""
     assert not hold.engaged
 
@@ -170,8 +170,8 @@ async def test_a_release_ends_a_hold_for_the_providers_sake(store: Store) -> Non
 async def test_a_release_of_long_ago_does_not_end_a_hold(store: Store) -> None:
     await store.operator_hold.release("ann")
     hold = Hold(rate=1000, clock=nanoseconds, changed=lambda _: None)
-    hold.saw(
+    hold.learn(
         "1-0", Halted("20005", "no funds"), probe=False, waiting=False
     )  # (in a standby it is none)
-    hold.operator(await renewed(store))
+    hold.obey_operator(await renewed(store))
     assert hold.engaged

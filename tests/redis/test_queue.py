@@ -20,7 +20,7 @@ from smsd.store.identity import Data, accept
 from smsd.store.lease import lease_keys
 from smsd.store.operator_hold import OperatorHold
 from smsd.store.queue import PAGE, Append, Appended, Fenced, KeyConflict, QueueFull
-from tests.redis.dispatch import at_work
+from tests.redis.dispatching import at_work
 from tests.redis.store import (
     ALICE,
     BOB,
@@ -268,18 +268,18 @@ async def test_a_claimer_that_is_fenced_says_so_and_goes_on(open_store: OpenStor
     claimer = Claimer(
         other.queue,
         other.arrivals,
-        other.window,
+        other.prefetch,
         limits=Limits(),
-        fenced=told.set,
+        on_fenced=told.set,
         clock=other.ticks,
         now_ms=other.wall,
     )
     await one.append()
     async with at_work(claimer):
         await soon(told.wait())
-        assert len(other.window) == 0
+        assert len(other.prefetch) == 0
         await other.lead()
-        await until(lambda: len(other.window) == 1, "it is claimed")
+        await until(lambda: len(other.prefetch) == 1, "it is claimed")
 
 
 async def test_an_entry_is_handed_to_one_daemon_only(open_store: OpenStore) -> None:
@@ -1312,8 +1312,8 @@ async def test_a_hostile_entry_is_buried_and_never_delays_the_next(
     entries = await store.queue.claim(10, 10)
     assert len(entries) == 2
     await store.claimer.admit(entries)
-    assert len(store.window) == 1
-    held = store.window.take()
+    assert len(store.prefetch) == 1
+    held = store.prefetch.take()
     assert held.message.content.text == "Hi"
     [(letter, fields)] = await store.status.dead_letters("", 10)
     id_ = raw.decode() if lane == "n" else f"h{raw.decode()}"
@@ -1341,9 +1341,9 @@ async def test_a_text_that_can_no_longer_be_parsed_is_buried_under_its_own_id(
     strict = Claimer(
         store.queue,
         store.arrivals,
-        store.window,
+        store.prefetch,
         limits=Limits(max_segments=1),
-        fenced=store.lease.doubt,
+        on_fenced=store.lease.doubt,
         clock=store.ticks,
         now_ms=wall,
     )
@@ -1446,7 +1446,7 @@ async def test_what_only_we_write_is_an_unknown_field_of_anybody_else(
         fields = {"to": ALICE, "message": text, field: "5"}
         await store.redis.xadd(store.keys.queue, fields)
     await store.claimer.admit(await store.queue.claim(9, 9))
-    assert len(store.window) == 0
+    assert len(store.prefetch) == 0
     letters = await store.status.dead_letters("", 10)
     assert [letter["code"] for _, letter in letters] == [field, field]
     assert len({letter["id"] for _, letter in letters}) == 2

@@ -22,7 +22,7 @@ Every buffer between a caller and the provider has a limit, and a word for being
 | texts in Redis                   | max_length              | 429 queue_full                   |
 | Redis's memory                   | its maxmemory           | 503 redis_full                   |
 | an entry that is read            | LARGEST_ENTRY           | a dead letter                    |
-| the look-ahead                   | Window.room             | nothing more is claimed          |
+| the look-ahead                   | Prefetch.room             | nothing more is claimed          |
 | submissions                      | max_in_flight           | the next one waits               |
 | a provider's answer              | transport.MOST_BYTES    | in doubt, or its status alone    |
 | log lines                        | log.LONGEST_QUEUE       | dropped, and counted in the log  |

@@ -1,4 +1,4 @@
-"""Texts in doubt. Rule: only a clear word settles one, and an absence only at the last ask."""
+"""Texts in asker. Rule: only a clear word settles one, and an absence only at the last ask."""
 
 import asyncio
 import json
@@ -23,8 +23,8 @@ from smsd.core.outcome import (
 )
 from smsd.core.recent import Recent
 from smsd.core.segment import Segments
-from smsd.dispatch import in_doubt as doubt_module
-from smsd.dispatch.in_doubt import AT_ONCE, PAUSES_S, WITHIN_S, Doubt, Unanswered, is_high
+from smsd.dispatch import in_doubt as in_doubt_module
+from smsd.dispatch.in_doubt import AT_ONCE, PAUSES_S, WITHIN_S, InDoubtAsker, Unanswered, is_high
 from smsd.provider import sandbox
 from smsd.provider.base import (
     FindSettled,
@@ -135,7 +135,7 @@ class Pauses:
 async def resolved(*told: Outcome | Exception | None) -> tuple[Outcome, int]:
     """What a text in doubt comes to, and after how many asks."""
     provider = Asked(told)
-    outcome = await Doubt(provider, sleep=Pauses()).resolve(message(), 5, LOST)
+    outcome = await InDoubtAsker(provider, sleep=Pauses()).resolve(message(), 5, LOST)
     return outcome, len(provider.asks)
 
 
@@ -171,7 +171,7 @@ async def test_what_the_provider_tells_is_believed_as_far_as_it_goes(
 
 async def test_the_provider_is_asked_after_growing_pauses_with_what_it_needs() -> None:
     provider, pauses = Asked([InDoubt("not listed")]), Pauses()
-    await Doubt(provider, sleep=pauses).resolve(message(), 77, LOST)
+    await InDoubtAsker(provider, sleep=pauses).resolve(message(), 77, LOST)
     assert provider.asks == [("m1", 77)] * ASKS
     assert tuple(pauses.taken) == PAUSES_S == tuple(sorted(PAUSES_S))
     assert sum(PAUSES_S) < WITHIN_S
@@ -184,7 +184,7 @@ async def test_a_provider_that_cannot_be_asked_is_not_asked_and_costs_no_time(
     pauses = Pauses()
     gateway = Http.build(settings(None), timeout_s=1.0, max_in_flight=1)
     for provider in (Deaf(), gateway):
-        assert await Doubt(provider, sleep=pauses).resolve(message(), 0, LOST) is LOST
+        assert await InDoubtAsker(provider, sleep=pauses).resolve(message(), 0, LOST) is LOST
     assert pauses.taken == []
     assert caplog.records == []
 
@@ -193,29 +193,29 @@ async def test_a_provider_that_does_not_answer_is_left_to_recovery_which_gives_u
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Eight are asked about at once: of many, most would come to the policy unasked."""
-    monkeypatch.setattr(doubt_module, "WITHIN_S", 0)
-    monkeypatch.setattr(doubt_module, "AT_LAST_S", 0)
+    monkeypatch.setattr(in_doubt_module, "WITHIN_S", 0)
+    monkeypatch.setattr(in_doubt_module, "RECOVERY_WITHIN_S", 0)
     provider = Asked([TAKEN])
     provider.door.clear()
-    doubt = Doubt(provider, sleep=Pauses())
+    asker = InDoubtAsker(provider, sleep=Pauses())
     with pytest.raises(Unanswered):
-        await doubt.resolve(message(), 0, LOST)
-    assert await doubt.resolve(message(), 0, LOST, at_last=True) is LOST
+        await asker.resolve(message(), 0, LOST)
+    assert await asker.resolve(message(), 0, LOST, in_recovery=True) is LOST
 
 
 async def test_more_than_are_asked_about_are_left_to_recovery(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(doubt_module, "MOST_ASKED", 2)
+    monkeypatch.setattr(in_doubt_module, "MOST_ASKED", 2)
     provider = Asked([TAKEN])
     provider.door.clear()
-    doubt = Doubt(provider, sleep=Pauses())
-    asked = [asyncio.create_task(doubt.resolve(message(), 0, LOST)) for _ in range(2)]
+    asker = InDoubtAsker(provider, sleep=Pauses())
+    asked = [asyncio.create_task(asker.resolve(message(), 0, LOST)) for _ in range(2)]
     while provider.at_once < 2:
         await asyncio.sleep(0)
     with pytest.raises(Unanswered):
-        await doubt.resolve(message(), 0, LOST)
-    asked.append(asyncio.create_task(doubt.resolve(message(), 0, LOST, at_last=True)))
+        await asker.resolve(message(), 0, LOST)
+    asked.append(asyncio.create_task(asker.resolve(message(), 0, LOST, in_recovery=True)))
     provider.door.set()
     assert await asyncio.gather(*asked) == [TAKEN] * 3
 
@@ -223,21 +223,21 @@ async def test_more_than_are_asked_about_are_left_to_recovery(
 async def test_closing_cuts_every_ask_and_every_pause_short_and_asks_no_more() -> None:
     provider = Asked([TAKEN])
     provider.door.clear()
-    doubt = Doubt(provider, sleep=Pauses())
-    pausing = Doubt(provider, sleep=lambda _: asyncio.Event().wait())
-    waiting = [asyncio.create_task(doubt.resolve(message(), 0, LOST)) for _ in range(AT_ONCE + 3)]
+    asker = InDoubtAsker(provider, sleep=Pauses())
+    pausing = InDoubtAsker(provider, sleep=lambda _: asyncio.Event().wait())
+    waiting = [asyncio.create_task(asker.resolve(message(), 0, LOST)) for _ in range(AT_ONCE + 3)]
     waiting.append(asyncio.create_task(pausing.resolve(message(), 0, LOST)))
     while provider.at_once < AT_ONCE:
         await asyncio.sleep(0)
-    doubt.close()
-    doubt.close()
+    asker.close()
+    asker.close()
     pausing.close()
     ends = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(end) for end in ends] == [Unanswered] * len(waiting)
     provider.door.set()
     asks = len(provider.asks)
     with pytest.raises(Unanswered):
-        await doubt.resolve(message(), 0, LOST)
+        await asker.resolve(message(), 0, LOST)
     assert len(provider.asks) == asks
 
 
@@ -245,20 +245,20 @@ async def test_closing_ends_by_the_policy_what_nobody_else_can_ask_about() -> No
     provider = Asked([TAKEN])
     provider.answers_after_restart = False
     provider.door.clear()
-    doubt = Doubt(provider, sleep=Pauses())
-    waiting = asyncio.create_task(doubt.resolve(message(), 0, LOST))
+    asker = InDoubtAsker(provider, sleep=Pauses())
+    waiting = asyncio.create_task(asker.resolve(message(), 0, LOST))
     while not provider.at_once:
         await asyncio.sleep(0)
-    doubt.close()
+    asker.close()
     assert await waiting is LOST
-    assert await doubt.resolve(message(), 0, LOST) is LOST
+    assert await asker.resolve(message(), 0, LOST) is LOST
 
 
 async def test_no_more_than_a_few_are_asked_about_at_once() -> None:
     provider = Asked([TAKEN])
     provider.door.clear()
-    doubt = Doubt(provider, sleep=Pauses())
-    waiting = [asyncio.create_task(doubt.resolve(message(), 0, LOST)) for _ in range(100)]
+    asker = InDoubtAsker(provider, sleep=Pauses())
+    waiting = [asyncio.create_task(asker.resolve(message(), 0, LOST)) for _ in range(100)]
     while provider.at_once < AT_ONCE:
         await asyncio.sleep(0)
     provider.door.set()
@@ -273,7 +273,7 @@ async def test_a_bug_of_the_provider_is_logged_and_being_cancelled_is_not_caught
     assert "provider broke" in caplog.text
     provider = Asked([TAKEN])
     provider.door.clear()
-    asking = asyncio.create_task(Doubt(provider, sleep=Pauses()).resolve(message(), 0, LOST))
+    asking = asyncio.create_task(InDoubtAsker(provider, sleep=Pauses()).resolve(message(), 0, LOST))
     while not provider.asks:
         await asyncio.sleep(0)
     asking.cancel()

@@ -1,22 +1,22 @@
-"""The door: one at a time, in order, whoever gives up."""
+"""The lock of the pace. Rule: one holder at a time, in the order of arrival, whoever gives up."""
 
 import asyncio
 import random
 
 import pytest
 
-from smsd.dispatch.fair_lock import Door
+from smsd.dispatch.fair_lock import FairLock
 
 
 @pytest.mark.parametrize("together", [1, 3, 100])
 @pytest.mark.parametrize("seed", range(30))
 async def test_one_at_a_time_in_order_whoever_gives_up(together: int, seed: int) -> None:
     chance = random.Random(seed)
-    door, inside, entered = Door(), 0, list[int]()
+    lock, inside, entered = FairLock(), 0, list[int]()
 
     async def pass_through(number: int, turns: int) -> None:
         nonlocal inside
-        await door.enter(together)
+        await lock.acquire(together)
         try:
             entered.append(number)
             inside += 1
@@ -25,7 +25,7 @@ async def test_one_at_a_time_in_order_whoever_gives_up(together: int, seed: int)
                 await asyncio.sleep(0)
         finally:
             inside -= 1
-            door.leave(together)
+            lock.release(together)
 
     tasks: list[asyncio.Task[None]] = []
     for number in range(60):
@@ -42,34 +42,34 @@ async def test_one_at_a_time_in_order_whoever_gives_up(together: int, seed: int)
 
 
 async def test_a_crowd_passes_in_one_turn_of_the_loop_when_called_together() -> None:
-    door, passed = Door(), list[int]()
+    lock, passed = FairLock(), list[int]()
 
     async def pass_through(number: int) -> None:
-        await door.enter(100)
+        await lock.acquire(100)
         passed.append(number)
-        door.leave(100)
+        lock.release(100)
 
-    await door.enter(100)
+    await lock.acquire(100)
     crowd = [asyncio.create_task(pass_through(number)) for number in range(50)]
     await asyncio.sleep(0)
     assert passed == []
-    door.leave(100)
+    lock.release(100)
     await asyncio.sleep(0)
     assert passed == list(range(50))
     await asyncio.gather(*crowd)
 
 
 async def test_nobody_overtakes_those_who_have_been_called() -> None:
-    door, passed = Door(), list[str]()
+    lock, passed = FairLock(), list[str]()
 
     async def pass_through(name: str) -> None:
-        await door.enter(1)
+        await lock.acquire(1)
         passed.append(name)
-        door.leave(1)
+        lock.release(1)
 
-    await door.enter(1)
+    await lock.acquire(1)
     first = asyncio.create_task(pass_through("first"))
     await asyncio.sleep(0)
-    door.leave(1)
+    lock.release(1)
     await asyncio.gather(pass_through("second"), first)
     assert passed == ["first", "second"]

@@ -13,17 +13,17 @@ from smsd.core.outcome import (
     Bury,
     Defer,
     Halted,
-    Hold,
     InDoubt,
     Outcome,
     Rejected,
+    Release,
     RetryPolicy,
     Throttled,
     Unavailable,
     Verdict,
     blame,
     decide,
-    spare,
+    decide_before_attempt,
 )
 
 NOW = 1_000_000
@@ -106,7 +106,12 @@ VERDICTS: list[tuple[str, Outcome, dict[str, Any], Verdict]] = [
         {"rest_s": 0, "attempt": LAST},
         Defer(NOW + 16_000, "503", spent=True),
     ),
-    ("down, and nothing left", UNWRITTEN, {"rest_s": 64, "attempt": LAST}, Hold("no connection")),
+    (
+        "down, and nothing left",
+        UNWRITTEN,
+        {"rest_s": 64, "attempt": LAST},
+        Release("no connection"),
+    ),
     (
         "nothing left",
         UNWRITTEN,
@@ -248,31 +253,31 @@ def test_backoff_lies_between_nothing_and_the_longest_delay(attempt: int, chance
 
 def test_a_fault_of_a_sender_that_the_message_brought_does_not_hold_the_rest() -> None:
     fault = Halted("21661", "not yours", "sender")
-    assert blame(fault, own_sender=True, alone=False, excused=False) == Rejected(
+    assert blame(fault, own_sender=True, at_fault=False, excused=False) == Rejected(
         "21661", "not yours", "sender"
     )
-    assert blame(fault, own_sender=False, alone=False, excused=False) is fault
+    assert blame(fault, own_sender=False, at_fault=False, excused=False) is fault
     account = Halted("20003", "no such account")
-    assert blame(account, own_sender=True, alone=False, excused=False) is account
+    assert blame(account, own_sender=True, at_fault=False, excused=False) is account
 
 
 def test_a_fault_that_one_message_alone_brings_does_not_hold_the_rest() -> None:
     account = Halted("20003", "no such account")
-    assert blame(account, own_sender=False, alone=True, excused=False) == Rejected(
+    assert blame(account, own_sender=False, at_fault=True, excused=False) == Rejected(
         "20003", "no such account"
     )
     down = Unavailable("no connection")
-    assert blame(down, own_sender=False, alone=True, excused=False) is down
+    assert blame(down, own_sender=False, at_fault=True, excused=False) is down
 
 
 def test_a_status_that_is_excused_is_a_refusal_that_nobody_knows() -> None:
     status = Halted("403", "HTTP 403", known=False)
     refused = Rejected("403", "HTTP 403", known=False)
-    assert blame(status, own_sender=False, alone=False, excused=True) == refused
-    assert blame(status, own_sender=False, alone=True, excused=True) == refused
-    assert blame(status, own_sender=False, alone=False, excused=False) is status
+    assert blame(status, own_sender=False, at_fault=False, excused=True) == refused
+    assert blame(status, own_sender=False, at_fault=True, excused=True) == refused
+    assert blame(status, own_sender=False, at_fault=False, excused=False) is status
     documented = Halted("403", "suspended")
-    assert blame(documented, own_sender=False, alone=False, excused=True) is documented
+    assert blame(documented, own_sender=False, at_fault=False, excused=True) is documented
 
 
 POLICY = RetryPolicy(max_attempts=3)
@@ -280,7 +285,7 @@ POLICY = RetryPolicy(max_attempts=3)
 
 @pytest.mark.parametrize(("attempts", "spent"), [(0, False), (2, False), (3, True), (9, True)])
 def test_a_message_without_an_attempt_left_is_in_doubt(attempts: int, *, spent: bool) -> None:
-    verdict = spare(attempts, POLICY, now_ms=NOW, rest_s=None, others=True)
+    verdict = decide_before_attempt(attempts, POLICY, now_ms=NOW, rest_s=None, others=True)
     assert (verdict == Bury(DeadReason.IN_DOUBT, "", SPENT)) == spent
     assert spent or verdict is None
 
@@ -299,10 +304,10 @@ def test_a_message_without_an_attempt_left_is_in_doubt(attempts: int, *, spent: 
 def test_while_dispatch_is_held_a_message_keeps_its_last_attempt_if_others_can_probe(
     attempts: int, *, others: bool, waits: bool
 ) -> None:
-    verdict = spare(attempts, POLICY, now_ms=NOW, rest_s=64, others=others)
+    verdict = decide_before_attempt(attempts, POLICY, now_ms=NOW, rest_s=64, others=others)
     assert verdict == (Defer(NOW + 64_000, MAKES_ROOM, spent=True) if waits else None)
 
 
 def test_the_only_attempt_of_a_message_may_be_a_probe() -> None:
     policy = RetryPolicy(max_attempts=1)
-    assert spare(0, policy, now_ms=NOW, rest_s=64, others=True) is None
+    assert decide_before_attempt(0, policy, now_ms=NOW, rest_s=64, others=True) is None

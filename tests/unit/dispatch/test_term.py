@@ -12,8 +12,8 @@ from smsd.dispatch.claimer import Claimer
 from smsd.dispatch.dispatcher import Dispatcher
 from smsd.dispatch.hold import Hold
 from smsd.dispatch.pace import Pace
-from smsd.dispatch.prefetch import Held, Window
-from smsd.dispatch.term import Tenure
+from smsd.dispatch.prefetch import Claimed, Prefetch
+from smsd.dispatch.term import Term
 from smsd.metrics import Metrics
 from smsd.store.entry import Entry
 
@@ -22,44 +22,44 @@ NONE: Any = None  # for what is never asked here
 
 
 class Life:
-    """A tenure over a clock that is moved by hand; nothing of it runs by itself."""
+    """A term over a clock that is moved by hand; nothing of it runs by itself."""
 
     def __init__(self, rate: float = 45.0) -> None:
         self.now = 1_000 * SECOND
-        self.window = Window(rate)
+        self.prefetch = Prefetch(rate)
         self.hold = Hold(rate=1000, clock=self._clock, changed=lambda _: None)
         self.pace = Pace(Pacer(rate, ceiling="segment"), clock=self._clock, metrics=Metrics())
         self.claimer = Claimer(
             NONE,
             NONE,
-            self.window,
+            self.prefetch,
             limits=Limits(),
-            fenced=NONE,
+            on_fenced=NONE,
             clock=self._clock,
             now_ms=lambda: 0,
         )
         self.dispatcher = Dispatcher(
             NONE,
             NONE,
-            self.window,
+            self.prefetch,
             self.pace,
             self.hold,
             owner="a",
             default_sender="",
             may_send=lambda: True,
-            fenced=NONE,
+            on_fenced=NONE,
             policy=RetryPolicy(),
             max_in_flight=2,
             clock=self._clock,
             now_ms=lambda: 0,
             chance=lambda: 0.5,
             metrics=Metrics(),
-            doubt=NONE,
+            asker=NONE,
         )
-        self.tenure = Tenure(
-            self.window, self.pace, self.claimer, NONE, self.dispatcher, NONE, self.hold
+        self.term = Term(
+            self.prefetch, self.pace, self.claimer, NONE, self.dispatcher, NONE, self.hold
         )
-        self.tenure.recovered = True
+        self.term.recovered = True
 
     def _clock(self) -> int:
         return self.now
@@ -67,13 +67,13 @@ class Life:
     def wait(self, name: str = "n1-1") -> None:
         """A text is claimed."""
         message = Message("m", "+12025550101", parse({"message": "Hi"}, Limits(), 0), 0)
-        self.window.put(Held(Entry(name, (), 0), message))
+        self.prefetch.put(Claimed(Entry(name, (), 0), message))
 
     def unwell_for(self, after: int = 0) -> int:
         """For how long it has not been seen to live, after a time in which it claimed."""
         self.now += after
         self.claimer.alive_at = self.now
-        return self.now - self.tenure.well_at(self.now)
+        return self.now - self.term.last_alive_at(self.now)
 
 
 @pytest.fixture
@@ -92,14 +92,14 @@ def test_with_nothing_to_send_nothing_has_to_move(life: Life) -> None:
 
 def test_whoever_does_not_claim_is_dead_though_nothing_waits(life: Life) -> None:
     life.now += HOUR
-    assert life.now - life.tenure.well_at(life.now) == HOUR
+    assert life.now - life.term.last_alive_at(life.now) == HOUR
 
 
 def test_while_it_recovers_nothing_has_to_move(life: Life) -> None:
-    life.tenure.recovered = False
+    life.term.recovered = False
     life.wait()
     life.now += HOUR
-    assert life.tenure.well_at(life.now) == life.now
+    assert life.term.last_alive_at(life.now) == life.now
 
 
 async def test_taking_one_and_ending_one_are_signs_of_life(life: Life) -> None:
@@ -114,7 +114,7 @@ async def test_taking_one_and_ending_one_are_signs_of_life(life: Life) -> None:
 
 def test_a_hold_is_no_death(life: Life) -> None:
     life.wait()
-    life.hold.saw("1-0", Halted("30002", "account suspended"), probe=False, waiting=False)
+    life.hold.learn("1-0", Halted("30002", "account suspended"), probe=False, waiting=False)
     assert life.unwell_for(HOUR) == 0
 
 
@@ -144,8 +144,8 @@ def test_a_mark_that_redis_does_not_take_is_no_death(life: Life) -> None:
     assert life.unwell_for(HOUR) == 0
 
 
-def test_whoever_stands_at_the_door_though_he_may_leave_is_stuck(life: Life) -> None:
-    life.pace.at_door = 1
+def test_whoever_waits_for_its_departure_though_it_may_leave_is_stuck(life: Life) -> None:
+    life.pace.waiting = 1
     assert life.unwell_for(HOUR) == HOUR
 
 
@@ -157,12 +157,12 @@ async def test_a_hold_learns_for_how_long_nothing_has_waited(
         await asyncio.sleep(0.1)
         return True
 
-    monkeypatch.setattr(Tenure, "_work", nothing)
+    monkeypatch.setattr(Term, "_work", nothing)
     monkeypatch.setattr(Dispatcher, "drain", nothing)
     halted = Halted("30002", "account suspended")
-    life.hold.saw("1-0", halted, probe=False, waiting=False)
+    life.hold.learn("1-0", halted, probe=False, waiting=False)
     if waits:
         life.wait()
     life.now += HOUR
-    await life.tenure.run(lambda: True, drain_s=0)
+    await life.term.run(lambda: True, drain_s=0)
     assert life.hold.unproven == (not waits)

@@ -55,7 +55,7 @@ class Bench:
         waiting: bool = False,
     ) -> "Bench":
         for outcome in outcomes:
-            self.stops = self.hold.saw(message_id, outcome, probe=probe, waiting=waiting)
+            self.stops = self.hold.learn(message_id, outcome, probe=probe, waiting=waiting)
         return self
 
     def blamed(self, message_id: str, outcome: Outcome = NO_FUNDS) -> bool:
@@ -71,7 +71,7 @@ class Bench:
 
     async def passes(self) -> str:
         """What a message would be let through as, at this instant."""
-        passage = asyncio.create_task(self.hold.passage())
+        passage = asyncio.create_task(self.hold.wait_until_permitted())
         await asyncio.sleep(0)
         if not passage.done():
             passage.cancel()
@@ -88,7 +88,7 @@ class Bench:
         """Seconds until the next probe, to a tenth."""
         for tenths in range(100_000):
             if await self.passes() == "a probe":
-                self.hold.unsent()
+                self.hold.probe_not_sent()
                 return tenths / 10
             self.after(0.1)
         raise AssertionError("there is never a probe")
@@ -381,7 +381,7 @@ async def test_stragglers_leave_the_probe_under_way_alone() -> None:
 async def test_when_a_probe_was_not_sent_the_next_message_is_one() -> None:
     bench = Bench().saw(NO_FUNDS).after(15)
     assert await bench.passes() == "a probe"
-    bench.hold.unsent()
+    bench.hold.probe_not_sent()
 
     assert await bench.passes() == "a probe"
 
@@ -396,7 +396,7 @@ async def test_the_reason_follows_the_probes() -> None:
 
 async def test_a_message_that_waits_passes_once_the_hold_opens() -> None:
     bench = Bench().saw(*[DOWN] * 5)
-    waiting = asyncio.create_task(bench.hold.passage())
+    waiting = asyncio.create_task(bench.hold.wait_until_permitted())
     await asyncio.sleep(0)
     bench.saw(Accepted())
 
@@ -459,45 +459,45 @@ async def test_probes_of_a_share_do_not_wait_for_each_other() -> None:
     granted = 0
     for _ in range(1000):
         bench.after(0.01)
-        granted += await bench.hold.passage() if bench.passes_now() else 0
+        granted += await bench.hold.wait_until_permitted() if bench.passes_now() else 0
     assert 0.98 * bench.hold._probes.share.per_second * 10 <= granted
     assert granted <= 1.02 * bench.hold._probes.share.per_second * 10
 
 
 async def test_what_failed_as_a_probe_rests_for_as_long_as_many_others_take() -> None:
     bench = Bench().saw(Accepted())
-    assert bench.hold.rest_s(stops=True) is None
+    assert bench.hold.rest_s(caused_hold=True) is None
     bench.saw(*[DOWN] * 5)
-    assert bench.hold.rest_s(stops=True) == REST_PROBES
-    assert bench.hold.rest_s(stops=False) == 0
+    assert bench.hold.rest_s(caused_hold=True) == REST_PROBES
+    assert bench.hold.rest_s(caused_hold=False) == 0
     for _ in range(5):
         await bench.after(60).probe(DOUBT)
-    assert bench.hold.rest_s(stops=True) == LONGEST_REST_S
+    assert bench.hold.rest_s(caused_hold=True) == LONGEST_REST_S
 
 
 async def test_before_the_first_answer_nobody_knows_whether_the_provider_is_up() -> None:
     bench = Bench()
-    assert bench.hold.rest_s(stops=True) == LONGEST_REST_S
-    assert bench.hold.rest_s(stops=False) == 0
+    assert bench.hold.rest_s(caused_hold=True) == LONGEST_REST_S
+    assert bench.hold.rest_s(caused_hold=False) == 0
     assert await bench.passes() == "anything"
-    assert bench.saw(REFUSED).hold.rest_s(stops=True) is None
+    assert bench.saw(REFUSED).hold.rest_s(caused_hold=True) is None
 
 
 async def test_where_nothing_shows_for_minutes_that_dispatch_was_held_it_was_not() -> None:
     """Else a message without an attempt left would wait for ever, and nobody would see why."""
     bench = Bench().after(LONGEST_REST_S)
-    assert bench.hold.rest_s(stops=True) is None
-    assert isinstance(bench.hold.spare(3, RetryPolicy(max_attempts=3), 0), Bury)
+    assert bench.hold.rest_s(caused_hold=True) is None
+    assert isinstance(bench.hold.decide_before_attempt(3, RetryPolicy(max_attempts=3), 0), Bury)
 
 
 async def test_a_last_attempt_is_kept_as_long_as_others_probe() -> None:
     policy = RetryPolicy(max_attempts=3)
     bench = Bench().saw(NO_FUNDS).after(LONGEST_REST_S - 1)
-    assert bench.hold.spare(2, policy, 0) == Defer(64_000, MAKES_ROOM, spent=True)
-    assert bench.hold.spare(1, policy, 0) is None
-    assert bench.after(1).hold.spare(2, policy, 0) is None
+    assert bench.hold.decide_before_attempt(2, policy, 0) == Defer(64_000, MAKES_ROOM, spent=True)
+    assert bench.hold.decide_before_attempt(1, policy, 0) is None
+    assert bench.after(1).hold.decide_before_attempt(2, policy, 0) is None
     bench.saw(NO_FUNDS, probe=True)
-    assert bench.hold.spare(2, policy, 0) == Defer(128_000, MAKES_ROOM, spent=True)
+    assert bench.hold.decide_before_attempt(2, policy, 0) == Defer(128_000, MAKES_ROOM, spent=True)
 
 
 # -- a status that blames nobody in particular ---------------------------------------------------
@@ -539,20 +539,20 @@ async def test_a_hold_is_unproven_when_nothing_has_waited_for_long() -> None:
     since = bench.now
     unproven = []
     for seconds in (UNPROVEN_S - 1, 1):
-        bench.after(seconds).hold.nothing_waits(since)
+        bench.after(seconds).hold.set_idle_since(since)
         unproven.append(bench.hold.unproven)
     assert unproven == [False, True]
     assert bench.told[-1].endswith("(unproven: nothing waits to probe with)")
     assert await bench.passes() == "a probe"  # the next message shows whether it is true
 
-    bench.hold.nothing_waits(None)
+    bench.hold.set_idle_since(None)
     assert not bench.hold.unproven
     assert bench.told[-1] == bench.hold.reason == "halted: no_funds the balance is used up"
 
 
 async def test_while_it_is_not_held_it_does_not_matter_that_nothing_waits() -> None:
     bench = Bench()
-    bench.after(UNPROVEN_S).hold.nothing_waits(0)
+    bench.after(UNPROVEN_S).hold.set_idle_since(0)
     assert not bench.told
-    bench.saw(NO_FUNDS).hold.nothing_waits(bench.now)
+    bench.saw(NO_FUNDS).hold.set_idle_since(bench.now)
     assert not bench.hold.unproven

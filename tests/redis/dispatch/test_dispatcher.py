@@ -28,7 +28,7 @@ from smsd.metrics import Metrics
 from smsd.provider.base import FindSettled, Slot
 from smsd.store.entry import Attempt, Entry
 from smsd.store.queue import Begun
-from tests.redis.dispatch import at_work, dispatcher, nanoseconds
+from tests.redis.dispatching import at_work, dispatcher, nanoseconds
 from tests.redis.store import ALICE, BOB, LIMITS, OpenStore, Store, sha, soon, until
 from tests.support.proxy import Proxy
 
@@ -59,7 +59,7 @@ class Carrier:
 def held() -> Hold:
     """Held, and free to probe at once."""
     hold = Hold(rate=1000, clock=lambda: nanoseconds() + 60_000_000_000, changed=lambda _: None)
-    hold.saw("1-0", NO_FUNDS, probe=False, waiting=False)
+    hold.learn("1-0", NO_FUNDS, probe=False, waiting=False)
     hold._clock = nanoseconds
     hold._probes._last = 0
     return hold
@@ -76,13 +76,13 @@ async def test_texts_that_came_while_it_waited_do_not_leave_once_it_is_held(stor
     async with at_work(dispatcher(store, carrier, hold=hold)):
         await asyncio.sleep(0.05)  # it waits for a text
         for _ in range(5):
-            hold.saw("1-0", Unavailable("no connection"), probe=False, waiting=False)
+            hold.learn("1-0", Unavailable("no connection"), probe=False, waiting=False)
         assert hold.engaged
         await claimed(store, ALICE, BOB)
         await asyncio.sleep(0.3)
         assert carrier.submitted == []
         assert await store.queue.journal() == {}
-        assert len(store.window) == 2
+        assert len(store.prefetch) == 2
         await until(lambda: len(carrier.submitted) == 2, "the first probes, and dispatch goes on")
     assert not hold.engaged
 
@@ -106,7 +106,7 @@ async def test_a_text_that_is_marked_does_not_leave_either_once_it_is_held(store
         async with asyncio.timeout(20):
             while not await store.queue.journal():
                 await asyncio.sleep(0.01)
-            hold.saw("1-0", NO_FUNDS, probe=False, waiting=False)
+            hold.learn("1-0", NO_FUNDS, probe=False, waiting=False)
             carrier.prepared.set()
             while await store.queue.journal():
                 await asyncio.sleep(0.01)
@@ -133,9 +133,9 @@ async def test_a_probe_that_cannot_be_marked_is_followed_by_another(
         await until(lambda: carrier.submitted == [second], "the second probes")
 
 
-async def test_a_tenure_does_not_wait_for_the_probe_of_its_predecessor(store: Store) -> None:
+async def test_a_term_does_not_wait_for_the_probe_of_its_predecessor(store: Store) -> None:
     hold, carrier = held(), Carrier()
-    assert await hold.passage()  # and its tenure ended in the middle of it
+    assert await hold.wait_until_permitted()  # and its term ended in the middle of it
     ids = await claimed(store, ALICE)
     async with at_work(dispatcher(store, carrier, hold=hold)):
         await until(lambda: carrier.submitted == ids, "it probes anew")
@@ -158,7 +158,7 @@ async def test_one_that_cannot_be_marked_does_not_keep_the_others(
     carrier = Carrier()
     async with at_work(dispatcher(store, carrier)):
         await until(lambda: carrier.submitted == [second], "the second is sent")
-        assert not store.window.knows(f"n{first}")  # so recovery finds it
+        assert not store.prefetch.knows(f"n{first}")  # so recovery finds it
 
 
 async def test_nothing_is_marked_any_more_while_it_drains(store: Store) -> None:
@@ -169,7 +169,7 @@ async def test_nothing_is_marked_any_more_while_it_drains(store: Store) -> None:
     async with at_work(part):
         await asyncio.sleep(0.2)
     assert (carrier.submitted, await store.queue.journal()) == ([], {})
-    assert len(store.window) == 1
+    assert len(store.prefetch) == 1
 
 
 class Staggered(Carrier):
@@ -198,7 +198,7 @@ async def test_a_success_that_waits_to_be_settled_when_a_drain_ends_is_settled_a
         carrier.door.set()
         await until(lambda: len(wired.queue._settlements._waiting) == 2, "two are in line")
         assert not await work.drain(0.0)
-    recovered = asyncio.create_task(_next_tenure(wired, open_store).recover())
+    recovered = asyncio.create_task(_next_term(wired, open_store).recover())
     await asyncio.wait([recovered], timeout=0.2)  # while Redis does not take what was sent
     proxy.lose_nothing()
     await soon(recovered)
@@ -206,12 +206,12 @@ async def test_a_success_that_waits_to_be_settled_when_a_drain_ends_is_settled_a
     assert await wired.difference() == 0
 
 
-def _next_tenure(store: Store, open_store: OpenStore) -> Recovery:
-    """Recovery as the same process begins its next tenure: over the same queue, knowing nothing."""
+def _next_term(store: Store, open_store: OpenStore) -> Recovery:
+    """Recovery as the same process begins its next term: over the same queue, knowing nothing."""
     return Recovery(
         store.queue,
         store.claimer,
-        open_store().window,
+        open_store().prefetch,
         limits=LIMITS,
         policy=RetryPolicy(in_doubt="resend"),
         now_ms=store.wall,
@@ -220,7 +220,7 @@ def _next_tenure(store: Store, open_store: OpenStore) -> Recovery:
     )
 
 
-async def test_what_was_not_sent_is_not_in_doubt_in_the_next_tenure(
+async def test_what_was_not_sent_is_not_in_doubt_in_the_next_term(
     wired: Store, proxy: Proxy, open_store: OpenStore
 ) -> None:
     first, second = await wired.sending(), await wired.sending()
@@ -231,11 +231,11 @@ async def test_what_was_not_sent_is_not_in_doubt_in_the_next_tenure(
     await until(lambda: len(wired.queue._settlements._waiting) == 1, "it is in line")
     for gone in (settling, releasing):
         gone.cancel()
-    recovered = asyncio.create_task(_next_tenure(wired, open_store).recover())
+    recovered = asyncio.create_task(_next_term(wired, open_store).recover())
     await asyncio.wait([recovered], timeout=0.2)
     proxy.lose_nothing()
     await soon(recovered)
-    assert wired.window.knows(second[0].name)  # and is sent
+    assert wired.prefetch.knows(second[0].name)  # and is sent
     assert await wired.state(first[2].id) == "sent"
     assert await wired.status.dead_letters("", 10) == []
 
@@ -247,7 +247,7 @@ async def _settle(store: Store, life: tuple[Entry, Attempt, Message]) -> None:
 async def test_a_full_high_lane_beside_an_empty_queue_is_no_reason_to_hurry(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.window.set_rate(1)
+    store.prefetch.set_rate(1)
     await store.append(*(f"+1202555{n:04d}" for n in range(60)), priority="high")
     claims = 0
     real = store.queue.claim
@@ -261,7 +261,7 @@ async def test_a_full_high_lane_beside_an_empty_queue_is_no_reason_to_hurry(
     async with at_work(store.claimer):
         await asyncio.sleep(1)
     assert 2 <= claims <= 5
-    assert len(store.window) == 32
+    assert len(store.prefetch) == 32
 
 
 async def test_a_text_that_is_fenced_goes_back_and_it_is_told(
@@ -270,16 +270,16 @@ async def test_a_text_that_is_fenced_goes_back_and_it_is_told(
     carrier = Carrier()
     part = dispatcher(store, carrier)
     told: list[None] = []
-    part._fenced = lambda: told.append(None)
+    part._on_fenced = lambda: told.append(None)
     await open_store("b").lead()
     await store.redis.delete(store.keys.lease)
     [id_] = await claimed(store, ALICE)
     async with at_work(part):
         await until(lambda: bool(told), "it is told")
         assert carrier.submitted == []
-        assert store.window.knows(f"n{id_}")
+        assert store.prefetch.knows(f"n{id_}")
         await store.lead()
-        await until(lambda: not store.window.knows(f"n{id_}"), "it is sent")
+        await until(lambda: not store.prefetch.knows(f"n{id_}"), "it is sent")
     assert carrier.submitted == [id_]
     assert part._metrics.settled == {"ack": 1}
 
@@ -295,9 +295,9 @@ class Fussy(Carrier):
 class Hasty(Hold):
     """Probes at once."""
 
-    async def passage(self) -> int:
+    async def wait_until_permitted(self) -> int:
         self._probes._last = 0
-        return await super().passage()
+        return await super().wait_until_permitted()
 
 
 async def promoted(store: Store, seconds: float) -> None:
@@ -373,7 +373,7 @@ async def test_one_that_brings_no_answer_cannot_hold_up_the_others_either(store:
     carrier, hold = Mute(), Hasty(rate=1000, clock=nanoseconds, changed=lambda _: None)
     bad, good = await claimed(store, BOB, ALICE)
     for _ in range(5):
-        hold.saw("1-0", Unavailable("no connection"), probe=False, waiting=False)
+        hold.learn("1-0", Unavailable("no connection"), probe=False, waiting=False)
     async with at_work(dispatcher(store, carrier, hold=hold)):
         await until(lambda: good in carrier.submitted, "the good one has its turn")
     assert carrier.submitted[:2] == [bad, good]
@@ -423,9 +423,9 @@ async def test_what_has_no_attempt_left_waits_for_the_end_of_a_hold_and_is_in_do
 ) -> None:
     carrier, policy = Down(), RetryPolicy(max_attempts=1)
     hold = Hold(rate=1000, clock=nanoseconds, changed=lambda _: None)
-    hold.saw("1-0", Accepted(), probe=False, waiting=False)
+    hold.learn("1-0", Accepted(), probe=False, waiting=False)
     for _ in range(5):
-        hold.saw("1-0", Unavailable("HTTP 503"), probe=False, waiting=False)
+        hold.learn("1-0", Unavailable("HTTP 503"), probe=False, waiting=False)
     hold._probes._last = 0
     [id_] = await claimed(store, ALICE)
     part = dispatcher(store, carrier, policy, hold=hold)
@@ -433,7 +433,7 @@ async def test_what_has_no_attempt_left_waits_for_the_end_of_a_hold_and_is_in_do
         for times in range(1, 4):
             await until(lambda: part._metrics.settled["defer"] == times, "it waits")  # noqa: B023
             await promoted(store, 1000)
-        hold.saw("1-0", Accepted(), probe=False, waiting=False)
+        hold.learn("1-0", Accepted(), probe=False, waiting=False)
         await promoted(store, 1000)
         await until(lambda: part._metrics.settled["bury"] == 1, "it is decided on")
     assert carrier.submitted == [id_]
@@ -454,12 +454,12 @@ async def test_a_connection_that_fails_spends_no_attempt(store: Store) -> None:
 
     carrier, policy = Away(), RetryPolicy(max_attempts=2)
     hold = Hold(rate=1000, clock=nanoseconds, changed=lambda _: None)
-    hold.saw("1-0", Accepted(), probe=False, waiting=False)
+    hold.learn("1-0", Accepted(), probe=False, waiting=False)
     [id_] = await claimed(store, ALICE)
     async with at_work(dispatcher(store, carrier, policy, hold=hold)):
         for times in range(1, 7):
             await until(lambda: len(carrier.submitted) == times, "it is tried again")  # noqa: B023
-            await until(lambda: hold.engaged or not len(store.window), "and settled")
+            await until(lambda: hold.engaged or not len(store.prefetch), "and settled")
             await promoted(store, 10)
     assert carrier.submitted == [id_] * 6
     told = await store.status.message(id_)
@@ -519,7 +519,7 @@ async def test_a_probe_that_is_fenced_or_withdrawn_is_followed_by_another(
     carrier, hold = Carrier(), held()
     part = dispatcher(store, carrier, hold=hold)
     told: list[None] = []
-    part._fenced = lambda: told.append(None)
+    part._on_fenced = lambda: told.append(None)
     part._may_send = lambda: len(told) != 2
     await open_store("b").lead()
     await store.redis.delete(store.keys.lease)

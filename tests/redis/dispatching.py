@@ -1,4 +1,4 @@
-"""Parts of a tenure at work over a store, in real time."""
+"""Parts of a term at work over a store, in real time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
@@ -10,7 +10,7 @@ from smsd.core.pacer import Pacer
 from smsd.dispatch.claimer import Claimer
 from smsd.dispatch.dispatcher import Dispatcher
 from smsd.dispatch.hold import Hold
-from smsd.dispatch.in_doubt import Doubt
+from smsd.dispatch.in_doubt import InDoubtAsker
 from smsd.dispatch.pace import Pace
 from smsd.dispatch.promoter import Promoter
 from smsd.dispatch.recovery import Recovery
@@ -27,8 +27,8 @@ async def none_settled(_ids: Collection[str], _since: int, _until: int) -> Mappi
     return {}
 
 
-def impatient(provider: Any, find_settled: FindSettled = none_settled) -> Doubt:
-    return Doubt(provider, settled_as=find_settled, sleep=lambda _: asyncio.sleep(0))
+def impatient(provider: Any, find_settled: FindSettled = none_settled) -> InDoubtAsker:
+    return InDoubtAsker(provider, settled_as=find_settled, sleep=lambda _: asyncio.sleep(0))
 
 
 def dispatcher(
@@ -43,20 +43,20 @@ def dispatcher(
     return Dispatcher(
         store.queue,
         provider,
-        store.window,
+        store.prefetch,
         Pace(Pacer(1000, ceiling="segment"), clock=nanoseconds, metrics=metrics),
         hold or Hold(rate=1000, clock=nanoseconds, changed=lambda _: None),
         owner=store.owner,
         default_sender="",
         may_send=lambda: True,
-        fenced=store.lease.doubt,
+        on_fenced=store.lease.doubt,
         policy=policy or RetryPolicy(),
         max_in_flight=max_in_flight,
         clock=nanoseconds,
         now_ms=store.wall,
         chance=lambda: 0.5,
         metrics=metrics,
-        doubt=impatient(provider),
+        asker=impatient(provider),
     )
 
 

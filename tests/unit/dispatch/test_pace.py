@@ -420,7 +420,7 @@ def test_no_more_are_prepared_than_the_lead_holds() -> None:
     async def scenario() -> None:
         await bench.send("0")
         bench.pacer.pause(START + 600 * SECOND)
-        at_door: list[asyncio.Task[None]] = []
+        arrived: list[asyncio.Task[None]] = []
 
         async def enter(slot: PacedSlot) -> None:
             async with slot:
@@ -429,13 +429,13 @@ def test_no_more_are_prepared_than_the_lead_holds() -> None:
         async def prepare_and_enter() -> None:
             while True:
                 await bench.pace.near()
-                at_door.append(asyncio.create_task(enter(bench.slot())))
+                arrived.append(asyncio.create_task(enter(bench.slot())))
 
         preparing = asyncio.create_task(prepare_and_enter())
         await asyncio.sleep(599)
-        assert not at_door
+        assert not arrived
         await asyncio.sleep(0.999)
-        assert len(at_door) == pytest.approx(LEAD * 45 / SECOND, abs=1)
+        assert len(arrived) == pytest.approx(LEAD * 45 / SECOND, abs=1)
         await cancel(preparing)
 
     bench.run(scenario())

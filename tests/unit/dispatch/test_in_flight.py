@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from smsd.core.pacer import SECOND
-from smsd.dispatch.in_flight import EVERY, Place, Room
+from smsd.dispatch.in_flight import EVERY, InFlight, Permit
 
 
 class Clock:
@@ -21,25 +21,25 @@ class Dispatch:
 
     def __init__(self, most: int, rate: float, answer_s: float) -> None:
         self.clock = Clock()
-        self.room = Room(most, clock=self.clock, rate=lambda: rate)
+        self.in_flight = InFlight(most, clock=self.clock, rate=lambda: rate)
         self.rate, self.answer = rate, round(answer_s * SECOND)
-        self.held: list[tuple[int, Place]] = []
+        self.held: list[tuple[int, Permit]] = []
         self.due = 0
         self.sent = 0
 
     async def go_on(self, seconds: float) -> None:
         end = self.clock.now + round(seconds * SECOND)
         while self.clock.now < end:
-            waiting = asyncio.create_task(self.room.wait(work=True))
+            waiting = asyncio.create_task(self.in_flight.wait(work=True))
             while not waiting.done():
                 await asyncio.sleep(0)
-                if not self.room.free:
+                if not self.in_flight.free:
                     self.clock.now = max(self.clock.now, self.held[0][0])
-                    self.held.pop(0)[1].leave()
+                    self.held.pop(0)[1].release()
             self.clock.now = self.due = max(self.clock.now, self.due + round(SECOND / self.rate))
             while self.held and self.held[0][0] <= self.clock.now:
-                self.held.pop(0)[1].leave()
-            self.held.append((self.clock.now + self.answer, self.room.take()))
+                self.held.pop(0)[1].release()
+            self.held.append((self.clock.now + self.answer, self.in_flight.take()))
             self.sent += 1
 
 
@@ -74,22 +74,22 @@ async def test_nothing_is_logged_where_places_suffice_or_no_message_waits(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     await Dispatch(256, 45.0, 2.0).go_on(30)
-    idle = Room(1, clock=(clock := Clock()), rate=lambda: 45.0)
-    place = idle.take()
+    idle = InFlight(1, clock=(clock := Clock()), rate=lambda: 45.0)
+    permit = idle.take()
     waiting = asyncio.create_task(idle.wait(work=False))
     await asyncio.sleep(0)
     clock.now = 20 * SECOND
-    place.leave()
+    permit.release()
     await waiting
     assert caplog.records == []
 
 
 async def test_a_place_is_given_back_once() -> None:
-    room = Room(2, clock=Clock(), rate=lambda: 45.0)
-    first, second = room.take(), room.take()
-    assert (room.free, room.taken) == (0, 2)
-    first.leave()
-    first.leave()
-    assert (room.free, room.taken) == (1, 1)
-    second.leave()
-    assert room.free == 2
+    in_flight = InFlight(2, clock=Clock(), rate=lambda: 45.0)
+    first, second = in_flight.take(), in_flight.take()
+    assert (in_flight.free, in_flight.taken) == (0, 2)
+    first.release()
+    first.release()
+    assert (in_flight.free, in_flight.taken) == (1, 1)
+    second.release()
+    assert in_flight.free == 2
