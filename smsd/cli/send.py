@@ -8,7 +8,8 @@ import click
 
 from smsd import daemon
 from smsd.cli.store import EX_FAILED, Store, config_option, fail, say, with_store
-from smsd.core.message import FieldError, parse, parse_recipient
+from smsd.core.fields import FieldError
+from smsd.core.message import parse, parse_recipient
 from smsd.store.long_lists import Unfinished
 from smsd.store.queue import Append, QueueFull
 

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from smsd import daemon
 from smsd.config import ConfigError, Settings, data_dir, load, source
-from smsd.core.message import FieldError
+from smsd.core.fields import FieldError
 from smsd.redis import owner
 from smsd.redis.availability import Availability
 from smsd.redis.client import CONNECTIONS, RedisClient

@@ -4,8 +4,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from smsd.core.fields import ENTRY_FIELDS, FieldError
 from smsd.core.life import DeadReason
-from smsd.core.message import ENTRY_FIELDS, FieldError, Limits, Message, from_fields
+from smsd.core.message import Limits, Message, from_fields
 from smsd.dispatch.prefetch import Claimed, Prefetch
 from smsd.redis.errors import Refused, is_away
 from smsd.store.arrivals import Arrivals

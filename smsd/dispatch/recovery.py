@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from smsd.core.fields import FieldError
 from smsd.core.life import DeadReason
-from smsd.core.message import FieldError, Limits, Message
+from smsd.core.message import Limits, Message
 from smsd.core.outcome import InDoubt, Outcome, Release, RetryPolicy, decide
 from smsd.dispatch.claimer import Claimer, parse_entry
 from smsd.dispatch.in_doubt import InDoubtAsker, Unanswered, is_high

@@ -9,8 +9,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
+from smsd.core.fields import FieldError
 from smsd.core.life import DeadReason
-from smsd.core.message import FieldError
 from smsd.store.entry import LAST_ID
 from smsd.store.lookup import Status
 from smsd.store.queue import Queue

@@ -12,8 +12,8 @@ from typing import cast
 
 from redis.exceptions import ResponseError
 
+from smsd.core.fields import ENTRY_IN_LOOK_UP, LOOK_UP
 from smsd.core.life import ADJUSTED, ENDED, State
-from smsd.core.message import same_instant
 from smsd.redis.client import RedisClient, text
 from smsd.redis.errors import Refused
 from smsd.redis.scripts import Call
@@ -23,10 +23,7 @@ _LINE = re.compile(r"[0-9]{1,20} .")  # of a history, as smsd writes them
 _ENTRY_ID = re.compile(r"h?([0-9]{1,20})-[0-9]{1,20}")
 LARGEST_LETTER = LARGEST_ENTRY + 4096  # octets: an entry that is read, and why it died
 PAGE = 500  # events that are looked through at a time
-_BROUGHT = ("to", "from", "campaign", "ref", "expires_at", "attempts")  # what an entry may tell
-_NUMBERS = ("attempts", "segments", "due")
 _COUNT = re.compile(r"-?[0-9]{1,15}")  # as in lua/fsck_keys.lua
-_NUMBER = re.compile(r"[0-9]{1,19}")  # an entry that nobody has judged yet may hold any words
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +79,7 @@ class Status:
             return _told(message_id, facts) if "state" in facts else None
         facts.setdefault("history", f"{name[1:].split('-')[0]} queued")
         facts.update(await self._sending(name))
-        brought = {fact: entry[fact] for fact in _BROUGHT if fact in entry}
+        brought = {fact: entry[fact] for fact in ENTRY_IN_LOOK_UP if fact in entry}
         return _told(message_id, brought | {"state": State.QUEUED} | facts)
 
     async def _entry(self, name: str) -> dict[str, str] | None:
@@ -213,14 +210,10 @@ def _texts(fields: Mapping[bytes | str, bytes | str] | None) -> dict[str, str]:
 
 def _told(message_id: str, facts: dict[str, str]) -> dict[str, object]:
     told: dict[str, object] = {"id": message_id, "state": facts["state"]}
-    shown = ("to", "from", "segments", "encoding", "attempts", "provider_id", "due", "reason",
-             "code", "detail", "campaign", "ref", "expires_at")  # fmt: skip
-    facts = facts | {"expires_at": same_instant(facts.get("expires_at", ""))}
-    for name in shown:
-        if name not in _NUMBERS and facts.get(name):
-            told[name] = facts[name]
-        elif name in _NUMBERS and _NUMBER.fullmatch(facts.get(name, "")):
-            told[name] = int(facts[name])
+    for field in LOOK_UP:
+        value = field.kind.show(facts.get(field.name, ""))
+        if value is not None:
+            told[field.name] = value
     told["history"] = _history(message_id, facts.get("history", ""))
     return told
 

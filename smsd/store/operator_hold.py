@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from redis.exceptions import ResponseError
 
-from smsd.core.message import FieldError
+from smsd.core.fields import FieldError
 from smsd.redis.client import RedisClient, text
 from smsd.redis.errors import Refused
 from smsd.redis.scripts import Call

@@ -16,8 +16,9 @@ from typing import Literal, NamedTuple, cast, get_args
 
 from redis.exceptions import ResponseError
 
+from smsd.core.fields import FieldError, rfc3339
 from smsd.core.life import DeadReason
-from smsd.core.message import Content, FieldError, Message, rfc3339, to_fields
+from smsd.core.message import Content, Message, to_fields
 from smsd.redis.client import RedisClient, text
 from smsd.redis.errors import OlderData, Refused
 from smsd.redis.group_commit import GroupCommit

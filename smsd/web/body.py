@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from aiohttp import StreamReader, web
 
-from smsd.core.message import shortened
+from smsd.core.fields import shortened
 from smsd.web.edge.body_memory import HELD, HeldBody, busy
 from smsd.web.errors import ApiError
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
-from smsd.core.message import FieldError
+from smsd.core.fields import FieldError
 from smsd.redis.errors import is_away
 from smsd.store import dead_letters as letters
 from smsd.store.dead_letters import Letter, Letters, Order, Swept

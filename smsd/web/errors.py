@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import orjson
 from aiohttp import web
 
-from smsd.core.message import FieldError
+from smsd.core.fields import FieldError
 from smsd.redis.errors import Refused, is_away, is_out_of_memory
 from smsd.redis.group_commit import Full
 

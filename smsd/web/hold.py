@@ -4,7 +4,7 @@ import asyncio
 
 from aiohttp import web
 
-from smsd.core.message import FieldError
+from smsd.core.fields import FieldError
 from smsd.store.operator_hold import OperatorHold
 from smsd.web.body import read_body, read_object
 from smsd.web.errors import ANSWER_S, json_response

@@ -10,14 +10,8 @@ import orjson
 from aiohttp import web
 
 from smsd.core import segment
-from smsd.core.message import (
-    Content,
-    FieldError,
-    Limits,
-    idempotency_key,
-    parse,
-    parse_recipient,
-)
+from smsd.core.fields import FieldError, read_key
+from smsd.core.message import Content, Limits, parse, parse_recipient
 from smsd.redis.availability import Availability
 from smsd.redis.errors import is_away
 from smsd.store.long_lists import Unfinished
@@ -172,7 +166,7 @@ def _idempotency(key: str | None, body: bytes) -> tuple[str, str]:
     """Digests of the key and of the body it was sent with; two empty words without a key."""
     if key is None:
         return "", ""
-    idempotency_key(key, "Idempotency-Key")
+    read_key("Idempotency-Key", key)
     return hashlib.sha256(key.encode()).hexdigest(), hashlib.sha256(body).hexdigest()
 
 

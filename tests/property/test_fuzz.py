@@ -20,15 +20,8 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from smsd.core.message import (
-    ENTRY_FIELDS,
-    FIELDS,
-    FieldError,
-    Limits,
-    from_fields,
-    parse,
-    parse_recipient,
-)
+from smsd.core.fields import ENTRY_FIELDS, SEND_FIELDS, FieldError
+from smsd.core.message import Limits, from_fields, parse, parse_recipient
 from smsd.store.entry import Entry
 from smsd.web.auth import Callers
 from smsd.web.body import read_object
@@ -84,7 +77,7 @@ likely: dict[str, st.SearchStrategy[Any]] = {
 }
 requests = st.fixed_dictionaries(
     {}, optional={name: likely[name] | any_json for name in likely}
-) | st.dictionaries(st.sampled_from(sorted(FIELDS)) | any_text, any_json, max_size=6)
+) | st.dictionaries(st.sampled_from(sorted(SEND_FIELDS)) | any_text, any_json, max_size=6)
 entry_names = st.sampled_from([*sorted(ENTRY_FIELDS), "reason"])
 entry_values = (
     any_text.map(lambda text: text.encode("utf-8", "surrogatepass"))

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from smsd.core.message import FieldError
+from smsd.core.fields import FieldError
 from smsd.core.outcome import Halted
 from smsd.dispatch.hold import Hold
 from smsd.redis.client import text

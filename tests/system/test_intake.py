@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 import redis
 
-from smsd.core.message import shortened
+from smsd.core.fields import shortened
 from tests.support.processes import Daemon, eventually
 from tests.support.redis_server import RedisServer
 

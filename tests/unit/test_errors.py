@@ -18,7 +18,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from smsd.core.message import FieldError
+from smsd.core.fields import FieldError
 from smsd.redis.group_commit import Full
 from smsd.web.errors import ApiError, json_response, unavailable
 from tests.support.answers import errors_as_json

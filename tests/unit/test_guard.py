@@ -11,7 +11,7 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.streams import StreamReader
 from aiohttp.test_utils import make_mocked_request
 
-from smsd.core.message import FieldError
+from smsd.core.fields import FieldError
 from smsd.web.auth import Callers
 from smsd.web.edge.body_memory import BODIES, HELD, Room
 from smsd.web.edge.guard import Guard

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import smsd
+from smsd.core.fields import FieldError
 from smsd.core.life import DeadReason
-from smsd.core.message import FieldError
 from smsd.store import dead_letters as letters
 from smsd.store.dead_letters import Choice
 

@@ -11,7 +11,8 @@ import pytest
 from multidict import CIMultiDict
 from pydantic import ValidationError
 
-from smsd.core.message import Content, Message, Priority
+from smsd.core.fields import Priority
+from smsd.core.message import Content, Message
 from smsd.core.outcome import (
     Accepted,
     Halted,

@@ -4,11 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from smsd.core.fields import SEND_FIELDS, FieldError
 from smsd.core.message import (
-    FIELDS,
     FURTHEST_MS,
     Content,
-    FieldError,
     Limits,
     Message,
     from_fields,
@@ -56,7 +55,7 @@ def test_a_body_and_a_stream_entry_of_the_same_words_are_the_same() -> None:
         "ref": "42",
     }
     entry: dict[str, object] = {**body, "to": "+12025550123"}
-    assert set(body) == FIELDS
+    assert set(body) == SEND_FIELDS
     assert parse(body, LIMITS, NOW) == parse(entry, LIMITS, NOW)
     assert parse(entry, LIMITS, NOW) == Content(
         text="Sale \u2013 today!",
@@ -71,7 +70,7 @@ def test_a_body_and_a_stream_entry_of_the_same_words_are_the_same() -> None:
 
 
 def test_a_null_in_a_body_is_a_field_left_out() -> None:
-    optional = dict.fromkeys(FIELDS - {"message"})
+    optional = dict.fromkeys(SEND_FIELDS - {"message"})
     assert read(**optional) == read()
 
 
