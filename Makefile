@@ -20,11 +20,12 @@ test: $(VENV)/.test ## Run all tests
 test-servers: $(VENV)/.test ## Run what needs a Redis against every server that can be had; QUICK=1 for less
 	$(BIN)/python -m tests.servers $(if $(QUICK),--quick)
 
-check: $(VENV)/.test ## Lint, types, floors
+check: $(VENV)/.test ## Lint, types, floors, words, sizes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.checks
 
 bench: $(VENV)/.test ## Measure pace, intake, strangers, drain, memory, start; takes about 20 minutes
 	$(BIN)/python -m tests.bench

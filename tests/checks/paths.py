@@ -1,0 +1,35 @@
+"""Paths in documents. Rule: every file that a document names exists."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "tests/README.md", "docs/*.md")
+_PATH = re.compile(r"(?<![\w./…*-])((?:smsd|tests|docs|systemd|\.ci|\.github)/[\w./*-]*[\w/*])")
+_LINK = re.compile(r"\]\(([^)#:]+)[^):]*\)")
+_NAME = re.compile(r"`([A-Z]\w+)\.(\w+)` in `(smsd/[\w/]+\.py)`")
+
+
+def faults() -> list[str]:
+    """A line for each path, link and `Class.method` of a document that is not there."""
+    return [
+        f"{path.relative_to(ROOT)}: {missing} does not exist"
+        for pattern in DOCUMENTS
+        for path in sorted(ROOT.glob(pattern))
+        for missing in _missing(path)
+    ]
+
+
+def _missing(document: Path) -> Iterator[str]:
+    text = document.read_text("utf-8")
+    for name in dict.fromkeys(_PATH.findall(text)):
+        if not any(ROOT.glob(name.rstrip("/"))):
+            yield name
+    for link in dict.fromkeys(_LINK.findall(text)):
+        if not (document.parent / link).exists():
+            yield link
+    for owner, member, path in _NAME.findall(text):
+        source = (ROOT / path).read_text("utf-8") if (ROOT / path).exists() else ""
+        if f"class {owner}" not in source or f"def {member}" not in source:
+            yield f"{owner}.{member} in {path}"

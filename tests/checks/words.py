@@ -1,0 +1,184 @@
+"""Words that a reader would stop at. Rule: none of them is used again, beyond what is left of it.
+
+    python -m tests.checks.words              # how often each is used
+    python -m tests.checks.words --where door # every place
+    python -m tests.checks.words --in DIR     # of another clone
+
+A rule looks at names (`open_the_door` and `OpenTheDoor` alike) and at prose: comments, docstrings
+and strings that are sentences. `but` lists the files in which the word is the right one.
+"""
+
+import argparse
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+
+
+class Rule(NamedTuple):
+    """A word to leave behind, and the one to write in its place."""
+
+    word: str
+    instead: str
+    names: str = ""  # a pattern for a part of a name, in snake_case
+    prose: str = ""  # a pattern for a word of a sentence
+    but: tuple[str, ...] = ()  # files in which it is right
+
+
+class Use(NamedTuple):
+    """One place in which a word stands."""
+
+    path: str
+    line: int
+    text: str
+
+
+PACING = ("smsd/core/pacer.py", "smsd/dispatch/pace.py", "smsd/metrics.py")
+RULES = (
+    Rule("text", "message; text is its body", "texts", r"texts|(?:a|each|every|one|this|no) text"),
+    Rule("told", "report, record, write", "tells?|told", r"told"),
+    Rule("say", "the verb for what is done: log, report, answer", "says?|said"),
+    Rule("word", "reason, code, name", "words?", ""),
+    Rule("who", "what, which, owner", "who"),
+    Rule("ended otherwise", "finished", "ended_otherwise|is_over", "ended otherwise"),
+    Rule(
+        "letter",
+        "dead letter",
+        "(?<!dead_)letters?",
+        r"(?<!dead )(?<!dead-)(?<!small )(?<!11 )letters?",
+    ),
+    Rule("window", "prefetch; window is a second of the pacer", "windows?", r"windows?", PACING),
+    Rule("door", "lock, socket", "doors?", r"doors?"),
+    Rule("tenure", "term", "tenures?", r"tenures?"),
+    Rule("doubt", "in doubt", "(?<!in_)doubt", r"(?<!in )(?<!in-)(?<!in_)doubt"),
+    Rule("witness", "lost writes", "witness", r"witness"),
+    Rule("echo", "redact", "echo(?:es)?", r"echo(?:es)?"),
+    Rule("lane", "stream", "lanes?", r"lanes?"),
+    Rule("journal", "in-flight record", "journal", r"journal", ("smsd/log.py", "smsd/systemd.py")),
+    Rule("optouts", "opt_outs", "optouts?"),
+    Rule("facts", "fields", "facts|brought|about"),
+    Rule("riddle", "the condition or the effect", "at_last|stands_alone|can_be_asked_later"),
+)
+
+# How many uses there still are; it only ever gets less.
+LEFT: dict[str, int] = {
+    "text": 180,
+    "told": 142,
+    "say": 77,
+    "word": 85,
+    "who": 8,
+    "letter": 180,
+    "window": 54,
+    "door": 76,
+    "tenure": 21,
+    "doubt": 30,
+    "witness": 42,
+    "echo": 13,
+    "lane": 87,
+    "journal": 18,
+    "optouts": 12,
+    "facts": 122,
+    "riddle": 14,
+}
+
+
+def uses(rule: Rule, root: Path = ROOT) -> list[Use]:
+    """Every place in `smsd/` where the word stands and is not the right one."""
+    return [
+        use
+        for path in sorted((root / "smsd").rglob("*"))
+        if path.suffix in (".py", ".lua")
+        and (name := path.relative_to(root).as_posix()) not in rule.but
+        for use in _uses_in(rule, name, path.read_text("utf-8"))
+    ]
+
+
+def faults() -> list[str]:
+    """A line for each word that is used more often than `LEFT` allows."""
+    lines = []
+    for rule in RULES:
+        found, left = uses(rule), LEFT.get(rule.word, 0)
+        if len(found) > left:
+            places = "".join(f"\n    {use.path}:{use.line}: {use.text}" for use in found)
+            lines.append(
+                f'"{rule.word}" is used {len(found)} times, at most {left} are left;'
+                f" write: {rule.instead}{places}"
+            )
+    return lines
+
+
+def _uses_in(rule: Rule, path: str, source: str) -> Iterator[Use]:
+    names, prose = _pattern(rule.names, "[a-z]"), _pattern(rule.prose, r"\w")
+    parts = _python(source) if path.endswith(".py") else _lua(source)
+    for line, text, is_name in parts:
+        pattern = names if is_name else prose
+        if pattern is not None:
+            for found in pattern.finditer(_snake(text) if is_name else text):
+                yield Use(path, line, _around(text, found))
+
+
+def _pattern(words: str, part: str) -> re.Pattern[str] | None:
+    return re.compile(f"(?<!{part})(?:{words})(?!{part})", re.IGNORECASE) if words else None
+
+
+def _around(text: str, found: re.Match[str]) -> str:
+    return " ".join(text[max(0, found.start() - 30) : found.end() + 30].split())
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def _python(source: str) -> Iterator[tuple[int, str, bool]]:
+    """Each name and each piece of prose, with its line."""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.NAME:
+            yield token.start[0], token.string, True
+        elif token.type == tokenize.COMMENT:
+            yield token.start[0], token.string, False
+        elif token.type == tokenize.STRING and " " in (text := _value(token.string)):
+            yield token.start[0], text, False
+
+
+def _value(literal: str) -> str:
+    """What a literal holds; of an f-string, as it is written."""
+    try:
+        return str(ast.literal_eval(literal))
+    except (ValueError, SyntaxError):
+        return literal
+
+
+def _lua(source: str) -> Iterator[tuple[int, str, bool]]:
+    for number, line in enumerate(source.splitlines(), 1):
+        code, _, comment = line.partition("--")
+        yield from ((number, name, True) for name in re.findall(r"[A-Za-z_]\w*", code))
+        if comment:
+            yield number, comment, False
+
+
+def main() -> None:
+    """Print how often each word is used, or where one is."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--in", dest="root", type=Path, default=ROOT)
+    parser.add_argument("--where", default="")
+    asked = parser.parse_args()
+    total = 0
+    for rule in RULES:
+        found = uses(rule, asked.root)
+        total += len(found)
+        if asked.where == rule.word:
+            for use in found:
+                print(f"{use.path}:{use.line}: {use.text}")
+        elif not asked.where:
+            print(f"{rule.word:16} {len(found):4}   write: {rule.instead}")
+    if not asked.where:
+        print(f"{'all':16} {total:4}")
+
+
+if __name__ == "__main__":
+    main()
