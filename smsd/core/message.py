@@ -15,6 +15,7 @@ from smsd.core.fields import (
     OPTIONAL_FIELDS,
     PRODUCER_FIELDS,
     SEND_FIELDS,
+    Field,
     FieldError,
     Priority,
     of_content,
@@ -144,23 +145,32 @@ def configured_sender(sender: str) -> str:
     return read_sender("from", sender) if sender else ""
 
 
-# What an entry keeps of a content beside the text: what a deferral keeps of it.
-_KEPT = [
-    (name, attrgetter(attribute), kind.write)
-    for name, attribute, kind in of_content(
-        lambda field: field.in_entry and not field.dropped_on_deferral
-    )
-    if name != "message"
-]
+def _written(chosen: Callable[[Field], bool]) -> Callable[[Content], list[str]]:
+    """What makes flat fields of a content: of its chosen fields, those that it has."""
+    columns = [
+        (name, attrgetter(attribute), kind.write) for name, attribute, kind in of_content(chosen)
+    ]
+
+    def write(content: Content) -> list[str]:
+        flat: list[str] = []
+        for name, value_of, written in columns:
+            value = value_of(content)
+            if value is not None and value != "":
+                flat += (name, written(value))
+        return flat
+
+    return write
+
+
+# What stands in an entry of a message: what a deferral keeps of it. Always in one order: Redis
+# stores the names of equal orders once.
+_entry_fields = _written(lambda field: field.in_entry and not field.dropped_on_deferral)
+look_up_fields = _written(lambda field: field.in_look_up)  # what is true of it whoever gets it
 
 
 def to_fields(content: Content, *, with_priority: bool = False) -> list[str]:
-    """The flat stream fields of `content`, always in one order: equal orders are stored once."""
-    fields = ["message", content.text]
-    for name, value_of, write in _KEPT:
-        value = value_of(content)
-        if value is not None and value != "":
-            fields += (name, write(value))
+    """The flat stream fields of `content`; its priority only where no stream says it."""
+    fields = _entry_fields(content)
     if with_priority and content.priority:
         fields += ("priority", content.priority)
     return fields

@@ -16,9 +16,9 @@ from typing import Literal, NamedTuple, cast, get_args
 
 from redis.exceptions import ResponseError
 
-from smsd.core.fields import FieldError, rfc3339
+from smsd.core.fields import ENTRY_IN_LOOK_UP, NOT_DEFERRED, NOT_REPLAYED, FieldError
 from smsd.core.life import DeadReason
-from smsd.core.message import Content, Message, to_fields
+from smsd.core.message import Content, Message, look_up_fields, to_fields
 from smsd.redis.client import RedisClient, text
 from smsd.redis.errors import OlderData, Refused
 from smsd.redis.group_commit import GroupCommit
@@ -161,7 +161,7 @@ class Queue:
         own_keys = list(map(keys.message, one.scheduled_ids))
         if scheduled:
             request |= {"due": content.send_at, "scheduled": one.scheduled_ids}
-            request["facts"] = _facts(content)
+            request["facts"] = look_up_fields(content)
         key = keys.idempotency(one.idempotency_key) if one.idempotency_key else ""
         if len(one.recipients) > part_of(scheduled=scheduled):
             own_keys = [keys.staged]
@@ -235,7 +235,7 @@ class Queue:
             "fingerprint": entry.fingerprint,
             "key_ttl": self._keep_idempotency_ms,
             "line": self._line(None, "duplicate"),
-            "facts": _about(message),
+            "facts": _look_up_fields(message),
         }
         own_keys = [keys.idempotency(digest.hexdigest()), keys.message(message.id)]
         return Call("take_key", request, own_keys)
@@ -296,7 +296,7 @@ class Queue:
             entry,
             attempt,
             message.id,
-            {"state": state, "line": line, "facts": _about(message) + facts},
+            {"state": state, "line": line, "facts": _look_up_fields(message) + facts},
         )
 
     def defer(
@@ -317,13 +317,14 @@ class Queue:
         request: dict[str, object] = {
             "due": until,
             "priority": priority,
+            "dropped": NOT_DEFERRED,
             "line": self._line(attempt, "deferred", why),
             "detail": why,
-            "facts": _about(message),
+            "facts": _look_up_fields(message),
         }
         if attempt:
             request["attempts"] = attempts
-            request["facts"] = [*_about(message), "attempts", str(attempts)]
+            request["facts"] = [*_look_up_fields(message), "attempts", str(attempts)]
         return self._settle("defer", entry, attempt, message.id, request)
 
     def bury(
@@ -345,8 +346,10 @@ class Queue:
             "attempts": attempt.number if attempt else 0,
             "line": self._line(attempt, "dead", reason, code, detail),
         }
-        if message:
-            request["facts"] = _about(message)
+        if message is None:
+            request["look_up_names"] = ENTRY_IN_LOOK_UP
+        else:
+            request["facts"] = _look_up_fields(message)
         if message and suppress:
             request["suppress"] = message.recipient
         message_id = message.id if message else entry.message_id
@@ -436,24 +439,26 @@ class Queue:
 
     async def cancel(self, message_id: str) -> str:
         """Take a waiting text back: `cancelled`, `sending`, `unknown`, or how it ended."""
+        request = {"id": message_id, "look_up_names": ENTRY_IN_LOOK_UP}
         statuses = [self._client.keys.message(message_id)]
-        reply = await self._client.ask(Call("cancel", {"id": message_id}, statuses))
+        reply = await self._client.ask(Call("cancel", request, statuses))
         if isinstance(reply, list):  # its entry says another id
             statuses.append(self._client.keys.message(text(reply[0])))
-            reply = await self._client.ask(Call("cancel", {"id": message_id}, statuses))
+            reply = await self._client.ask(Call("cancel", request, statuses))
         return text(reply)
 
     async def replay(self, letter: str, message_id: str) -> bool:
         """Put a dead letter back into the queue. False: it is gone."""
-        return await self._letter("replay", letter, message_id)
+        request = {"letter": letter, "dropped": NOT_REPLAYED}
+        return await self._letter("replay", request, message_id)
 
     async def drop(self, letter: str, message_id: str) -> bool:
         """Throw a dead letter away. False: it is gone."""
-        return await self._letter("drop", letter, message_id)
+        return await self._letter("drop", {"letter": letter}, message_id)
 
-    async def _letter(self, script: str, letter: str, message_id: str) -> bool:
+    async def _letter(self, script: str, request: Mapping[str, object], message_id: str) -> bool:
         status = self._client.keys.message(message_id)
-        return await self._client.ask(Call(script, {"letter": letter}, [status])) == b"done"
+        return await self._client.ask(Call(script, request, [status])) == b"done"
 
     # -- what recovery reads --------------------------------------------------------------------
 
@@ -579,21 +584,6 @@ def _is_text(raw: bytes) -> bool:
     return text(raw).encode() == raw
 
 
-def _about(message: Message) -> list[str]:
+def _look_up_fields(message: Message) -> list[str]:
     """What a look-up shows beside the state."""
-    return _facts(message.content, "to", message.recipient)
-
-
-def _facts(content: Content, *first: str) -> list[str]:
-    """`first`, and what is true of the text whoever gets it; only what it has costs anything."""
-    _, counted, sender, _, _, expires_at, campaign, ref = content
-    facts = [*first, "segments", str(counted.segments), "encoding", counted.encoding]
-    if sender:
-        facts += ("from", sender)
-    if expires_at is not None:
-        facts += ("expires_at", rfc3339(expires_at))
-    if campaign:
-        facts += ("campaign", campaign)
-    if ref:
-        facts += ("ref", ref)
-    return facts
+    return ["to", message.recipient, *look_up_fields(message.content)]

@@ -92,9 +92,10 @@ local function are_ids_spent(stream)
   return redis.call('EXISTS', stream) == 1 and is_spent(last_id_of(stream))
 end
 
--- Fields without those named in `dropped`, bounded.
-local function without(fields, dropped)
-  local kept = {}
+-- Fields without those of these names, bounded.
+local function without(fields, names)
+  local kept, dropped = {}, {}
+  for _, name in ipairs(names) do dropped[name] = true end
   for i = 1, #fields, 2 do
     if not dropped[fields[i]] and #kept < MOST_VALUES then
       kept[#kept + 1] = fields[i]
@@ -125,15 +126,16 @@ local function bounded(history)
   return string.match(history, '^[^\n]*') .. latest
 end
 
--- What a look-up shows of a text that nobody has judged: what its entry says, where that is short enough to be true.
-local BROUGHT, LONGEST_FACT = {'to', 'from', 'campaign', 'ref', 'expires_at'}, 512
-local function facts_of(fields)
-  local facts = {}
-  for _, name in ipairs(BROUGHT) do
+-- What a look-up shows of a message that nobody has judged: the fields of its entry that have these names, where they
+-- are short enough to be true.
+local LONGEST_SHOWN = 512
+local function shown_of(fields, names)
+  local shown = {}
+  for _, name in ipairs(names) do
     local value = field_of(fields, name)
-    if value and #value <= LONGEST_FACT then append_all(facts, {name, value}) end
+    if value and #value <= LONGEST_SHOWN then append_all(shown, {name, value}) end
   end
-  return facts
+  return shown
 end
 
 -- What is told already of a text. Of a whole group it is nothing, nearly always: one command finds that out.
@@ -180,9 +182,9 @@ local function open_the_door() redis.pcall('HDEL', INFLIGHT, '') end
 
 -- Into the dead letters, with `ours` in place of what the text brought under these names. Returns the letter's id.
 local function add_letter(fields, ours)
-  local taken = {}
-  for i = 1, #ours, 2 do taken[ours[i]] = true end
-  return add(DEAD, append_all(without(fields, taken), ours))
+  local names = {}
+  for i = 1, #ours, 2 do names[#names + 1] = ours[i] end
+  return add(DEAD, append_all(without(fields, names), ours))
 end
 
 -- The fields of a deferred text, or nil: other hands may have written anything there.

@@ -1,4 +1,5 @@
 -- bury: out of the stream, into the dead letters, with the reason; optionally suppress the recipient.
+-- A look-up shows `facts`; of an entry that cannot be read, its fields that are named in `look_up_names`.
 local function run(request, keys)
   local id, status = request.id, keys[1]
   need(INFLIGHT, (stream_of(request.name)))
@@ -21,6 +22,7 @@ local function run(request, keys)
     'letter', letter, 'reason', request.reason, 'code', request.code, 'detail', request.detail,
     'attempts', request.attempts,
   }
-  tell(status, id, 'dead', request.line, request.reason, append_all(request.facts or facts_of(fields or deferred), why))
+  local shown = request.facts or shown_of(fields or deferred, request.look_up_names)
+  tell(status, id, 'dead', request.line, request.reason, append_all(shown, why))
   return 'settled'
 end

@@ -1,5 +1,6 @@
 -- cancel: take back a text that is still waiting. Returns 'cancelled' 'sending' 'unknown', or how it ended.
 -- Where its entry says another id, returns {that}: ask again with that one's status as a second key; it tells whose it is.
+-- A look-up shows the fields of the entry that are named in `look_up_names`.
 local function take_entry(id, name, other)
   local stream, entry = stream_of(name)
   need(stream, INFLIGHT)
@@ -27,7 +28,7 @@ local function run(request, keys)
   else
     local fields, why_not = take_entry(id, name or (string.sub(id, 1, 1) == 'h' and id or 'n' .. id), keys[2])
     if not fields then return why_not end
-    facts = facts_of(fields)
+    facts = shown_of(fields, request.look_up_names)
   end
   count('cancelled')
   tell(status, id, 'cancelled', NOW .. ' cancelled', '', facts)

@@ -1,4 +1,4 @@
--- defer: out of the stream, into the deferred set, until `due`.
+-- defer: out of the stream, into the deferred set, until `due`, without the fields named in `dropped`.
 -- Keys: the status of its id, and that of its entry's.
 -- Without `attempts` it has never been in line: its `send_at` lies ahead.
 local function run(request, keys)
@@ -13,7 +13,7 @@ local function run(request, keys)
   if not deferred and redis.call('ZSCORE', DEFERRED, id) then
     id, status = string.gsub(name, '^n', ''), keys[2]
   end
-  local kept = without(fields, {id = true, attempts = true, priority = true, send_at = true})
+  local kept = without(fields, request.dropped)
   append_all(kept, {'id', id, 'priority', request.priority})
   if request.attempts then append_all(kept, {'attempts', request.attempts}) end
   redis.call('ZADD', DEFERRED, request.due, id)

@@ -52,7 +52,7 @@ local function move(entry, stream, anew, status)
     return
   end
   local id = field_of(fields, 'id') or string.gsub(lane .. entry[1], '^n', '')
-  local kept = append_all(without(fields, {id = true}), {'id', id})
+  local kept = append_all(without(fields, {'id'}), {'id', id})
   local name = lane .. redis.call('XADD', anew, '*', unpack(kept))
   tell(status, id, 'queued', NOW .. ' queued moved', 'moved', {'entry', name})
 end

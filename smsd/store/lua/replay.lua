@@ -1,7 +1,4 @@
--- replay: a dead letter goes back into the queue as it came, with its attempts forgotten.
-local OURS = {
-  id = true, reason = true, code = true, detail = true, attempts = true, failed_at = true, lane = true,
-}
+-- replay: a dead letter goes back into the queue as it came, without the fields named in `dropped`.
 
 -- A retry had gone ahead in the high lane; what says that it is of normal priority goes back in line.
 -- Other hands may have written a letter without a lane.
@@ -20,7 +17,7 @@ local function run(request, keys)
   local id, lane = field_of(fields, 'id'), lane_of(fields)
   if not id then return 'nameless' end -- nothing says whose text it would be
   open_the_door()
-  local kept = append_all(without(fields, OURS), {'id', id})
+  local kept = append_all(without(fields, request.dropped), {'id', id})
   local name = lane .. add(lane == 'h' and HIGH or QUEUE, kept)
   redis.call('XDEL', DEAD, request.letter)
   count('replayed')
