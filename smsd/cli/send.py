@@ -1,33 +1,40 @@
 """`smsd send`. Rule: what POST /send would refuse is refused here, in the same words."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from smsd import daemon
 from smsd.cli.store import EX_FAILED, Store, config_option, fail, say, with_store
-from smsd.core.fields import FieldError
+from smsd.core.fields import FIELDS, FieldError
 from smsd.core.message import parse, parse_recipient
 from smsd.store.long_lists import Unfinished
 from smsd.store.queue import Append, QueueFull
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def field_options(command: Command) -> Command:
+    """An option for each optional field of a message."""
+    for field in reversed(FIELDS):
+        if field.in_send and not field.required:
+            option = f"--{field.name.replace('_', '-')}"
+            command = click.option(option, field.name, help=field.description)(command)
+    return command
 
 
 @click.command()
 @config_option
 @click.option("--to", "recipients", multiple=True, required=True, help="A number; repeatable.")
 @click.option("--message", required=True, help="The text; - reads it from standard input.")
-@click.option("--from", "from_", help="The sender.")
-@click.option("--priority", help="high or normal.")
-@click.option("--send-at", "send_at", help="Not before this time (RFC 3339).")
-@click.option("--expires-at", "expires_at", help="Not after this time (RFC 3339).")
-@click.option("--campaign", help="A word to find it by.")
-@click.option("--ref", help="Your own reference.")
+@field_options
 def send(config_path: Path, recipients: Sequence[str], message: str, **options: str | None) -> None:
     """Queue a text; its ids are printed once it is durable."""
     fields: dict[str, object] = {
-        name.rstrip("_"): value for name, value in options.items() if value is not None
+        name: value for name, value in options.items() if value is not None
     }
 
     async def append(store: Store) -> list[str]:

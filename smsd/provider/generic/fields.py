@@ -6,28 +6,39 @@ Secrets go in when it is read, as they are; what they contain is not read again.
 
 import re
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from urllib.parse import urlencode
 
+from smsd.core.fields import FIELDS, Field
 from smsd.core.message import Message
 
 Placeholders = Mapping[str, Callable[[Message], str]]
 
+
+def _value_of(field: Field) -> Callable[[Message], str]:
+    """What reads a field of a message, as it is written; "" where the message has none."""
+    value_of, write = attrgetter(field.attribute), field.kind.write
+
+    def read(message: Message) -> str:
+        value = value_of(message)
+        return "" if value is None else write(value)
+
+    return read
+
+
 PLACEHOLDERS: Placeholders = {
-    "to": lambda message: message.recipient,
+    **{field.placeholder: _value_of(field) for field in FIELDS if field.placeholder},
     "to_no_plus": lambda message: message.recipient.removeprefix("+"),
-    "from": lambda message: message.content.sender,
     "from_no_plus": lambda message: message.content.sender.removeprefix("+"),
-    "text": lambda message: message.content.text,
-    "id": lambda message: message.id,
-    "ref": lambda message: message.content.ref,
-    "segments": lambda message: str(message.content.segments.segments),
-    "encoding": lambda message: message.content.segments.encoding,
 }
 
 
 def only(*names: str) -> Placeholders:
     """Those that are allowed somewhere."""
     return {name: PLACEHOLDERS[name] for name in names}
+
+
+IN_HEADERS = only(*(field.placeholder for field in FIELDS if field.in_headers))
 
 
 def with_encodings(encodings: Mapping[str, str]) -> Placeholders:

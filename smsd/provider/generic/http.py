@@ -196,7 +196,7 @@ def _header(name: str, value: str, secrets: dict[str, str]) -> Template:
     with _at(f"headers.{name}"):
         if not _HEADER_NAME.fullmatch(name):
             raise ValueError("is no name for a header")
-        template = Template(value, secrets, fields.only("id"))
+        template = Template(value, secrets, fields.IN_HEADERS)
         if _CONTROL.search(template.fixed()):
             raise ValueError("holds a control character, perhaps a line end after a secret")
         return template
