@@ -219,12 +219,12 @@ def _own(name: str, kind: Kind, description: str, **differs: Any) -> Field:
 # In the order in which they are shown.
 FIELDS: tuple[Field, ...] = (
     Field(
-        "message", TEXT, "The text.", "content.text", "Your parcel is on its way.",
-        required=True, in_look_up=False, in_dead_letter=False, placeholder="text",
-    ),
-    Field(
         "to", RECIPIENT, "The recipient, in E.164.", "recipient", "+12025550123",
         required=True, placeholder="to",
+    ),
+    Field(
+        "message", TEXT, "The text.", "content.text", "Your parcel is on its way.",
+        required=True, in_look_up=False, in_dead_letter=False, placeholder="text",
     ),
     Field("from", SENDER, "The sender.", "content.sender", "Acme", placeholder="from"),
     Field(
