@@ -1,7 +1,7 @@
-"""All metrics, declared once. Rule: a label takes few values: no number, id or text.
+"""All metrics, declared once. Rule: a label takes few values: no phone number, id or body.
 
-They are plain numbers, put into Prometheus' words when somebody asks: the locks of its own counters
-would be a tenth of what a send costs.
+They are plain numbers, which become Prometheus metrics when they are asked for: the locks of
+Prometheus' own counters would cost a tenth of what a send costs.
 """
 
 from bisect import bisect_left
@@ -25,7 +25,7 @@ _SUBMIT_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class Distribution:
-    """How many durations there were, by upper bounds in seconds."""
+    """Counts durations by upper bounds in seconds."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = bounds
@@ -33,15 +33,15 @@ class Distribution:
         self._sum = 0.0
 
     def observe(self, seconds: float) -> None:
-        """Count one."""
+        """Count one duration."""
         self._counts[bisect_left(self._bounds, seconds)] += 1
         self._sum += seconds
 
-    def family(self, name: str, words: str) -> Metric:
-        """It as Prometheus tells it: of each bucket, how many are in it or in a lower one."""
+    def family(self, name: str, help_text: str) -> Metric:
+        """A Prometheus histogram: each bucket counts what is in it or in a lower one."""
         names = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
         buckets = list(zip(names, accumulate(self._counts), strict=True))
-        return HistogramMetricFamily(name, words, buckets=buckets, sum_value=self._sum)
+        return HistogramMetricFamily(name, help_text, buckets=buckets, sum_value=self._sum)
 
 
 class Metrics:
@@ -58,7 +58,7 @@ class Metrics:
         self.late_seconds = Distribution(_LATE_S)
         self.submit_seconds = Distribution(_SUBMIT_S)
         self.in_flight = 0
-        self.texts: dict[str, int] = {}  # by place
+        self.messages: dict[str, int] = {}  # by place
         self.difference = 0
         self.stuck = 0
         self.redis_up = False
@@ -75,7 +75,7 @@ class Metrics:
         return generate_latest(self.registry)
 
     def collect(self) -> Iterator[Metric]:
-        """Each of them with its name and a few words, as the registry asks for them."""
+        """Yield every metric, as the registry asks for them."""
         yield InfoMetricFamily("smsd_build", "What runs here", {"version": __version__})
         yield _counts("smsd_outcomes", "What providers answered", "outcome", self.outcomes)
         yield _counts("smsd_messages_settled", "What became of attempts", "verdict", self.settled)
@@ -84,7 +84,7 @@ class Metrics:
         )
         yield CounterMetricFamily(
             "smsd_segments_differ",
-            "Texts whose segments the provider counts otherwise",
+            "Messages whose segments the provider counts differently",
             self.segments_differ,
         )
         yield GaugeMetricFamily(
@@ -107,12 +107,16 @@ class Metrics:
             "smsd_submit_seconds", "From preparing a submission to its outcome"
         )
         yield GaugeMetricFamily("smsd_in_flight", "Submissions under way", self.in_flight)
-        texts = GaugeMetricFamily("smsd_texts", "Texts by place, as last counted", labels=["place"])
-        for place, number in self.texts.items():
-            texts.add_metric([place], number)
-        yield texts
+        messages = GaugeMetricFamily(
+            "smsd_messages", "Messages by place, as last counted", labels=["place"]
+        )
+        for place, number in self.messages.items():
+            messages.add_metric([place], number)
+        yield messages
         yield GaugeMetricFamily(
-            "smsd_texts_difference", "Accepted texts that are in no known place", self.difference
+            "smsd_messages_difference",
+            "Accepted messages that are in no known place",
+            self.difference,
         )
         yield GaugeMetricFamily(
             "smsd_messages_stuck", "Deferred messages that nothing would send", self.stuck
@@ -135,8 +139,8 @@ class Metrics:
         yield GaugeMetricFamily("smsd_lease_held", "Whether this daemon may dispatch", self.leader)
 
 
-def _counts(name: str, words: str, label: str, counts: Mapping[str, int]) -> Metric:
-    family = CounterMetricFamily(name, words, labels=[label])
+def _counts(name: str, help_text: str, label: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(name, help_text, labels=[label])
     for value, count in counts.items():
         family.add_metric([value], count)
     return family

@@ -1,4 +1,4 @@
-"""What is looked at now and then. Rule: what is wrong is named, and nothing stops for it."""
+"""Checks that run now and then. Rule: a fault is logged and counted, and stops nothing."""
 
 import asyncio
 import logging
@@ -9,8 +9,10 @@ from smsd.metrics import Metrics
 from smsd.redis.errors import Refused, is_away
 from smsd.store.examine import examine
 from smsd.store.fsck import Fsck
+from smsd.store.lookup import Census
 
 log = logging.getLogger("smsd.checks")
+CENSUS_S = 5.0  # between counts of all messages
 EXAMINE_S = 5.0  # between looks at the keys themselves
 DAMAGED_S = 1.0  # the same, while something is wrong with one
 SUSPECT_S = 0.2  # before the look that a refusal asks for
@@ -19,14 +21,40 @@ STUCK_PAUSE_S = 0.05  # between steps of such a look, of some 50 messages
 
 
 class Checks:
-    """Both go on until they are cancelled."""
+    """Each runs until it is cancelled."""
 
     def __init__(self, storage: Storage, metrics: Metrics) -> None:
         self._storage = storage
         self._metrics = metrics
 
+    async def count_messages(self) -> None:
+        """Count all messages for the metrics, and log an error when one is unaccounted for."""
+        while True:
+            try:
+                self._report(await self._storage.status.census())
+            except Refused:
+                pass  # the client has logged it
+            except Exception as error:
+                if not is_away(error):
+                    raise
+            await asyncio.sleep(CENSUS_S)
+
+    def _report(self, census: Census) -> None:
+        places = {
+            "queued": census.queued - census.inflight,
+            "in_flight": census.inflight,
+            "deferred": census.deferred,
+            "dead": census.dead,
+            "adjusted": census.adjusted,
+        }
+        self._metrics.messages = places | dict(census.ended)
+        self._metrics.difference = census.difference
+        if census.difference:
+            fields = {"difference": census.difference, "look": "smsd fsck"}
+            log.error("messages unaccounted for", extra=fields)
+
     async def examine_keys(self) -> None:
-        """Look at the keys themselves, and soon after a refusal."""
+        """Examine what smsd's keys hold, and soon after Redis has refused a command."""
         damage = self._storage.damage
         while True:
             try:
@@ -42,9 +70,9 @@ class Checks:
             damage.suspected.clear()
 
     async def look_for_stuck(self) -> None:
-        """While we dispatch, look for deferred messages that nothing would send.
+        """While this daemon holds the lease, look for deferred messages that nothing would send.
 
-        Slowly: there may be millions. (Recovery looks at the entries of the streams.)
+        It looks slowly, since there may be millions. Recovery looks at the entries of the streams.
         """
         while True:
             await self._storage.lease.taken.wait()
@@ -63,5 +91,5 @@ class Checks:
             stuck, last = stuck + 1, fault.name
         self._metrics.stuck = stuck
         if stuck:
-            facts = {"messages": stuck, "one": last, "look": "smsd fsck"}
-            log.error("deferred messages that nothing would send", extra=facts)
+            fields = {"messages": stuck, "one": last, "look": "smsd fsck"}
+            log.error("deferred messages that nothing would send", extra=fields)

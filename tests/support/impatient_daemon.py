@@ -7,7 +7,7 @@ import asyncio
 import sys
 
 from smsd.cli import main
-from smsd.daemon import root
+from smsd.daemon import watchdog
 from smsd.dispatch.dispatcher import Dispatcher
 
 
@@ -16,8 +16,8 @@ async def wait_for_ever(_: Dispatcher) -> None:
 
 
 if __name__ == "__main__":
-    setattr(root, "STUCK_S", 2.0)  # noqa: B010 - a constant, on purpose
-    setattr(root, "WITHIN_S", 0.0)  # noqa: B010
+    setattr(watchdog, "STUCK_S", 2.0)  # noqa: B010 - a constant, on purpose
+    setattr(watchdog, "WITHIN_S", 0.0)  # noqa: B010
     if sys.argv[1] == "dead":
         setattr(Dispatcher, "run", wait_for_ever)  # noqa: B010
     sys.argv = ["smsd", *sys.argv[2:]]

@@ -520,7 +520,7 @@ def test_faults_are_told_and_mended_beside_a_running_daemon(daemon: Daemon) -> N
     daemon.send(to=ANYBODY, message=TEXT, send_at=_in_an_hour())
     with embedded(daemon) as client:
         client.delete("smsd:deferred", "smsd:deferred:messages")
-    eventually(lambda: "texts unaccounted for" in daemon.log)
+    eventually(lambda: "messages unaccounted for" in daemon.log)
     assert 'look="smsd fsck"' in daemon.log
     assert "smsd fsck looks for them" in good("status")
     result = run("fsck")

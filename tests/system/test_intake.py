@@ -1063,7 +1063,7 @@ def test_metrics_are_what_prometheus_reads(smsd: Daemon) -> None:
     assert lines["smsd_pace_target_segments_per_second"] == "1000.0"
     assert lines["smsd_redis_up"] == lines["smsd_lease_held"] == "1.0"
     assert float(lines["smsd_segments_started_total"]) > 0
-    assert float(lines["smsd_texts_difference"]) == 0
+    assert float(lines["smsd_messages_difference"]) == 0
 
 
 def test_submissions_under_way_are_counted_until_they_are_over(tmp_path: Path) -> None:
@@ -1084,8 +1084,8 @@ def test_submissions_under_way_are_counted_until_they_are_over(tmp_path: Path) -
 def test_in_the_end_every_text_is_accounted_for(smsd: Daemon) -> None:
     def settled() -> bool:
         body = call(smsd, "GET", "/metrics").body.decode()
-        places = dict(re.findall(r'smsd_texts\{place="(\w+)"\} ([0-9.]+)', body))
+        places = dict(re.findall(r'smsd_messages\{place="(\w+)"\} ([0-9.]+)', body))
         return places.get("queued") == places.get("in_flight") == places.get("deferred") == "0.0"
 
     eventually(settled, what="an empty queue")
-    assert "texts unaccounted for" not in smsd.log
+    assert "messages unaccounted for" not in smsd.log

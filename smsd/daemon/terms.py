@@ -1,0 +1,147 @@
+"""Dispatch, as the daemon runs it. Rule: one term after another, each while the lease is held."""
+
+import asyncio
+import random
+
+from smsd.config import Settings
+from smsd.core.message import Limits
+from smsd.core.pacer import Pacer
+from smsd.daemon.clocks import clock, now_ms
+from smsd.daemon.storage import Storage
+from smsd.dispatch.claimer import Claimer
+from smsd.dispatch.dispatcher import Dispatcher
+from smsd.dispatch.hold import Hold
+from smsd.dispatch.in_doubt import InDoubtAsker
+from smsd.dispatch.pace import Pace
+from smsd.dispatch.prefetch import Prefetch
+from smsd.dispatch.promoter import Promoter
+from smsd.dispatch.recovery import Recovery
+from smsd.dispatch.term import Term, end_all
+from smsd.metrics import Metrics
+from smsd.provider.base import Provider
+from smsd.redis.damage import COMMANDS, among
+
+DRAIN_GRACE_S = 5.0  # beyond the provider's timeout, for settling what it answered last
+
+
+class Terms:
+    """Waits for the lease, makes the parts of a term and runs them, until the daemon stops."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        storage: Storage,
+        hold: Hold,
+        metrics: Metrics,
+        *,
+        limits: Limits,
+        owner: str,
+        stopping: asyncio.Event,
+    ) -> None:
+        self._settings = settings
+        self._storage = storage
+        self._hold = hold
+        self._metrics = metrics
+        self._limits = limits
+        self._owner = owner
+        self._stopping = stopping
+        self._rate = settings.rate.segments_per_second
+        self._term: Term | None = None
+        self.drain_s = settings.provider.timeout + DRAIN_GRACE_S  # how long a term may take to end
+
+    async def run(self, provider: Provider) -> None:
+        """Serve a term whenever this daemon has the lease; return once it is to stop."""
+        stop = asyncio.create_task(self._stopping.wait())
+        try:
+            while not self._stopping.is_set():
+                taken = asyncio.create_task(self._lease_taken())
+                await asyncio.wait([taken, stop], return_when=asyncio.FIRST_COMPLETED)
+                await end_all([taken])
+                if self._may_dispatch():
+                    await self._serve(provider)
+                if not taken.cancelled():
+                    taken.result()
+        finally:
+            await end_all([stop])
+
+    def set_rate(self, segments_per_second: float) -> None:
+        """Go on at another rate, in this term and in later ones."""
+        self._rate = segments_per_second
+        if self._term is not None:
+            self._term.set_rate(segments_per_second)
+
+    def last_alive_at(self, now: int) -> int:
+        """When dispatch was last seen to move; `now` while it need not."""
+        storage = self._storage
+        damaged = among(storage.damage.found, storage.client.keys.for_dispatch | {COMMANDS})
+        if not self._may_dispatch() or not storage.availability.up or damaged:
+            return now
+        return self._term.last_alive_at(now) if self._term else 0
+
+    def _may_dispatch(self) -> bool:
+        return self._storage.lease.held and not self._stopping.is_set()
+
+    async def _lease_taken(self) -> None:
+        await self._storage.ready()
+        await self._storage.lease.taken.wait()
+        while not self._storage.lease.held:  # noqa: ASYNC110 - frozen for longer than it lived
+            await asyncio.sleep(0.05)
+
+    async def _serve(self, provider: Provider) -> None:
+        self._metrics.leader = True
+        self._term = self._new_term(provider)
+        try:
+            await self._term.run(self._may_dispatch, drain_s=self.drain_s)
+        finally:
+            self._term = None
+            self._metrics.leader = False
+
+    def _new_term(self, provider: Provider) -> Term:
+        """Each has a pacer of its own, which begins full."""
+        settings, queue, limits = self._settings, self._storage.queue, self._limits
+        rate, policy = self._rate, settings.retry.policy
+        prefetch = Prefetch(rate)
+        pacer = Pacer(rate, ceiling=settings.rate.ceiling)
+        pacer.fill(clock() + pacer.gap(settings.message.max_segments))
+        pace = Pace(pacer, clock=clock, metrics=self._metrics)
+        claimer = Claimer(
+            queue,
+            self._storage.arrivals,
+            prefetch,
+            limits=limits,
+            on_fenced=self._storage.lease.doubt,
+            clock=clock,
+            now_ms=now_ms,
+        )
+        asker = InDoubtAsker(provider, settled_as=self._storage.status.settled_as)
+        recovery = Recovery(
+            queue,
+            claimer,
+            prefetch,
+            limits=limits,
+            policy=policy,
+            now_ms=now_ms,
+            chance=random.random,
+            metrics=self._metrics,
+            asker=asker,
+        )
+        dispatcher = Dispatcher(
+            queue,
+            provider,
+            prefetch,
+            pace,
+            self._hold,
+            owner=self._owner,
+            default_sender=limits.default_from,
+            may_send=lambda: self._storage.lease.held and self._storage.identity.trusted,
+            on_fenced=self._storage.lease.doubt,
+            policy=policy,
+            max_in_flight=settings.provider.max_in_flight,
+            clock=clock,
+            now_ms=now_ms,
+            chance=random.random,
+            metrics=self._metrics,
+            asker=asker,
+        )
+        promoter = Promoter(queue, now_ms=now_ms)
+        return Term(prefetch, pace, claimer, recovery, dispatcher, promoter, self._hold)
