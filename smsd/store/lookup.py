@@ -175,7 +175,7 @@ class Status:
             deferred=count["deferred"],
             dead=count["dead"],
             accepted=count["added"] + count.get("scheduled", 0) - moved,
-            ended={state: count.get(state, 0) for state in ENDED},
+            ended={state.value: count.get(state, 0) for state in ENDED},
             adjusted=count.get(ADJUSTED, 0),
         )
 
