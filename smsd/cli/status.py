@@ -14,7 +14,7 @@ from smsd.cli.store import Store, config_option, say, with_store
 from smsd.redis import owner
 from smsd.redis.damage import among
 from smsd.redis.durability import Persistence, persistence
-from smsd.redis.errors import Refused, is_away, is_out_of_memory
+from smsd.redis.errors import Away, OutOfMemory, Refused
 from smsd.store.examine import look
 from smsd.store.lookup import Census, Held
 from smsd.store.operator_hold import HeldBy, OperatorHold
@@ -120,11 +120,9 @@ async def _held(store: Store, holder: str) -> Held | None:
 async def _intake_fault(store: Store) -> str:
     try:
         await store.client.try_to_write()
-    except Exception as error:
-        if is_out_of_memory(error):
-            return "Redis is out of memory"
-        if not is_away(error):
-            raise
+    except OutOfMemory:
+        return "Redis is out of memory"
+    except Away as error:
         return f"Redis: {error}"
     return ""
 

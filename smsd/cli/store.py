@@ -10,8 +10,6 @@ from typing import NoReturn, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
 import click
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 
 from smsd import daemon
 from smsd.config import ConfigError, Settings, data_dir, load, source
@@ -23,7 +21,7 @@ from smsd.redis.connection import connect
 from smsd.redis.damage import Damage
 from smsd.redis.durability import persistence
 from smsd.redis.embedded import Embedded
-from smsd.redis.errors import is_away
+from smsd.redis.errors import Away, NoReply, RedisError, Unreachable
 from smsd.store.lookup import Status
 from smsd.store.queue import Queue
 
@@ -69,10 +67,12 @@ def with_store(config_path: Path, work: Callable[[Store], Awaitable[T]]) -> T:
         raise  # whoever was reading has gone; click knows what to do
     except UnreachableError as error:
         fail(str(error), EX_FAILED)
-    except (RedisError, OSError, TimeoutError) as error:
-        if is_away(error):
-            fail(f"Redis went away; a change may be half done: {error}", EX_FAILED)
+    except Away as error:
+        fail(f"Redis went away; a change may be half done: {error}", EX_FAILED)
+    except RedisError as error:
         fail(f"Redis: {error}", EX_FAILED)
+    except OSError as error:
+        fail(str(error), EX_FAILED)
 
 
 async def _work(config_path: Path, work: Callable[[Store], Awaitable[T]]) -> T:
@@ -103,15 +103,12 @@ async def _reach(client: RedisClient, settings: Settings, config_path: Path) -> 
     prefix = settings.redis.prefix
     try:
         found = await client.read(lambda redis: persistence(redis, prefix=prefix))
-    except Exception as error:
-        if not is_away(error):
-            raise
-        reason = str(error) or "not in time"
-        if settings.redis.url.get_secret_value() != "embedded" or isinstance(error, TimeoutError):
-            raise UnreachableError(f"Redis does not answer: {reason}") from None
+    except Away as error:
+        if settings.redis.url.get_secret_value() != "embedded" or isinstance(error, NoReply):
+            raise UnreachableError(f"Redis does not answer: {error}") from None
         said = f"smsd is not running on {_place(settings, config_path)}"
-        known = type(error) is RedisConnectionError and "ermission" not in str(error)
-        raise UnreachableError(said if known else f"{said}, or not yet: {reason}") from None
+        known = isinstance(error, Unreachable) and "ermission" not in str(error)
+        raise UnreachableError(said if known else f"{said}, or not yet: {error}") from None
     if found.fault:
         raise UnreachableError(found.fault)
 

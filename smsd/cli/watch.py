@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from smsd.cli.store import Store, config_option, say, with_store
 from smsd.redis.client import text
-from smsd.redis.errors import is_away
+from smsd.redis.errors import Away
 
 PATIENCE_MS = 1000  # of one blocking read; shorter than the patience for a reply
 MOST = 500  # events at a time
@@ -37,9 +37,7 @@ async def _follow(store: Store) -> NoReturn:
     while True:
         try:
             found = await store.client.read(partial(_wait, events=events, after=after))
-        except Exception as error:
-            if not is_away(error):
-                raise
+        except Away as error:
             click.echo(f"waiting for Redis: {error}", err=True)
             await asyncio.sleep(PAUSE_S)
             continue

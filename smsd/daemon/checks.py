@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from smsd.daemon.storage import Storage
 from smsd.metrics import Metrics
-from smsd.redis.errors import Refused, is_away
+from smsd.redis.errors import Away, Refused
 from smsd.store.examine import examine
 from smsd.store.fsck import Fsck
 from smsd.store.lookup import Census
@@ -30,13 +30,8 @@ class Checks:
     async def count_messages(self) -> None:
         """Count all messages for the metrics, and log an error when one is unaccounted for."""
         while True:
-            try:
+            with suppress(Away, Refused):  # the client has logged it
                 self._report(await self._storage.status.census())
-            except Refused:
-                pass  # the client has logged it
-            except Exception as error:
-                if not is_away(error):
-                    raise
             await asyncio.sleep(CENSUS_S)
 
     def _report(self, census: Census) -> None:
@@ -60,9 +55,8 @@ class Checks:
             try:
                 await examine(self._storage.client)
                 self._metrics.damaged_keys = len(damage.found)
-            except Exception as error:
-                if not (is_away(error) or isinstance(error, Refused)):
-                    raise
+            except (Away, Refused):
+                pass  # it is logged elsewhere; the next look comes
             with suppress(TimeoutError):
                 async with asyncio.timeout(DAMAGED_S if damage.found else EXAMINE_S):
                     await damage.suspected.wait()
@@ -76,11 +70,8 @@ class Checks:
         """
         while True:
             await self._storage.lease.taken.wait()
-            try:
+            with suppress(Away):
                 await self._look_for_stuck()
-            except Exception as error:
-                if not is_away(error):
-                    raise
             await asyncio.sleep(STUCK_EVERY_S)
 
     async def _look_for_stuck(self) -> None:

@@ -24,7 +24,7 @@ from smsd.redis.connection import connect
 from smsd.redis.damage import Damage
 from smsd.redis.durability import persistence
 from smsd.redis.embedded import START_S, Embedded
-from smsd.redis.errors import Refused, is_away, is_out_of_memory
+from smsd.redis.errors import Away, OutOfMemory, Refused
 from smsd.redis.scripts import load_all
 from smsd.store.arrivals import Arrivals
 from smsd.store.identity import Identity
@@ -142,11 +142,10 @@ class Storage:
     async def _try_to_write(self, *, room: bool) -> None:
         try:
             await self.client.try_to_write()
+        except (Away, OutOfMemory):
+            pass  # still
         except Refused:
             pass  # it writes, and not this
-        except Exception as error:
-            if not (is_away(error) or is_out_of_memory(error)):
-                raise
         else:
             if room:
                 self.availability.saw_room(full=False)
@@ -158,9 +157,7 @@ class Storage:
             await self.client.ensure_groups()
         except Refused:
             return True  # it answers; what can go on goes on
-        except Exception as error:
-            if not is_away(error):
-                raise
+        except Away:
             return False
         return True
 

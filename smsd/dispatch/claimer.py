@@ -8,7 +8,7 @@ from smsd.core.fields import ENTRY_FIELDS, FieldError
 from smsd.core.life import DeadReason
 from smsd.core.message import Limits, Message, from_fields
 from smsd.dispatch.prefetch import Claimed, Prefetch
-from smsd.redis.errors import Refused, is_away
+from smsd.redis.errors import Away, Refused
 from smsd.store.arrivals import Arrivals
 from smsd.store.entry import LARGEST_ENTRY, MOST_FIELDS, Entry
 from smsd.store.queue import Fenced, Queue
@@ -56,9 +56,7 @@ class Claimer:
                 await asyncio.sleep(PAUSE_S)
             except Refused:  # of the other stream there was nothing to claim
                 await asyncio.sleep(PAUSE_S)
-            except Exception as error:
-                if not is_away(error):
-                    raise
+            except Away:
                 self.reply_lost.set()
                 await asyncio.sleep(PAUSE_S)
 

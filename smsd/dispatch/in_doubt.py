@@ -14,7 +14,7 @@ from contextlib import suppress
 from smsd.core.message import Message
 from smsd.core.outcome import Accepted, InDoubt, Outcome, Rejected, Unavailable
 from smsd.provider.base import FindSettled, Provider, SupportsLookUp
-from smsd.redis.errors import is_away
+from smsd.redis.errors import Away
 from smsd.store.entry import Entry
 
 log = logging.getLogger("smsd.in_doubt")
@@ -125,9 +125,7 @@ class InDoubtAsker:
         while True:
             try:
                 return await self._known_as(provider_ids, since_ms, until_ms)
-            except Exception as error:
-                if not is_away(error):
-                    raise
+            except Away:
                 await self._sleep(AWAY_S)
 
 

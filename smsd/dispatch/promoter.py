@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from smsd.redis.errors import Refused, is_away
+from smsd.redis.errors import Away, Refused
 from smsd.store.queue import Queue
 
 LONGEST_SLEEP_S = 0.5  # a text deferred meanwhile may be due earlier than the one waited for
@@ -23,9 +23,7 @@ class Promoter:
                 await asyncio.sleep(await self._promote())
             except Refused:  # by some of them: the others were promoted
                 await asyncio.sleep(LONGEST_SLEEP_S)
-            except Exception as error:
-                if not is_away(error):
-                    raise
+            except Away:
                 await asyncio.sleep(LONGEST_SLEEP_S)
 
     async def _promote(self) -> float:

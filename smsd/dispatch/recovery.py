@@ -20,7 +20,7 @@ from smsd.dispatch.in_doubt import InDoubtAsker, Unanswered, is_high
 from smsd.dispatch.prefetch import Prefetch
 from smsd.dispatch.settler import settle, tell
 from smsd.metrics import Metrics
-from smsd.redis.errors import Refused, is_away
+from smsd.redis.errors import Away, Refused
 from smsd.store.entry import LANES, Attempt, Entry, Lane, lane_of
 from smsd.store.queue import Fenced, Queue
 
@@ -86,11 +86,8 @@ class Recovery:
                 await self._finish_long_lists()
 
     async def _finish_long_lists(self) -> None:
-        try:
+        with suppress(Away, Refused):  # they wait for the next round
             await self._queue.long_lists.finish_left_behind()
-        except Exception as error:
-            if not (is_away(error) or isinstance(error, Refused)):
-                raise
 
     async def recover(self) -> None:
         """Recover once, however often Redis goes away meanwhile, or another holds the lease."""
@@ -102,9 +99,7 @@ class Recovery:
                 await asyncio.sleep(PAUSE_S)
             except Refused:  # nobody knows what is in flight: until then nothing may be sent
                 await asyncio.sleep(PAUSE_S)
-            except Exception as error:
-                if not is_away(error):
-                    raise
+            except Away:
                 await asyncio.sleep(PAUSE_S)
 
     async def _recover(self) -> None:
@@ -167,12 +162,8 @@ class Recovery:
                 doubtful.message, doubtful.attempt.started_ms, InDoubt(WHY), in_recovery=True
             )
             await self._settle(doubtful, outcome)
-        except (Unanswered, Refused):
+        except (Unanswered, Refused, Away):
             pass  # its mark stays, and whoever comes next asks again
-        except Exception as error:
-            if not is_away(error):
-                raise
-            # Its mark stays, and the next round finds it.
         finally:
             self._asked_about.discard(doubtful.entry.name)
 

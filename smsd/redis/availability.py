@@ -1,26 +1,22 @@
 """Whether Redis answers. Rule: what is safe to repeat is repeated until it does."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from redis.asyncio import Redis
 from tenacity import (
     AsyncRetrying,
-    retry_if_exception,
+    retry_if_exception_type,
     stop_after_delay,
     stop_never,
     wait_exponential,
     wait_random,
 )
 
-from smsd.redis.errors import (
-    TooFewReplicas,
-    is_away,
-    is_out_of_memory,
-    is_refusal_to_write,
-)
+from smsd.redis.errors import Away, NoReply, OutOfMemory, RefusesWrites, TooFewReplicas, mapped
 
 T = TypeVar("T")
 
@@ -43,14 +39,14 @@ class Availability:
     full: bool = False  # out of memory: it takes no more texts, and all else goes on
     found_full: int = 0  # how often
 
-    def saw(self, error: BaseException | None, *, wrote: bool = True) -> None:
+    def saw(self, error: Away | None, *, wrote: bool = True) -> None:
         """Note how a command went; None is success, of one that `wrote` or of a read."""
         if error is None and self.refuses_writes and not wrote:
             return
         up = error is None
-        reason = "" if error is None else _reason(error)
+        reason = "" if error is None else error.reason
         self.refuses_writes = error is not None and (
-            self.refuses_writes or is_refusal_to_write(error)
+            self.refuses_writes or isinstance(error, RefusesWrites)
         )
         if up != self.up or self.reason == NOT_YET:
             self.up, self.reason = up, reason
@@ -65,8 +61,14 @@ class Availability:
             self.filled(full)
 
 
-def _reason(error: BaseException) -> str:
-    return ": ".join(filter(None, (type(error).__name__, str(error))))
+@asynccontextmanager
+async def within(seconds: float) -> AsyncIterator[None]:
+    """Raise `NoReply` where what is asked of Redis inside takes longer in all."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise NoReply from None
 
 
 async def persevere(operation: Callable[[], Awaitable[T]], *, patience_s: float | None = None) -> T:
@@ -80,11 +82,10 @@ async def persevere(operation: Callable[[], Awaitable[T]], *, patience_s: float 
 
     try:
         return await once()
-    except Exception as error:
-        if not is_away(error):
-            raise
+    except Away:
+        pass
     return await AsyncRetrying(
-        retry=retry_if_exception(is_away),
+        retry=retry_if_exception_type(Away),
         stop=stop_never if patience_s is None else stop_after_delay(patience_s),
         wait=wait_exponential(multiplier=0.05, max=2.0) + wait_random(0, 0.1),
         reraise=True,
@@ -100,18 +101,21 @@ async def observed(
 ) -> T:
     """Run once, for `REPLY_S` at most, and note whether Redis was there.
 
-    `wrote`: it cannot succeed without having written.
+    `wrote`: it cannot succeed without having written. Whatever it raises is of `smsd.redis.errors`.
     """
     try:
-        async with asyncio.timeout(REPLY_S):
-            result = await operation()
-    except Exception as error:
-        if is_away(error) and not isinstance(error, TooFewReplicas):
-            availability.saw(error)
-            # A demoted or restarted server must be looked up anew, not asked again.
-            await redis.connection_pool.disconnect(inuse_connections=False)
-        elif is_out_of_memory(error):
-            availability.saw_room(full=True)
+        with mapped():
+            async with asyncio.timeout(REPLY_S):
+                result = await operation()
+    except TooFewReplicas:  # Redis itself answers
+        raise
+    except Away as error:
+        availability.saw(error)
+        # A demoted or restarted server must be looked up anew, not asked again.
+        await redis.connection_pool.disconnect(inuse_connections=False)
+        raise
+    except OutOfMemory:
+        availability.saw_room(full=True)
         raise
     availability.saw(None, wrote=wrote)
     return result

@@ -13,12 +13,20 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from smsd.redis import scripts
 from smsd.redis.availability import Availability, observed, persevere
 from smsd.redis.damage import Damage
-from smsd.redis.errors import TooFewReplicas, is_away, is_group_missing, is_out_of_memory
+from smsd.redis.errors import (
+    Away,
+    GroupMissing,
+    OutOfMemory,
+    RedisError,
+    Refused,
+    TooFewReplicas,
+    meaning,
+    response,
+)
 from smsd.redis.scripts import Call, Common
 from smsd.store.identity import Data, Identity
 from smsd.store.keys import Keys
@@ -128,7 +136,8 @@ class RedisClient:
 
         replies = await persevere(once)
         for error in _errors(replies):
-            raise self.damage.understood(error)
+            self.damage.met(error)
+            raise error
         return replies
 
     async def _run(self, calls: Sequence[Call], *, again: bool = False) -> list[object]:
@@ -147,16 +156,22 @@ class RedisClient:
             replies = await self._replicated(calls, again=again)
         else:
             replies = await self._evaluate(calls)
-        if errors := _errors(replies):
-            if any(map(is_out_of_memory, errors)):
-                self._availability.saw_room(full=True)
-            replies = list(map(self._understood, replies))
+        for error in _errors(replies):
+            self._note(error)
         if self._witness is not None:
             self._witness.told(calls, replies, self.identity)
         return replies
 
-    def _understood(self, reply: object) -> object:
-        return self.damage.understood(reply) if isinstance(reply, Exception) else reply
+    def _note(self, error: RedisError) -> None:
+        if isinstance(error, OutOfMemory):
+            self._availability.saw_room(full=True)
+        self.damage.met(error)
+
+    def error_of(self, message: str) -> RedisError:
+        """The error that a script met and put into its answer."""
+        error = response(message)
+        self._note(error)
+        return error
 
     async def _evaluate(self, calls: Sequence[Call], redis: Redis | None = None) -> list[object]:
         known = self.identity.known
@@ -215,8 +230,9 @@ class RedisClient:
                 return await observed(
                     lambda: operation(self.redis), self.redis, self._availability, wrote=wrote
                 )
-            except ResponseError as error:
-                raise self.damage.understood(error) from None
+            except Refused as error:
+                self.damage.met(error)
+                raise
 
     async def fact_of_each(self, name: str, statuses: Sequence[str]) -> list[object]:
         """One fact of several texts, in one round trip; None, or an error, where there is none."""
@@ -225,7 +241,8 @@ class RedisClient:
             pipeline = redis.pipeline(transaction=False)
             for status in statuses:
                 pipeline.hget(status, name)
-            facts = cast("list[object]", await pipeline.execute(raise_on_error=False))
+            found = cast("list[object]", await pipeline.execute(raise_on_error=False))
+            facts = [meaning(one) if isinstance(one, Exception) else one for one in found]
             _errors(facts)
             return facts
 
@@ -242,9 +259,8 @@ class RedisClient:
         """Run an operation that needs the consumer groups, making them again if they are gone."""
         try:
             return await operation()
-        except ResponseError as error:
-            if not is_group_missing(error):
-                raise
+        except GroupMissing:
+            pass
         await self.ensure_groups()
         return await operation()
 
@@ -257,11 +273,11 @@ def _writes(calls: Sequence[Call]) -> bool:
     return calls[0].script in WRITING  # those come by themselves
 
 
-def _errors(replies: Sequence[object]) -> list[Exception]:
+def _errors(replies: Sequence[object]) -> list[RedisError]:
     """Those of single calls. Raises one that is true of the server: READONLY and its like."""
-    errors = [reply for reply in replies if isinstance(reply, Exception)]
+    errors = [reply for reply in replies if isinstance(reply, RedisError)]
     for error in errors:
-        if is_away(error):
+        if isinstance(error, Away):
             raise error
     return errors
 

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 
 from smsd.core.pacer import SECOND
-from smsd.redis.errors import refusal
+from smsd.redis.errors import Refused
 
 log = logging.getLogger("smsd.redis")
 COMMANDS = "commands"  # the name of what no key is known to be the cause of
@@ -33,15 +33,12 @@ class Damage:
         self.found: Mapping[str, str] = {}
         self.suspected = asyncio.Event()  # a refusal has been met since it was last cleared
 
-    def understood(self, error: Exception) -> Exception:
-        """The error as the rest of smsd knows it; a refusal is noted."""
-        refused = refusal(error)
-        if refused is None:
-            return error
-        self._refused[refused.key or COMMANDS] = refused.reason, self._clock()
-        self.suspected.set()
-        self._update()
-        return refused
+    def met(self, error: Exception) -> None:
+        """Note an error, if it is a refusal."""
+        if isinstance(error, Refused):
+            self._refused[error.key or COMMANDS] = error.reason, self._clock()
+            self.suspected.set()
+            self._update()
 
     def examined(self, keys: Mapping[str, str], known: frozenset[str]) -> None:
         """Note what a look at all of the `known` keys found to be wrong. It explains WRONGTYPE."""

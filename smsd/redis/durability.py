@@ -8,7 +8,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from smsd.redis.errors import is_away
+from smsd.redis.errors import Away, meaning
 from smsd.redis.version import too_old
 
 
@@ -45,7 +45,7 @@ async def _answers(ask: Callable[[], Awaitable[Mapping[Any, Any]]]) -> dict[str,
     try:
         return {_text(name): _text(value) for name, value in (await ask()).items()}
     except ResponseError as error:
-        if is_away(error):
+        if isinstance(meaning(error), Away):
             raise
         return {}
 

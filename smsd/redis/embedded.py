@@ -21,18 +21,17 @@ from pathlib import Path
 from urllib.parse import quote
 
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 
 from smsd.redis.aof import mend
 from smsd.redis.binary import EmbeddedError, record, server_for
 from smsd.redis.connection import connect
-from smsd.redis.errors import is_loading
+from smsd.redis.errors import Loading, RedisError, Unreachable, mapped
 
 log = logging.getLogger("smsd.embedded")
 
 START_S = 120.0  # without an answer; that it still loads its data is one
-LOADING_S = 0.2  # between questions whether it has loaded
+LISTENING_S = 0.02  # between questions whether it listens
+LOADING_S = 0.2  # and whether it has loaded
 STOP_S = 10.0
 LONGEST_SOCKET_PATH = 100  # octets; the kernel's own limit is 107
 PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -143,11 +142,12 @@ class Embedded:
             return
         client = _client(short or self._socket)
         try:
-            async with asyncio.timeout(STOP_S):
-                await client.shutdown(nosave=True)
-        except RedisConnectionError:
+            with mapped():
+                async with asyncio.timeout(STOP_S):
+                    await client.shutdown(nosave=True)
+        except Unreachable:
             pass  # a socket file that nobody listens on
-        except (RedisError, TimeoutError):
+        except RedisError:
             raise EmbeddedError(
                 f"a server that an earlier smsd left in {self._data_dir} does not end"
             ) from None
@@ -197,12 +197,14 @@ class Embedded:
             async with asyncio.timeout(START_S) as patience:
                 while process.returncode is None:
                     try:
-                        await client.ping()
-                    except (RedisError, OSError) as error:
-                        if is_loading(error):  # were it killed, the next one would begin anew
-                            patience.reschedule(asyncio.get_running_loop().time() + START_S)
-                            self._loading()
-                        await asyncio.sleep(LOADING_S if is_loading(error) else 0.02)
+                        with mapped():
+                            await client.ping()
+                    except Loading:  # were it killed, the next one would begin anew
+                        patience.reschedule(asyncio.get_running_loop().time() + START_S)
+                        self._loading()
+                        await asyncio.sleep(LOADING_S)
+                    except RedisError:
+                        await asyncio.sleep(LISTENING_S)
                     else:
                         return
         except TimeoutError:

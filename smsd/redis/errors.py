@@ -1,79 +1,71 @@
-"""What Redis's errors mean. Rule: each says whether it passes by itself."""
+"""What Redis's errors mean. Rule: each is one of these by the time it leaves this package.
+
+`mapped` turns what the library raises into the types below, where a reply is read. So handlers
+elsewhere name a type, and know nothing of the library.
+"""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from redis.exceptions import (
-    BusyLoadingError,
-    ClusterDownError,
-    MasterDownError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    ResponseError,
-)
-from redis.exceptions import (
-    ConnectionError as RedisConnectionError,
-)
-from redis.exceptions import (
-    TimeoutError as RedisTimeoutError,
-)
+from redis import exceptions
 
-_AWAY = (
-    RedisConnectionError,
-    RedisTimeoutError,
-    OSError,
-    BusyLoadingError,
-    ClusterDownError,
-    MasterDownError,
-    ReadOnlyError,
-)
-# Plain ResponseErrors that pass by themselves: no writes while a disk fills or a replica is lost.
-_AWAY_PREFIXES = ("MISCONF", "NOREPLICAS", "BUSY ")
-_REFUSES_WRITES = (ReadOnlyError, ClusterDownError)  # and may answer reads all the same
-_REFUSES_WRITES_PREFIXES = ("MISCONF", "NOREPLICAS")
-_MISSING_PREFIXES = ("NOGROUP", "no such key", "UNBLOCKED")
+# The library takes the code off some errors, and knows those by their type; off others it does not.
+_REFUSES_WRITES = (exceptions.ReadOnlyError, exceptions.ClusterDownError)
+_REFUSES_WRITES_CODES = ("MISCONF", "NOREPLICAS")
+_BUSY_CODE = "BUSY "  # (BUSYGROUP is another)
+_GROUP_MISSING_CODES = ("NOGROUP", "no such key", "UNBLOCKED")
+_WRONG_TYPE_CODE = "WRONGTYPE"
 
 _NAMED = re.compile(r"DAMAGED (.+?): (.+)", re.DOTALL)  # as in lua/_prelude.lua
 _LONGEST_REASON = 200
 
 
-class TooFewReplicas(RedisConnectionError):  # noqa: N818 - a state, named as users see it
+class RedisError(Exception):
+    """Redis did not do what it was asked to."""
+
+
+class Away(RedisError):  # noqa: N818 - a state, named as users see it
+    """Redis cannot serve now, but may soon."""
+
+    def __init__(self, message: str = "", *, kind: str = "") -> None:
+        """`kind`: the library's name of it."""
+        super().__init__(message)
+        self.reason = ": ".join(filter(None, (kind, message)))
+
+
+class Unreachable(Away):
+    """Nobody accepts a connection, or the connection broke."""
+
+
+class NoReply(Away):
+    """Redis did not answer in time. What it was asked may have been done, or may be yet."""
+
+    def __init__(self) -> None:
+        super().__init__("not in time")
+
+
+class Loading(Away):
+    """The server still reads what it has on disk."""
+
+
+class RefusesWrites(Away):
+    """Redis takes no writes now, whatever it answers to reads."""
+
+
+class TooFewReplicas(Away):
     """Fewer replicas have it than `replicas_ack`: it is not durable yet."""
 
 
-class OlderData(RedisConnectionError):  # noqa: N818 - a state, named as users see it
-    """Newer or other data was known: nothing is handed out of this until that is dealt with."""
-
-
-def is_away(error: BaseException) -> bool:
-    """Whether Redis cannot serve now, but may soon."""
-    if isinstance(error, _AWAY):
-        return True
-    return isinstance(error, ResponseError) and str(error).startswith(_AWAY_PREFIXES)
-
-
-def is_loading(error: BaseException) -> bool:
-    """Whether the server reads what it has on disk; the greeting of a connection may say so."""
-    return isinstance(error, BusyLoadingError) or isinstance(error.__cause__, BusyLoadingError)
-
-
-def is_refusal_to_write(error: BaseException) -> bool:
-    """Whether Redis takes no writes now, whatever it answers to reads."""
-    if isinstance(error, _REFUSES_WRITES):
-        return True
-    return isinstance(error, ResponseError) and str(error).startswith(_REFUSES_WRITES_PREFIXES)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
+class OutOfMemory(RedisError):  # noqa: N818 - a state, named as users see it
     """Redis refuses writes that need memory (`maxmemory` reached, `noeviction`)."""
-    return isinstance(error, OutOfMemoryError)
 
 
-def is_group_missing(error: BaseException) -> bool:
+class GroupMissing(RedisError):  # noqa: N818 - a state, named as users see it
     """The stream or its group is gone: somebody flushed, or a failover lost it."""
-    return isinstance(error, ResponseError) and str(error).startswith(_MISSING_PREFIXES)
 
 
-class Refused(ResponseError):  # noqa: N818 - a state, named as users see it
+class Refused(RedisError):  # noqa: N818 - a state, named as users see it
     """Redis refuses a command and will refuse it again, until somebody mends the cause."""
 
     def __init__(self, reason: str, key: str = "") -> None:
@@ -83,14 +75,59 @@ class Refused(ResponseError):  # noqa: N818 - a state, named as users see it
         self.reason = reason
 
 
-def refusal(error: Exception) -> Refused | None:
-    """The error as `Refused`, if it is one that repeating does not end."""
-    if isinstance(error, Refused):
-        return error
-    passes = is_away(error) or is_out_of_memory(error) or is_group_missing(error)
-    if passes or not isinstance(error, ResponseError):
-        return None
-    reason = str(error)[:_LONGEST_REASON]
+class WrongType(Refused):
+    """The key that a command names holds a value of another type."""
+
+
+@contextmanager
+def mapped() -> Iterator[None]:
+    """Raise one of these for what the library raises."""
+    try:
+        yield
+    except (exceptions.RedisError, OSError) as error:
+        raise meaning(error) from error
+
+
+def meaning(error: Exception) -> RedisError:
+    """What an error of the library or of the connection means."""
+    if isinstance(error, TimeoutError):  # our own limit; the library has a type for its own
+        return NoReply()
+    message, kind = str(error), type(error).__name__
+    if isinstance(error, exceptions.OutOfMemoryError):
+        return OutOfMemory(message)
+    if away := _away(error):
+        return away(message, kind=kind)
+    if isinstance(error, exceptions.ResponseError):
+        return response(message)
+    return RedisError(message)
+
+
+def _away(error: Exception) -> type[Away] | None:
+    loading = exceptions.BusyLoadingError
+    # The greeting of a connection may say so, and then the connection "broke" for that.
+    if isinstance(error, loading) or isinstance(error.__cause__, loading):
+        return Loading
+    if type(error) is exceptions.ConnectionError:  # (an AuthenticationError is one, too)
+        return Unreachable
+    if isinstance(error, _REFUSES_WRITES) or _has_code(error, _REFUSES_WRITES_CODES):
+        return RefusesWrites
+    passes = (
+        exceptions.ConnectionError,
+        exceptions.TimeoutError,
+        OSError,
+    )
+    return Away if isinstance(error, passes) or _has_code(error, (_BUSY_CODE,)) else None
+
+
+def _has_code(error: Exception, codes: tuple[str, ...]) -> bool:
+    return isinstance(error, exceptions.ResponseError) and str(error).startswith(codes)
+
+
+def response(message: str) -> RedisError:
+    """The error that a message of the server stands for."""
+    if message.startswith(_GROUP_MISSING_CODES):
+        return GroupMissing(message)
+    reason = message[:_LONGEST_REASON]
     if named := _NAMED.match(reason):
         return Refused(named[2], named[1])
-    return Refused(reason)
+    return (WrongType if reason.startswith(_WRONG_TYPE_CODE) else Refused)(reason)

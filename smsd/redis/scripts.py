@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
 from smsd.redis.connection import command
+from smsd.redis.errors import meaning
 
 # What some scripts share beside the prelude.
 _SHARED = {
@@ -46,7 +47,7 @@ class Common(NamedTuple):
 
 
 async def run(redis: Redis, common: Common, calls: Sequence[Call]) -> list[object]:
-    """Run calls in order; the reply to each, or the `ResponseError` it met.
+    """Run calls in order; the reply to each, or the `RedisError` it met.
 
     Raises what the connection raises; then any of the calls may have run.
     """
@@ -56,9 +57,9 @@ async def run(redis: Redis, common: Common, calls: Sequence[Call]) -> list[objec
         try:
             *answers, data = await _evaluate(redis, common, script, together)
         except ResponseError as error:  # of the script as a whole
-            replies += [error] * len(together)
+            replies += [meaning(error)] * len(together)
         else:
-            replies += answers
+            replies += [meaning(one) if isinstance(one, Exception) else one for one in answers]
             common.saw(data)
     return replies
 

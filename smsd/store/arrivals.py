@@ -1,11 +1,12 @@
 """Waiting for entries. Rule: a waiting read claims nothing, so its reply may be lost."""
 
+from contextlib import suppress
+
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 from redis.typing import KeyT, StreamIdT
 
 from smsd.redis.client import RedisClient, text
-from smsd.redis.errors import is_group_missing
+from smsd.redis.errors import GroupMissing
 from smsd.store.keys import GROUP
 
 PATIENCE_S = 0.5  # a blocking read is never cancelled, so it is short
@@ -27,17 +28,14 @@ class Arrivals:
         after: dict[KeyT, StreamIdT] = {
             stream: await self._last_claimed(stream) for stream in streams
         }
-        try:
+        with suppress(GroupMissing):  # UNBLOCKED: the server has become another's replica
             await self._client.read(lambda _: self._reader.xread(after, count=1, block=block))
-        except ResponseError as error:
-            if not is_group_missing(error):  # UNBLOCKED: the server has become another's replica
-                raise
 
     async def _last_claimed(self, stream: str) -> str:
         async def ask() -> str:
             for group in await self._client.read(lambda redis: redis.xinfo_groups(stream)):
                 if text(group["name"]) == GROUP:
                     return text(group["last-delivered-id"])
-            raise ResponseError("NOGROUP")
+            raise GroupMissing
 
         return await self._client.with_groups(ask)

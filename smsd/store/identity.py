@@ -9,7 +9,12 @@ first answer, before anything is sent.
 import asyncio
 from typing import NamedTuple, cast
 
+from smsd.redis.errors import Away
 from smsd.redis.scripts import Call
+
+
+class OlderData(Away):
+    """Newer or other data was known: nothing is handed out of this until that is dealt with."""
 
 
 class Data(NamedTuple):

@@ -26,7 +26,7 @@ from typing import Any, cast
 from smsd.core.pacer import SECOND
 from smsd.redis import owner
 from smsd.redis.client import RedisClient, text
-from smsd.redis.errors import Refused, is_away
+from smsd.redis.errors import Away, Refused
 from smsd.redis.scripts import Call
 from smsd.store.keys import Keys
 from smsd.store.operator_hold import HeldBy, Operator
@@ -133,11 +133,7 @@ class Lease:
         call = Call("acquire", request, lease_keys(self._client.keys))
         try:
             reply = cast("list[Any]", await self._client.ask(call))
-        except Refused:
-            return ""
-        except Exception as error:
-            if not is_away(error):
-                raise
+        except (Away, Refused):
             return ""
         holder = text(reply[0])
         found = Operator.read(reply[2:])

@@ -15,7 +15,7 @@ from typing import TypedDict, cast
 import orjson
 
 from smsd.redis.client import RedisClient, text
-from smsd.redis.errors import is_away
+from smsd.redis.errors import Away, RedisError
 from smsd.redis.scripts import Call
 
 log = logging.getLogger("smsd.queue")
@@ -142,9 +142,9 @@ class LongLists:
             return
         except (ValueError, TypeError, KeyError):  # other hands wrote there
             log.exception("a long list cannot be read", extra={"list": name[:64]})
-        except Exception as error:
-            if is_away(error):
-                raise
+        except Away:
+            raise
+        except RedisError:
             log.exception("a long list cannot be queued", extra={"list": name[:64]})
         else:
             log.warning("a long list was left behind", extra={"messages": len(ids)})

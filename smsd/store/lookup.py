@@ -10,12 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
-from redis.exceptions import ResponseError
-
 from smsd.core.fields import ENTRY_IN_LOOK_UP, LOOK_UP
 from smsd.core.life import ADJUSTED, ENDED, State
 from smsd.redis.client import RedisClient, text
-from smsd.redis.errors import Refused
+from smsd.redis.errors import Refused, WrongType
 from smsd.redis.scripts import Call
 from smsd.store.entry import LARGEST_ENTRY, first_entry, is_entry
 
@@ -184,9 +182,7 @@ class Status:
         key = self._client.keys.lease
         try:
             found = await self._client.read(lambda redis: redis.get(key))
-        except ResponseError as error:
-            if not str(error).startswith("WRONGTYPE"):
-                raise
+        except WrongType:
             return None
         return text(found) if found else None
 

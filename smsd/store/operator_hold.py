@@ -7,11 +7,9 @@ send messages twice. A release also ends what the daemon holds for the provider'
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from redis.exceptions import ResponseError
-
 from smsd.core.fields import FieldError
 from smsd.redis.client import RedisClient, text
-from smsd.redis.errors import Refused
+from smsd.redis.errors import Refused, WrongType
 from smsd.redis.scripts import Call
 from smsd.store.identity import Data
 from smsd.store.keys import Keys
@@ -91,9 +89,7 @@ class OperatorHold:
         key = self._keys.held
         try:
             found = await self._client.read(lambda redis: redis.hgetall(key))
-        except ResponseError as error:
-            if not str(error).startswith("WRONGTYPE"):
-                raise
+        except WrongType:
             return HeldBy(f"the key {key} is no hash", "", 0)
         return _held_by(*(text(found.get(name, b"")) for name in FIELDS)) if found else None
 

@@ -14,16 +14,16 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, cast, get_args
 
-from redis.exceptions import ResponseError
-
 from smsd.core.fields import ENTRY_IN_LOOK_UP, NOT_DEFERRED, NOT_REPLAYED, FieldError
 from smsd.core.life import DeadReason
 from smsd.core.message import Content, Message, look_up_fields, to_fields
+from smsd.redis.availability import within
 from smsd.redis.client import RedisClient, text
-from smsd.redis.errors import OlderData, Refused
+from smsd.redis.errors import Refused
 from smsd.redis.group_commit import GroupCommit
 from smsd.redis.scripts import Call
 from smsd.store.entry import LANES, LARGEST_ENTRY, LAST_ID, Attempt, Entry, Lane
+from smsd.store.identity import OlderData
 from smsd.store.keys import GROUP
 from smsd.store.long_lists import LongLists, Unfinished, part_of
 from smsd.store.under_way import UnderWay
@@ -110,8 +110,8 @@ class Queue:
         """Queue texts; they are durable when this returns.
 
         Raises `QueueFull`, `KeyConflict`, `commit.Full`, `Refused` (nothing is queued),
-        `Unfinished` (accepted, and queued soon), or Redis's error: if that is a broken connection
-        (`is_away`), the texts may be queued or not.
+        `Unfinished` (accepted, and queued soon), or another `RedisError`: if that is
+        `Away`, the texts may be queued or not.
         """
         reply = cast("list[bytes]", await self._appends(request))
         match reply:
@@ -128,7 +128,7 @@ class Queue:
 
     async def _finish_long_list(self, name: str) -> list[str]:
         try:
-            async with asyncio.timeout(APPEND_S):
+            async with within(APPEND_S):
                 return await self.long_lists.finish(name)
         except Refused as error:  # it is accepted all the same
             raise Unfinished from error
@@ -136,7 +136,7 @@ class Queue:
     async def _append_group(self, requests: Sequence[Append]) -> list[object]:
         group = next(self._groups)
         calls = [self._append_call(group, place, one) for place, one in enumerate(requests)]
-        async with asyncio.timeout(APPEND_S):
+        async with within(APPEND_S):
             replies = await self._client.insist_all(calls, patience_s=APPEND_PATIENCE_S)
             if [b"late"] in replies:  # groups follow each other: other hands wrote the record
                 await self._forget_groups()
@@ -432,7 +432,7 @@ class Queue:
         promoted, refused, why = cast("tuple[int, int, bytes]", reply)
         self._passed_over = start + refused if len(due) == most else 0
         if refused:
-            raise self._client.damage.understood(ResponseError(text(why)))
+            raise self._client.error_of(text(why))
         return promoted
 
     # -- what a person may ask for --------------------------------------------------------------

@@ -11,10 +11,8 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
-from redis.exceptions import ResponseError
-
 from smsd.redis.client import RedisClient
-from smsd.redis.errors import is_away
+from smsd.redis.errors import Away, RedisError
 from smsd.redis.scripts import Call
 from smsd.store.entry import first_entry, is_entry
 from smsd.store.identity import Data, accept, is_as_new, is_same
@@ -72,12 +70,10 @@ class Reconciler:
             await self._identity.differs.wait()
             try:
                 await self._reconcile()
-            except ResponseError as error:  # until what is broken is mended, nothing is sent
-                if not is_away(error):
-                    log.error("data not compared", extra={"because": str(error)})  # noqa: TRY400
-            except Exception as error:
-                if not is_away(error):
-                    raise
+            except Away:
+                pass  # it is compared as soon as Redis is back
+            except RedisError as error:  # until what is broken is mended, nothing is sent
+                log.error("data not compared", extra={"because": str(error)})  # noqa: TRY400
             if not self._identity.trusted:
                 await asyncio.sleep(PAUSE_S)
 

@@ -39,7 +39,7 @@ async def read_body(request: web.Request, *, most_octets: int, timeout_s: float)
             raise busy("the body came too slowly, and others need its place") from None
         message = f"the body did not arrive within {timeout_s:g} s"
         raise ApiError(408, "body_timeout", message, headers=CLOSE) from None
-    except web.RequestPayloadError:
+    except (web.RequestPayloadError, ConnectionError):  # nobody reads the answer to the second
         message = "the body is not encoded as Transfer-Encoding says"
         raise ApiError(400, "invalid_body", message, headers=CLOSE) from None
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from aiohttp import web
 
 from smsd.core.fields import FieldError
-from smsd.redis.errors import is_away
+from smsd.redis.errors import Away
 from smsd.store import dead_letters as letters
 from smsd.store.dead_letters import Letter, Letters, Order, Swept
 from smsd.web.body import read_body, read_object
@@ -94,9 +94,7 @@ def told_of(letter: Letter, *, with_text: bool) -> dict[str, object]:
 async def _finished(sweep: Callable[[Order], Awaitable[Swept]], order: Order, done: str) -> Swept:
     try:
         return await sweep(order)
-    except Exception as error:
-        if not is_away(error):
-            raise
+    except Away as error:
         raise unavailable(
             "redis_away",
             f"Redis went away; some may have been {done} already, and asking again does the rest",

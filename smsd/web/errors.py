@@ -9,7 +9,7 @@ import orjson
 from aiohttp import web
 
 from smsd.core.fields import FieldError
-from smsd.redis.errors import Refused, is_away, is_out_of_memory
+from smsd.redis.errors import Away, OutOfMemory, Refused
 from smsd.redis.group_commit import Full
 
 log = logging.getLogger("smsd.web")
@@ -93,9 +93,9 @@ def _understood(error: Exception) -> ApiError:
 
 
 def _of_redis(error: Exception) -> ApiError | None:
-    if is_out_of_memory(error):
+    if isinstance(error, OutOfMemory):
         return unavailable("redis_full", "Redis is out of memory and takes no more texts")
-    if is_away(error):
+    if isinstance(error, Away):
         return unavailable("redis_away", "Redis does not answer")
     if isinstance(error, Refused):
         return unavailable("redis_damaged", f"Redis refuses it: {error}; see smsd fsck")

@@ -1,10 +1,9 @@
 """`/hold` and `/release`. Rule: a person stops dispatch and lets it go on, on record."""
 
-import asyncio
-
 from aiohttp import web
 
 from smsd.core.fields import FieldError
+from smsd.redis.availability import within
 from smsd.store.operator_hold import OperatorHold
 from smsd.web.body import read_body, read_object
 from smsd.web.errors import ANSWER_S, json_response
@@ -28,13 +27,13 @@ class HoldCalls:
         reason = body.get("reason")
         if not isinstance(reason, str):
             raise FieldError("reason", "must be a string that says why dispatch is held")
-        async with asyncio.timeout(ANSWER_S):
+        async with within(ANSWER_S):
             await self._operator.hold(reason, _caller(request))
         return json_response({"status": "held"})
 
     async def release(self, request: web.Request) -> web.Response:
         """`POST /release`: end every hold, also one for the provider's sake."""
-        async with asyncio.timeout(ANSWER_S):
+        async with within(ANSWER_S):
             await self._operator.release(_caller(request))
         return json_response({"status": "released"})
 

@@ -5,10 +5,9 @@ are names and not secrets (many are the times at which texts were queued). Witho
 is told, not even whether there is such a text: 401 comes before Redis is asked.
 """
 
-import asyncio
-
 from aiohttp import web
 
+from smsd.redis.availability import within
 from smsd.store.lookup import Status
 from smsd.store.queue import Queue
 from smsd.web.errors import ANSWER_S, ApiError, json_response
@@ -26,7 +25,7 @@ class Messages:
     async def show(self, request: web.Request) -> web.Response:
         """`GET`: state, facts and history of one text."""
         message_id = request.match_info["id"]
-        async with asyncio.timeout(ANSWER_S):
+        async with within(ANSWER_S):
             found = await self._status.message(message_id)
             if found is None:  # or it was settled between the two reads that a look-up takes
                 found = await self._status.message(message_id)
@@ -37,7 +36,7 @@ class Messages:
     async def cancel(self, request: web.Request) -> web.Response:
         """`DELETE`: cancel it while it is queued or deferred."""
         message_id = request.match_info["id"]
-        async with asyncio.timeout(ANSWER_S):
+        async with within(ANSWER_S):
             state = await self._queue.cancel(message_id)
         if state == "unknown":
             raise ApiError(404, "not_found", NOT_FOUND)

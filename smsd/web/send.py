@@ -12,8 +12,8 @@ from aiohttp import web
 from smsd.core import segment
 from smsd.core.fields import FieldError, read_key
 from smsd.core.message import Content, Limits, parse, parse_recipient
-from smsd.redis.availability import Availability
-from smsd.redis.errors import is_away
+from smsd.redis.availability import Availability, within
+from smsd.redis.errors import Away
 from smsd.store.long_lists import Unfinished
 from smsd.store.queue import Append, Appended, KeyConflict, Queue, QueueFull
 from smsd.web.body import MOST_VALUES, read_body, read_object
@@ -99,7 +99,7 @@ class Send:
 
     async def _answer_again(self, key: str, fingerprint: str) -> web.Response | None:
         """The first answer to this key, before the body is judged by today's clock and limits."""
-        async with asyncio.timeout(ANSWER_S):
+        async with within(ANSWER_S):
             first = await self._queue.first_answer(key)
         if first is None:
             return None
@@ -120,9 +120,7 @@ class Send:
                 "the texts are accepted, but not all of them are queued yet; they will be."
                 " A repetition with the same Idempotency-Key queues none of them twice.",
             ) from None
-        except Exception as error:
-            if not is_away(error):
-                raise
+        except Away as error:
             raise unavailable(
                 "outcome_unknown",
                 "Redis went away while the texts were being queued: they may be queued or not."

@@ -16,11 +16,12 @@ from smsd.dispatch.recovery import Recovery
 from smsd.metrics import Metrics
 from smsd.provider.base import Slot
 from smsd.redis.damage import COMMANDS
-from smsd.redis.errors import OlderData, Refused
+from smsd.redis.errors import Refused
 from smsd.store.dead_letters import Choice, Letters, Order
 from smsd.store.entry import LAST_ID, Attempt, Entry
 from smsd.store.examine import examine
 from smsd.store.fsck import Fault, Fsck
+from smsd.store.identity import OlderData
 from smsd.store.keys import GROUP, Keys
 from tests.redis.dispatching import at_work, dispatcher
 from tests.redis.store import ALICE, LIMITS, Store, until

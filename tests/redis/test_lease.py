@@ -562,7 +562,7 @@ def _forbidden(*_: int) -> None:
 
 
 def test_a_process_that_nobody_has_waited_for_yet_is_dead() -> None:
-    says_its_name = "from smsd.store import owner; print(owner.name(), flush=True); input()"
+    says_its_name = "from smsd.redis import owner; print(owner.name(), flush=True); input()"
     process = subprocess.Popen(
         [sys.executable, "-c", says_its_name],
         stdin=subprocess.PIPE,

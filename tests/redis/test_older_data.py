@@ -10,7 +10,8 @@ import pytest
 
 from smsd.core.life import DeadReason
 from smsd.dispatch.claimer import parse_entry
-from smsd.redis.errors import OlderData, is_away
+from smsd.redis.errors import Away
+from smsd.store.identity import OlderData
 from smsd.store.lost_writes import REMEMBERED
 from smsd.store.operator_hold import HeldBy
 from smsd.store.queue import Append
@@ -58,9 +59,7 @@ async def claimed(store: Store) -> list[str]:
         while True:
             try:
                 return [one.first_message_id for one in await store.queue.claim(0, 10_000)]
-            except Exception as error:
-                if not is_away(error):
-                    raise
+            except Away:
                 await asyncio.sleep(0.05)
 
 
@@ -70,9 +69,7 @@ async def reach(store: Store) -> None:
         while True:
             try:
                 await store.status.census()
-            except Exception as error:
-                if not is_away(error):
-                    raise
+            except Away:
                 await asyncio.sleep(0.02)
             else:
                 return

@@ -12,7 +12,7 @@ from smsd.core.life import DeadReason
 from smsd.core.message import Limits
 from smsd.dispatch.claimer import Claimer, parse_entry
 from smsd.dispatch.promoter import Promoter
-from smsd.redis.errors import is_away
+from smsd.redis.errors import Away, Loading
 from smsd.redis.scripts import Call
 from smsd.store.entry import LARGEST_ENTRY, Attempt
 from smsd.store.fsck import Fsck
@@ -1410,7 +1410,7 @@ async def test_a_redis_that_is_away_does_not_take_a_text_its_id(
     await store.queue.promote()
     with monkeypatch.context() as patch:
         patch.setattr("redis.asyncio.client.Pipeline.execute", loading)
-        with pytest.raises(BusyLoadingError):
+        with pytest.raises(Loading):
             await store.queue.claim(0, 1)
     [entry] = await store.queue.reclaim(await store.queue.pending())
     assert entry.message_id == "s1"
@@ -1560,7 +1560,7 @@ async def test_what_may_be_a_mark_is_left_as_it_is_by_both_who_read_marks(
 
 
 def test_a_full_queue_is_not_taken_for_an_absent_redis() -> None:
-    assert not is_away(QueueFull())
+    assert not isinstance(QueueFull(), Away)
 
 
 async def test_a_status_that_cannot_be_written_undoes_no_settlement(store: Store) -> None:

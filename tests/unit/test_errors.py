@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from redis.exceptions import (
-    BusyLoadingError,
-    ClusterDownError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    ResponseError,
-)
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from smsd.core.fields import FieldError
+from smsd.redis.errors import (
+    Away,
+    Loading,
+    NoReply,
+    OutOfMemory,
+    Refused,
+    RefusesWrites,
+    TooFewReplicas,
+)
 from smsd.redis.group_commit import Full
 from smsd.web.errors import ApiError, json_response, unavailable
 from tests.support.answers import errors_as_json
@@ -99,14 +99,13 @@ async def test_a_field_name_that_is_not_even_text_is_told_as_an_escape(raising: 
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (RedisConnectionError("Connection refused"), "redis_away"),
-        (RedisTimeoutError("Timeout reading from socket"), "redis_away"),
-        (BusyLoadingError("LOADING"), "redis_away"),
-        (ReadOnlyError("READONLY"), "redis_away"),
-        (ResponseError("MISCONF Redis is configured to save"), "redis_away"),
-        (ResponseError("NOREPLICAS Not enough good replicas"), "redis_away"),
-        (ClusterDownError("CLUSTERDOWN The cluster is down"), "redis_away"),
-        (OutOfMemoryError("OOM command not allowed"), "redis_full"),
+        (Away("Connection refused"), "redis_away"),
+        (NoReply(), "redis_away"),
+        (Loading("LOADING"), "redis_away"),
+        (RefusesWrites("READONLY"), "redis_away"),
+        (TooFewReplicas("0 of 1"), "redis_away"),
+        (OutOfMemory("OOM command not allowed"), "redis_full"),
+        (Refused("WRONGTYPE"), "redis_damaged"),
         (Full(), "busy"),
     ],
 )

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from redis.exceptions import ResponseError
 
 from smsd.core import share as share_module
 from smsd.core.message import Message
@@ -26,6 +25,7 @@ from smsd.dispatch.probes import REST_PROBES
 from smsd.dispatch.recovery import Recovery
 from smsd.metrics import Metrics
 from smsd.provider.base import FindSettled, Slot
+from smsd.redis.errors import WrongType
 from smsd.store.entry import Attempt, Entry
 from smsd.store.queue import Begun
 from tests.redis.dispatching import at_work, dispatcher, nanoseconds
@@ -124,7 +124,7 @@ async def test_a_probe_that_cannot_be_marked_is_followed_by_another(
     async def begin(sends: Sequence[tuple[Entry, Attempt, str]]) -> list[Begun | Exception]:
         nonlocal broken
         broken += 1
-        return await real(sends) if broken > 1 else [ResponseError("WRONGTYPE")] * len(sends)
+        return await real(sends) if broken > 1 else [WrongType("WRONGTYPE")] * len(sends)
 
     monkeypatch.setattr(store.queue, "begin", begin)
     carrier = Carrier()
@@ -150,7 +150,7 @@ async def test_one_that_cannot_be_marked_does_not_keep_the_others(
     async def begin(sends: Sequence[tuple[Entry, Attempt, str]]) -> list[Begun | Exception]:
         answers = await real(sends)
         return [
-            ResponseError("WRONGTYPE") if entry.message_id == first else answer
+            WrongType("WRONGTYPE") if entry.message_id == first else answer
             for (entry, _, _), answer in zip(sends, answers, strict=True)
         ]
 
