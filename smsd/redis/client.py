@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from smsd.redis import scripts
 from smsd.redis.availability import Availability, observed, persevere
+from smsd.redis.connection import single_connection
 from smsd.redis.damage import Damage
 from smsd.redis.errors import (
     Away,
@@ -184,7 +185,7 @@ class RedisClient:
 
     async def _replicated(self, calls: Sequence[Call], *, again: bool) -> list[object]:
         """Run scripts and wait for the replicas, over one connection: WAIT looks no further."""
-        async with self.redis.client() as connection:
+        async with single_connection(self.redis) as connection:
             if again or not self._acked:
                 # A repetition may write nothing, and then WAIT looks at nothing. And while there
                 # are too few replicas, nothing is written that they would have to have.
@@ -205,7 +206,7 @@ class RedisClient:
             await self.read(self._confirm)
 
     async def _confirm(self, redis: Redis) -> None:
-        async with redis.client() as connection:
+        async with single_connection(redis) as connection:
             touch = Call("touch", {"life_ms": ACK_MS}, [self.keys.ack])
             [reply] = await self._evaluate([touch], connection)
             _raised(reply)

@@ -4,6 +4,10 @@ redis-py would send a command again after a lost reply, and an XADD sent twice i
 twice. So its retries are off; `availability.persevere` repeats what its caller knows to be safe.
 """
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import hiredis
 from redis.asyncio import Redis
 
@@ -19,6 +23,20 @@ def connect(url: str, *, connections: int, timeout_s: float, greet: Greet | None
     where = endpoint.parse(url)
     pool = build(where, connections=connections, timeout_s=timeout_s, greet=greet)
     return Redis.from_pool(pool)  # and whoever closes the client closes the pool
+
+
+@asynccontextmanager
+async def single_connection(redis: Redis) -> AsyncIterator[Redis]:
+    """A client with one connection of its own, which goes back to the pool whatever happens.
+
+    redis-py's own `async with` keeps it for good where it is cancelled while it ends.
+    """
+    single = redis.client()
+    await single.initialize()
+    try:
+        yield single
+    finally:
+        await asyncio.shield(single.aclose())
 
 
 async def command(redis: Redis, words: tuple[str | bytes | int, ...]) -> object:

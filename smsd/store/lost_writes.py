@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
+from smsd.redis.connection import single_connection
 from smsd.redis.scripts import Call
 from smsd.store.identity import Data, Identity
 from smsd.store.keys import Keys
@@ -133,7 +134,7 @@ class Witness:
 
     async def ask(self, redis: Redis) -> None:
         """Look at what the server knows over a connection that has been there before."""
-        async with redis.client() as one:
+        async with single_connection(redis) as one:
             if one.connection is not None:
                 await self._ask(one.connection)
 
