@@ -7,7 +7,8 @@ from unittest.mock import Mock
 
 import pytest
 
-from smsd.core.message import FieldError, Limits, parse_recipient
+from smsd.core.fields import FieldError
+from smsd.core.message import Limits, parse_recipient
 from smsd.redis.availability import Availability
 from smsd.store.queue import Queue
 from smsd.web.body import _DECODER
