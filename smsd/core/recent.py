@@ -1,4 +1,4 @@
-"""A bounded memory. Rule: what was noted first is forgotten first."""
+"""A bounded memory. Rule: the oldest is forgotten first."""
 
 from typing import Generic, TypeVar
 
@@ -6,19 +6,19 @@ V = TypeVar("V")
 
 
 class Recent(Generic[V]):
-    """The last so many things noted, by key."""
+    """The latest values, by key; `most` of them."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._noted: dict[str, V] = {}
+        self._values: dict[str, V] = {}
 
-    def note(self, key: str, value: V) -> None:
-        """Remember `value`; under the same key, in place of what was noted before."""
-        self._noted.pop(key, None)
-        self._noted[key] = value
-        if len(self._noted) > self._most:
-            del self._noted[next(iter(self._noted))]
+    def remember(self, key: str, value: V) -> None:
+        """Remember `value` under `key`, in place of an earlier one."""
+        self._values.pop(key, None)
+        self._values[key] = value
+        if len(self._values) > self._most:
+            del self._values[next(iter(self._values))]
 
     def get(self, key: str) -> V | None:
-        """What was noted, if it is not forgotten."""
-        return self._noted.get(key)
+        """The value, or None if it is forgotten."""
+        return self._values.get(key)

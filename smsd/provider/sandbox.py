@@ -146,7 +146,7 @@ class Sandbox:
 
     def _answer(self, message: Message) -> Outcome:
         if message.recipient == NEVER_ARRIVED:
-            self._fates.note(message.id, Unavailable("never arrived"))
+            self._fates.remember(message.id, Unavailable("never arrived"))
         elif message.recipient == LOST_BUT_TAKEN:
             self._accept(message)
         return ANSWERS.get(message.recipient) or self._accept(message)
@@ -154,7 +154,7 @@ class Sandbox:
     def _accept(self, message: Message) -> Accepted:
         self.accepted += 1
         accepted = Accepted(f"sandbox-{next(self._ids)}", message.content.segments.segments)
-        self._fates.note(message.id, accepted)
+        self._fates.remember(message.id, accepted)
         return accepted
 
     def _refuse(self) -> Throttled:

@@ -292,7 +292,7 @@ async def test_while_the_like_of_it_is_under_way_the_list_does_not_tell() -> Non
         submission = asyncio.create_task(provider.submit(alike, Slot()))
         while not gateway.requests:
             await asyncio.sleep(0.01)
-        assert await looked_up(provider) == InDoubt("the like of it is under way")
+        assert await looked_up(provider) == InDoubt("an equal message is under way")
         held.set()
         assert await submission == Accepted("SM1", 2)
         assert await looked_up(provider) == InDoubt("not listed")

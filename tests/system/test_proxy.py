@@ -144,7 +144,7 @@ async def test_a_proxy_that_asks_who_we_are_holds_all(maker: Maker, url: str) ->
         through = proxy_for(f"http://me:wrong@{proxy.address}")
         async with started(maker(url, proxy_for=through)) as provider:
             outcome = await provider.submit(message(), Slot())
-    assert outcome == Halted("407", "the proxy asks who we are; mend [provider] proxy")
+    assert outcome == Halted("407", "the proxy asks for a login; correct [provider] proxy")
 
 
 @every_maker

@@ -1,1 +1,1 @@
-"""Any HTTP gateway. Rule: what is asked and how an answer is read is configuration alone."""
+"""Any HTTP gateway. Rule: the request, and how its answer is read, is configuration alone."""

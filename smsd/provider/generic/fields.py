@@ -1,7 +1,7 @@
-"""Messages to request fields. Rule: a value is encoded by the body it goes into, never spliced.
+"""Templates of request fields. Rule: a value is encoded for its place, never spliced in.
 
-A template is text with `{placeholders}` of the message and `${SECRETS}`; `{{` and `}}` are braces.
-Secrets go in when it is read, as they are; what they contain is not read again.
+A template is a string with `{placeholders}` of the message and `${SECRETS}`; `{{` and `}}` are
+braces. Secrets are inserted when it is read, and what they contain is not read again.
 """
 
 import re
@@ -34,7 +34,7 @@ PLACEHOLDERS: Placeholders = {
 
 
 def only(*names: str) -> Placeholders:
-    """Those that are allowed somewhere."""
+    """The placeholders of these names, where only they are allowed."""
     return {name: PLACEHOLDERS[name] for name in names}
 
 
@@ -42,14 +42,14 @@ IN_HEADERS = only(*(field.placeholder for field in FIELDS if field.in_headers))
 
 
 def with_encodings(encodings: Mapping[str, str]) -> Placeholders:
-    """All of them, where a gateway has names of its own for `gsm7` and `ucs2`."""
+    """All placeholders, with the gateway's own names for `gsm7` and `ucs2`."""
     return {
         **PLACEHOLDERS,
         "encoding": lambda message: encodings[message.content.segments.encoding],
     }
 
 
-LEAST, MOST = -(2**63), 2**63 - 1  # what every reader of JSON takes
+LEAST, MOST = -(2**63), 2**63 - 1  # of the numbers that every JSON parser reads
 
 _TOKEN = re.compile(r"\$\{(?P<secret>\w+)\}|\{(?P<name>\w+)\}|(?P<brace>\{\{|\}\})|(?P<stray>[{}])")
 
@@ -58,30 +58,30 @@ Filled = Scalar | list["Filled"] | dict[str, "Filled"]
 
 
 class Template:
-    """One text, read."""
+    """One string with placeholders, read."""
 
     __slots__ = ("_parts", "names")
 
     def __init__(
-        self, text: str, secrets: Mapping[str, str], allowed: Placeholders = PLACEHOLDERS
+        self, template: str, secrets: Mapping[str, str], allowed: Placeholders = PLACEHOLDERS
     ) -> None:
-        """Raise `ValueError` for what is not known; `secrets` are keyed in lower case."""
+        """Raise `ValueError` for an unknown name; `secrets` are keyed in lower case."""
         self._parts: list[str | Callable[[Message], str]] = []
-        self.names = {name for token in _TOKEN.finditer(text) if (name := token["name"])}
+        self.names = {name for token in _TOKEN.finditer(template) if (name := token["name"])}
         at = 0
-        for token in _TOKEN.finditer(text):
-            self._parts += [text[at : token.start()], _part(token, secrets, allowed)]
+        for token in _TOKEN.finditer(template):
+            self._parts += [template[at : token.start()], _part(token, secrets, allowed)]
             at = token.end()
-        self._parts.append(text[at:])
+        self._parts.append(template[at:])
 
     def fill(self, message: Message, encode: Callable[[str], str] = str) -> str:
-        """The text for one message, each value of it encoded."""
+        """The string for one message, with each of its values encoded."""
         return "".join(
             part if isinstance(part, str) else encode(part(message)) for part in self._parts
         )
 
     def fixed(self) -> str:
-        """The text, where no placeholder is allowed."""
+        """The string without its placeholders."""
         return "".join(part for part in self._parts if isinstance(part, str))
 
 
@@ -95,7 +95,7 @@ def _part(
     if (name := token["name"]) is not None:
         if name not in allowed:
             known = ", ".join(f"{{{each}}}" for each in allowed) or "none"
-            raise ValueError(f"{{{name}}} is no placeholder; known here: {known}")
+            raise ValueError(f"{{{name}}} is not a placeholder; known here: {known}")
         return allowed[name]
     if token["stray"]:
         raise ValueError("holds a single brace; write {{ or }} for one")
@@ -106,7 +106,7 @@ Tree = Template | Scalar | list["Tree"] | dict[str, "Tree"]
 
 
 def read(value: object, secrets: Mapping[str, str], allowed: Placeholders = PLACEHOLDERS) -> Tree:
-    """A configured value with every text in it read. Raises `ValueError`."""
+    """A configured value with every string in it read. Raises `ValueError`."""
     match value:
         case str():
             return Template(value, secrets, allowed)
@@ -114,14 +114,14 @@ def read(value: object, secrets: Mapping[str, str], allowed: Placeholders = PLAC
             return value
         case int() | float():
             if not LEAST <= value <= MOST:  # so written, NaN is refused too
-                raise ValueError("holds a number that JSON cannot; write it as text")
+                raise ValueError("holds a number that JSON cannot; write it as a string")
             return value
         case list():
             return [read(each, secrets, allowed) for each in value]
         case dict():
             return {str(key): read(each, secrets, allowed) for key, each in value.items()}
         case _:
-            raise ValueError(f"holds a {type(value).__name__}; write it as text")
+            raise ValueError(f"holds a {type(value).__name__}; write it as a string")
 
 
 def fill(tree: Tree, message: Message) -> Filled:
@@ -138,7 +138,7 @@ def fill(tree: Tree, message: Message) -> Filled:
 
 
 def names(tree: Tree) -> set[str]:
-    """The placeholders there are in it."""
+    """The placeholders in it."""
     match tree:
         case Template():
             return tree.names

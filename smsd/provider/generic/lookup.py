@@ -1,4 +1,4 @@
-"""Asking any gateway about a text, by configuration. Rule: no clear answer leaves it in doubt.
+"""Looking up a message in doubt, by configuration. Rule: without a clear answer it stays in doubt.
 
     [provider.http.look_up]
     url       = "https://gateway.example/messages/{id}"   # also {to}, {to_no_plus}, {ref}
@@ -9,14 +9,14 @@
         {json = "status", in = ["refused"], outcome = "rejected"},
         {json = "status", in = ["unknown"], outcome = "unavailable"},   # surely not taken
     ]
-    id        = "json:id"                                 # the gateway's own id for the text
+    id        = "json:id"                                 # the gateway's id of the message
     not_found = "in_doubt"                                # what a 404 means
 
-Where none matches, those of `[provider.http]` that see a refusal in what an answer holds do the
-same here. Failing them, a 2xx that holds the `id` says that the text was taken, unless some rule
-says what that looks like. `not_found = "unavailable"`, for "surely not taken", is right only where
-the gateway was given our {id} with the text and its 404 is certain: the text is sent again. So it
-is believed only when every ask of half a minute ended so. {ref} is as unique as callers make it.
+If no rule matches, the rules of `[provider.http]` that find a refusal in the body decide. Failing
+them, a 2xx with the `id` means that the message was taken, unless some rule describes a success.
+`not_found = "unavailable"` means "surely not taken", and the message is sent again: it is right
+only where the gateway was given our {id} with the message, and its 404 is certain. So it is
+believed only if every look-up of half a minute ends so. {ref} is only as unique as callers make it.
 """
 
 import re
@@ -31,20 +31,20 @@ from smsd.core.message import Message
 from smsd.core.outcome import Accepted, InDoubt, Outcome, Rejected, Unavailable
 from smsd.provider.base import ProviderSettings
 from smsd.provider.generic.fields import Template, only
-from smsd.provider.generic.rules import ExtractField, Rule, picked
-from smsd.provider.wire import rulings as codes
+from smsd.provider.generic.rules import ExtractField, Rule, extracted
+from smsd.provider.wire.answer import Answer
 from smsd.provider.wire.gateway import below, http_url
 from smsd.provider.wire.rulings import Kind
-from smsd.provider.wire.transport import Answer, Request
+from smsd.provider.wire.transport import Request
 
 LONGEST_ID = 128  # characters of a provider's id for a message
 
 _PLACEHOLDERS = only("id", "to", "to_no_plus", "ref")
-_TELLING: tuple[Kind, ...] = ("accepted", "rejected", "unavailable", "in_doubt")
+_DECIDING: tuple[Kind, ...] = ("accepted", "rejected", "unavailable", "in_doubt")
 _REFUSING: tuple[Kind, ...] = ("rejected", "throttled", "unavailable", "halted")
-_FIXED_HOST = re.compile(r"https?://[^/?#{}]+[/?]")  # no caller may choose whom we ask
+_FIXED_HOST = re.compile(r"https?://[^/?#{}]+[/?]")  # no caller may choose the host
 _NOT_FOUND = 404
-_NO_NAMES = ("", ".", "..")  # in a path they lead elsewhere
+_NO_NAMES = ("", ".", "..")  # as a part of a path they change it
 
 
 class LookUpSettings(ProviderSettings):
@@ -58,18 +58,18 @@ class LookUpSettings(ProviderSettings):
     not_found: Literal["unavailable", "in_doubt"] = "in_doubt"
 
     @model_validator(mode="after")
-    def _tells(self) -> Self:
+    def _decides(self) -> Self:
         for rule in self.rules:
-            if rule.outcome.kind not in _TELLING:
-                raise ValueError(f"a rule's outcome must be one of {', '.join(_TELLING)}")
+            if rule.ruling.kind not in _DECIDING:
+                raise ValueError(f"a rule's outcome must be one of {', '.join(_DECIDING)}")
         if self.id is None and not self.success_is_ruled:
             raise ValueError("needs an `id`, or a rule whose outcome is accepted")
         return self
 
     @property
     def success_is_ruled(self) -> bool:
-        """Whether a rule says what a text that was taken looks like."""
-        return any(rule.outcome.kind == "accepted" for rule in self.rules)
+        """Whether a rule describes what a message that was taken looks like."""
+        return any(rule.ruling.kind == "accepted" for rule in self.rules)
 
 
 class LookUp:
@@ -83,39 +83,37 @@ class LookUp:
         secrets: Mapping[str, str],
         rules: Sequence[Rule] = (),
     ) -> None:
-        """`rules`: those of a submission. What they say of a refusal holds of a record too."""
+        """`rules`: those of a submission; their refusals apply to a record too."""
         self._settings = settings
-        self._refusals = [rule for rule in rules if rule.outcome.kind in _REFUSING and rule.reads]
+        self._refusals = [rule for rule in rules if rule.ruling.kind in _REFUSING and rule.reads]
         self._headers = headers
         self._url = _url(base_url, settings.url, secrets)
         self._by_ref = "{ref}" in settings.url
 
     @property
-    def tells_absence(self) -> bool:
-        """Whether it may say that a text was surely not taken."""
-        kinds = [rule.outcome.kind for rule in self._settings.rules]
+    def proves_absence(self) -> bool:
+        """Whether an answer can mean that a message was surely not taken."""
+        kinds = [rule.ruling.kind for rule in self._settings.rules]
         return self._settings.not_found == "unavailable" or "unavailable" in kinds
 
     def request(self, message: Message) -> Request | None:
-        """How the gateway is asked; None where the address would be another's."""
+        """The request about a message; None where its `ref` would change the path."""
         if self._by_ref and message.content.ref in _NO_NAMES:
             return None
         url = self._url.fill(message, lambda value: quote(value, safe=""))
         headers = {name: value.fill(message) for name, value in self._headers.items()}
         return Request(self._settings.method, URL(url, encoded=True), headers)
 
-    def judge(self, answer: Answer) -> Outcome:
-        """What its answer means for the text."""
+    def outcome(self, answer: Answer) -> Outcome:
+        """What the answer means for the message."""
         settings, status = self._settings, answer.status
-        provider_id = picked(settings.id, answer)[:LONGEST_ID]
+        provider_id = extracted(settings.id, answer)[:LONGEST_ID]
         for rule in settings.rules:
             if (code := rule.match(answer)) is None:
                 continue
-            if rule.outcome.kind == "accepted":
+            if rule.ruling.kind == "accepted":
                 return Accepted(provider_id)
-            return codes.apply(
-                rule.outcome, answer, code or str(status), f"asked: {codes.reason(status, code)}"
-            )
+            return rule.ruling.outcome(answer, code or str(status), _reason(answer, code))
         if status == _NOT_FOUND and settings.not_found == "unavailable":
             return Unavailable("never arrived")
         if answer.good and (refused := self._refused(answer)) is not None:
@@ -127,19 +125,23 @@ class LookUp:
     def _refused(self, answer: Answer) -> Rejected | Unavailable | None:
         for rule in self._refusals:
             if (code := rule.match(answer)) is not None:
-                reason = f"asked: {codes.reason(answer.status, code)}"
-                return codes.refused(rule.outcome, code or str(answer.status), reason)
+                reason = _reason(answer, code)
+                return rule.ruling.outcome_of_record(code or str(answer.status), reason)
         return None
+
+
+def _reason(answer: Answer, code: str) -> str:
+    return f"asked: {answer.reason(code)}"
 
 
 def _url(base_url: str, url: str, secrets: Mapping[str, str]) -> Template:
     quoted = {name: quote(secret, safe="") for name, secret in secrets.items()}
     try:
-        text = below(base_url, url)
-        template = Template(text, quoted, allowed=_PLACEHOLDERS)
+        whole = below(base_url, url)
+        template = Template(whole, quoted, allowed=_PLACEHOLDERS)
         http_url(template.fixed())
     except ValueError as error:
         raise ValueError(f"url: {error}") from None
-    if not _FIXED_HOST.match(text):
+    if not _FIXED_HOST.match(whole):
         raise ValueError("url: must name the host before its first placeholder")
     return template

@@ -1,4 +1,4 @@
-"""Reading answers. Rule: what is not where it should be is None, never a guess."""
+"""Reading an answer, by configuration. Rule: what is not where it should be is None."""
 
 import re
 from collections.abc import Callable
@@ -7,27 +7,27 @@ from typing import Annotated, Self
 from pydantic import ConfigDict, Field, PlainValidator, model_validator
 
 from smsd.provider.base import ProviderSettings
+from smsd.provider.wire.answer import Answer
 from smsd.provider.wire.rulings import RulingField
-from smsd.provider.wire.transport import Answer
 
 Extract = Callable[[Answer], str | None]
 
 
-def pattern(text: object) -> re.Pattern[str]:
+def pattern(written: object) -> re.Pattern[str]:
     """Read `re:…`. Raises `ValueError`."""
-    if not isinstance(text, str) or not text.startswith("re:"):
+    if not isinstance(written, str) or not written.startswith("re:"):
         raise ValueError('must be written "re:" and a regular expression')
     try:
-        return re.compile(text.removeprefix("re:"))
+        return re.compile(written.removeprefix("re:"))
     except re.error as error:
         raise ValueError(f"is no regular expression: {error}") from None
 
 
-def extract(text: object) -> Extract:
+def extract(written: object) -> Extract:
     """Read `json:a.0.b`, `re:…` or `header:Name`. Raises `ValueError`."""
-    kind, _, rest = text.partition(":") if isinstance(text, str) else ("", "", "")
+    kind, _, rest = written.partition(":") if isinstance(written, str) else ("", "", "")
     if kind == "re":
-        return _by_pattern(pattern(text))
+        return _by_pattern(pattern(written))
     if kind == "json" and rest:
         return json_at(rest)
     if kind == "header" and rest:
@@ -35,16 +35,16 @@ def extract(text: object) -> Extract:
     raise ValueError('must begin with "json:", "re:" or "header:"')
 
 
-def picked(pick: Extract | None, answer: Answer) -> str:
-    """What there is to extract; "" where it is missing, or was not asked for."""
-    return (pick(answer) if pick is not None else None) or ""
+def extracted(extract: Extract | None, answer: Answer) -> str:
+    """What is extracted; "" if it is missing, or if nothing is to be extracted."""
+    return (extract(answer) if extract is not None else None) or ""
 
 
 ExtractField = Annotated[Extract, PlainValidator(extract)]
 
 
 def _wanted(value: object) -> str | int:
-    # Not left to the model: its words for a union name every member.
+    # Not left to pydantic, whose message for a union names every member.
     if isinstance(value, str | int):
         return value
     raise ValueError("expected a string, a whole number, or true or false")
@@ -53,11 +53,11 @@ def _wanted(value: object) -> str | int:
 class Rule(ProviderSettings):
     """One row of `rules`: every condition that is set must hold.
 
-    In `in`, 7 stands for the answer's 7, 7.0 or "7", a text for that text or for a value that is
-    written so, and true or false for itself alone.
+    In `in`, 7 matches the answer's 7, 7.0 or "7"; a string matches that string or a number that is
+    written so; true and false match themselves alone.
     """
 
-    model_config = ConfigDict(strict=True)  # no row comes as a variable's text
+    model_config = ConfigDict(strict=True)  # no row comes from an environment variable
 
     status: Annotated[int, Field(ge=100, le=599)] | None = None
     body: Annotated[re.Pattern[str], PlainValidator(pattern)] | None = None
@@ -65,7 +65,7 @@ class Rule(ProviderSettings):
     values: tuple[Annotated[str | int, PlainValidator(_wanted)], ...] = Field(
         (), alias="in", strict=False
     )
-    outcome: RulingField
+    ruling: RulingField = Field(alias="outcome")
 
     @model_validator(mode="after")
     def _paired(self) -> Self:
@@ -79,7 +79,7 @@ class Rule(ProviderSettings):
         return self.body is not None or self.path is not None
 
     def match(self, answer: Answer) -> str | None:
-        """The provider's code if the rule applies ("" when it looks at none), else None."""
+        """The provider's code if the rule matches ("" if it looks at no code), else None."""
         if self.status is not None and self.status != answer.status:
             return None
         if self.body is not None and not self.body.search(answer.text()):
@@ -87,11 +87,11 @@ class Rule(ProviderSettings):
         if self.path is None:
             return ""
         found = _at(self.path, answer)
-        return _plain(found) if any(_means(wanted, found) for wanted in self.values) else None
+        return _plain(found) if any(_equals(wanted, found) for wanted in self.values) else None
 
 
 def json_at(path: str) -> Extract:
-    """The text or number at a path of keys and indexes with dots between them."""
+    """The string or number at a path of keys and indexes with dots between them."""
 
     def pick(answer: Answer) -> str | None:
         found = _at(path, answer)
@@ -100,7 +100,7 @@ def json_at(path: str) -> Extract:
     return pick
 
 
-def _means(wanted: str | int, found: object) -> bool:
+def _equals(wanted: str | int, found: object) -> bool:
     if isinstance(wanted, bool):
         return found is wanted
     if isinstance(wanted, int) and isinstance(found, float):

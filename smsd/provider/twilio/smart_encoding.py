@@ -1,9 +1,9 @@
 """What Twilio's Smart Encoding makes of a text. Rule: all of it becomes GSM-7, or nothing changes.
 
-A Messaging Service with Smart Encoding replaces look-alikes from outside the GSM 7-bit alphabet, as
-long as no character remains that has no replacement, an emoji say; then the text goes as it came.
-The table is Twilio's own, as its documentation ("List of characters replaced by Smart Encoding")
-and its segment calculator have it. Where those leave white space open, the longer one is counted.
+A Messaging Service with Smart Encoding replaces look-alikes from outside the GSM 7-bit alphabet. If
+a character remains that has no replacement, such as an emoji, the text is sent unchanged. The table
+is Twilio's own, from its documentation ("List of characters replaced by Smart Encoding") and its
+segment calculator. Where those leave white space open, the longer replacement is counted.
 """
 
 from collections.abc import Mapping
@@ -101,7 +101,7 @@ _REPLACED: Mapping[str, str] = {
 _TABLE = str.maketrans({char: to for to, chars in _REPLACED.items() for char in chars})
 
 
-def billed(text: str) -> str:
-    """The text that is sent in place of `text`, and billed."""
+def billed_text(text: str) -> str:
+    """The text that Twilio sends, and bills, in place of `text`."""
     replaced = text.translate(_TABLE)
     return text if segment.culprit(replaced) else replaced

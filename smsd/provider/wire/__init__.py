@@ -1,1 +1,1 @@
-"""What HTTP providers share. Rule: a request leaves once, in its slot, or nothing leaves."""
+"""What HTTP providers share. Rule: a request is written once, in its slot, or never."""

@@ -1,15 +1,15 @@
-"""Answers that come compressed. Rule: no answer unfolds to more than may be read of one.
+"""Compressed answers. Rule: no answer decompresses to more than may be read of one.
 
-Gateways compress whatever was asked for. Only the codings that the standard library has are read
-(RFC 9110 §8.4.1): gzip, and deflate both as the standard has it, within zlib, and raw.
+Some gateways compress although they were asked not to. Only what the standard library decodes is
+read (RFC 9110 §8.4.1): gzip, and deflate both within zlib, as the standard has it, and raw.
 """
 
 import zlib
 
 GZIP, ZLIB, RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 _WRAPPERS = {"gzip": (GZIP,), "x-gzip": (GZIP,), "deflate": (ZLIB, RAW)}
-_LONGEST_NAME = 40  # characters of a coding's name that are repeated
-MOST_CODINGS = 3  # one within the other
+_LONGEST_NAME = 40  # characters of a coding's name that are shown
+MOST_CODINGS = 3  # within one another
 MOST_MEMBERS = 16  # of one gzip file
 _GZIP_MAGIC = b"\x1f\x8b"
 

@@ -1,15 +1,15 @@
-"""Whether a 503 says that the request was passed on. Rule: then it may have been taken.
+"""Whether a 503 reports that the request was forwarded. Rule: then it may have been taken.
 
 A 503 alone means that nobody took the request: nginx, HAProxy and most gateways answer so. Envoy,
-and so Istio, also answers it when the upstream broke off after the request had been forwarded. It
-says so in the body (`upstream connect error or disconnect/reset before headers. reset reason: …`),
-and where it is configured to in headers made of `%RESPONSE_CODE_DETAILS%` or `%RESPONSE_FLAGS%`.
-Other proxies say it with `Proxy-Status` (RFC 9209).
+and so Istio, also answers it when the upstream connection ended after the request was forwarded.
+It reports that in the body (`upstream connect error or disconnect/reset before headers. reset
+reason: …`) and, if configured, in headers made of `%RESPONSE_CODE_DETAILS%` or `%RESPONSE_FLAGS%`.
+Other proxies report it in `Proxy-Status` (RFC 9209).
 """
 
 import re
 
-from smsd.provider.wire.transport import Answer
+from smsd.provider.wire.answer import Answer
 
 # Envoy's reset reasons (`Utility::resetReasonToString`) that come before a request is forwarded; a
 # refused stream was not processed (RFC 9113 §8.7). All others may have come after it.
@@ -66,19 +66,19 @@ _PROXY_BEFORE = frozenset(
         "proxy_loop_detected",
     }
 )
-_UNKNOWN = "reset"  # what else is said may repeat the request
+_UNKNOWN = "reset"  # the reported reason is not kept, since it may repeat the request
 
 
-def broke_off(answer: Answer) -> str:
-    """How the upstream broke off after the request was forwarded; "" if nothing says so."""
-    if said := _BODY.search(answer.text()):
-        return _reset(said[1] or "")
+def cause(answer: Answer) -> str:
+    """Why the upstream connection ended after the request was forwarded; "" if it was not."""
+    if found := _BODY.search(answer.text()):
+        return _reset(found[1] or "")
     for name, value in answer.headers.items():
-        if said := _DETAILS.search(value):
-            return _reset(said[1].replace("_", " "))
+        if found := _DETAILS.search(value):
+            return _reset(found[1].replace("_", " "))
         if name.lower().endswith("response-flags") and _FLAGS_AFTER & set(value.split(",")):
             return _UNKNOWN
-        if name.lower() == "proxy-status" and _passed_on(value):
+        if name.lower() == "proxy-status" and _was_forwarded(value):
             return _UNKNOWN
     return ""
 
@@ -90,5 +90,5 @@ def _reset(reason: str) -> str:
     return reason if reason in _AFTER else _UNKNOWN
 
 
-def _passed_on(proxy_status: str) -> bool:
+def _was_forwarded(proxy_status: str) -> bool:
     return any(error not in _PROXY_BEFORE for error in _PROXY_ERROR.findall(proxy_status))

@@ -1,4 +1,4 @@
-"""HTTP providers. Rule: each words a request and reads an answer; the rest is done here, once."""
+"""HTTP providers. Rule: each builds a request and reads an answer; the rest is done here."""
 
 import ssl
 from abc import ABC, abstractmethod
@@ -11,28 +11,29 @@ from yarl import URL
 from smsd.core.message import Message
 from smsd.core.outcome import Outcome
 from smsd.provider.base import ProviderSettings, Slot, Unpaced
-from smsd.provider.wire.transport import Answer, Link, Request
+from smsd.provider.wire.answer import Answer
+from smsd.provider.wire.transport import HttpClient, Request
 
 
-def http_url(text: str) -> str:
-    """`text`, if it can be a provider's address. Raises `ValueError`."""
-    url = URL(text)
+def http_url(written: str) -> str:
+    """`written`, if it can be the URL of a provider. Raises `ValueError`."""
+    url = URL(written)
     if url.scheme not in ("http", "https") or not url.host:
-        raise ValueError("must be an address like https://gateway.example/send")
+        raise ValueError("must be a URL like https://gateway.example/send")
     if url.user or url.password or url.fragment:
         raise ValueError("must hold neither a user, nor a password, nor a #fragment")
-    return text
+    return written
 
 
 def below(base_url: str, url: str) -> str:
-    """`url` with the `base_url`, if any, before it. Raises `ValueError`."""
+    """`url` after the `base_url`, if there is one. Raises `ValueError`."""
     if base_url and not url.startswith("/"):
         raise ValueError('must begin with "/", since base_url goes before it')
     return base_url + url
 
 
 def authorities(path: Path) -> Path:
-    """`path`, if the authorities in it can be trusted. Raises `ValueError`."""
+    """`path`, if it is a file of certificate authorities. Raises `ValueError`."""
     try:
         ssl.create_default_context(cafile=path)
     except ssl.SSLError:
@@ -46,41 +47,40 @@ HttpUrl = Annotated[str, AfterValidator(http_url)]
 
 
 class HttpSettings(ProviderSettings):
-    """What every provider spoken to by HTTP takes."""
+    """The keys of every HTTP provider."""
 
-    ca_file: Annotated[FilePath, AfterValidator(authorities)] | None = (
-        None  # PEM; then only these authorities are trusted
-    )
+    # A PEM file; if it is set, only these authorities are trusted.
+    ca_file: Annotated[FilePath, AfterValidator(authorities)] | None = None
 
 
 class Gateway(ABC):
     """A provider that takes a message in one HTTP request."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, client: HttpClient) -> None:
+        self._client = client
 
     async def start(self) -> None:
-        """Make the link ready."""
-        await self._link.open()
+        """Make the client ready."""
+        await self._client.open()
 
     async def submit(self, message: Message, slot: Slot) -> Outcome:
-        """Hand one message over in its slot."""
-        answer = await self._link.exchange(self.request(message), slot)
-        return self.judge(answer, message) if isinstance(answer, Answer) else answer
+        """Submit one message in its slot."""
+        answer = await self._client.exchange(self.request(message), slot)
+        return self.outcome(answer, message) if isinstance(answer, Answer) else answer
 
     async def ask(self, request: Request) -> Answer | None:
-        """The answer to a request that sends no text; None if there is none."""
-        answer = await self._link.exchange(request, Unpaced())
+        """The answer to a request that sends no message; None if there is none."""
+        answer = await self._client.exchange(request, Unpaced())
         return answer if isinstance(answer, Answer) else None
 
     async def close(self) -> None:
-        """Close the link."""
-        await self._link.close()
+        """Close the client."""
+        await self._client.close()
 
     @abstractmethod
     def request(self, message: Message) -> Request:
-        """How the provider is asked."""
+        """The request that submits a message."""
 
     @abstractmethod
-    def judge(self, answer: Answer, message: Message) -> Outcome:
-        """What its answer means."""
+    def outcome(self, answer: Answer, message: Message) -> Outcome:
+        """What the answer to that request means."""

@@ -1,11 +1,10 @@
 """One HTTP request. Rule: if it surely never left, `Unavailable`; if it may have, `InDoubt`.
 
-A connection that ends before anything was written on it, or has been kept for as long as it may be,
-is given up for another: that is no second request. What is written is written once (`gate.py`).
+A connection that ends before anything was written on it, or that has been idle for too long, is
+replaced by another: that is no second request. A request is written once (`paced_body.py`).
 """
 
 import asyncio
-import json
 import os
 import ssl
 from base64 import b64encode
@@ -20,24 +19,23 @@ from smsd.core.outcome import Halted, InDoubt, Unavailable
 from smsd.core.proxy import Proxy
 from smsd.provider.base import KEEP_ALIVE_S, ProxyFor, Slot, direct
 from smsd.provider.wire import coding
-from smsd.provider.wire.gate import Gate
+from smsd.provider.wire.answer import Answer
 from smsd.provider.wire.keep_alive import MOST_S, KeepAlive
+from smsd.provider.wire.paced_body import PacedBody
 
 MOST_BYTES = 65_536  # of an answer; a provider's is a few hundred
-LOOK_UPS = (
-    8  # connections beside those for messages to be sent: a look-up takes none of their places
-)
+LOOK_UPS = 8  # connections for look-ups, beside those for submissions
+DNS_S = 30  # for which an address is cached
 _PROXY_LOGIN = 407
 _TOO_LARGE = "the answer is too large"
-DNS_S = 30  # how long an address is believed
 
-# Some gateways compress all the same: see `coding.py`, which bounds what that unfolds to.
+# Some gateways compress all the same: `coding.py` decodes that within a bound.
 _HEADERS = {"User-Agent": "smsd", "Accept-Encoding": "identity"}
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to write. Its parts hold texts and secrets, so none is shown."""
+    """What to write. Its parts hold texts and secrets, so the repr shows none."""
 
     method: str
     url: URL = field(repr=False)
@@ -45,34 +43,8 @@ class Request:
     body: bytes = field(default=b"", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back: the whole of it, except that an error's body may be cut short."""
-
-    status: int
-    headers: Mapping[str, str]  # case-insensitive
-    body: bytes
-    unread: str = ""  # why an error's body is missing
-
-    @property
-    def good(self) -> bool:
-        """A status of 200 to 299."""
-        return 200 <= self.status < 300  # noqa: PLR2004 - RFC 9110 §15
-
-    def text(self) -> str:
-        """The body as text."""
-        return self.body.decode("utf-8", "replace")
-
-    def json(self) -> object:
-        """The body as JSON; None when it is none. Integers stay exact, whatever their size."""
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            return None
-
-
-class Link:
-    """Kept-alive connections to one provider."""
+class HttpClient:
+    """Connections to one provider, and the exchange of one request for one answer."""
 
     def __init__(
         self,
@@ -83,7 +55,7 @@ class Link:
         proxy_for: ProxyFor = direct,
         ca_file: Path | None = None,
     ) -> None:
-        """`keep_alive_s`: how long a connection is kept idle; 0: none is used again."""
+        """`keep_alive_s`: how long an idle connection is used again; 0: never."""
         self._timeout_s = timeout_s
         self._keep_alive_s = keep_alive_s
         self._proxy_for = proxy_for
@@ -94,7 +66,7 @@ class Link:
         self._session: aiohttp.ClientSession
 
     async def open(self) -> None:
-        """Make ready. No connection is opened before there is something to say on it."""
+        """Make ready. No connection is opened before the first request."""
         limit = self._max_in_flight + LOOK_UPS
         if self._keep_alive_s:
             connector = aiohttp.TCPConnector(
@@ -111,8 +83,8 @@ class Link:
             skip_auto_headers=["Content-Type"],  # the payload's own; a GET has none
             auto_decompress=False,
             trust_env=False,
-            # Only the connect phase, name lookup included: the slot may be a long way off, and
-            # the answer has the deadline that the gate sets.
+            # Only for connecting, name lookup included: the wait for the slot may be long, and
+            # the answer has the deadline that the body sets.
             timeout=aiohttp.ClientTimeout(total=None, connect=self._timeout_s),
         )
 
@@ -126,46 +98,46 @@ class Link:
         """Write `request` in `slot` and read the answer. Raises what the slot raises."""
         while True:
             deadline = asyncio.timeout(None)
-            gate = Gate(request.body, slot, deadline, self._timeout_s, self._keep_alive)
-            outcome = await self._attempt(request, gate, deadline)
-            if not gate.may_try_another:
+            body = PacedBody(request.body, slot, deadline, self._timeout_s, self._keep_alive)
+            outcome = await self._attempt(request, body, deadline)
+            if not body.may_try_another_connection:
                 return outcome
 
     async def _attempt(
-        self, request: Request, gate: Gate, deadline: asyncio.Timeout
+        self, request: Request, body: PacedBody, deadline: asyncio.Timeout
     ) -> Answer | Unavailable | InDoubt | Halted:
-        heard = bytearray()
+        received = bytearray()
         url = request.url
         proxy = self._proxy_for(url.scheme, f"{url.host}:{url.port}")
         response: aiohttp.ClientResponse | None = None
-        trouble = ""
+        fault = ""
         try:
             async with deadline:
-                response = await self._request(request, gate, proxy)
-                if not gate.sent:  # a farewell, like the 408 some servers send before closing
+                response = await self._request(request, body, proxy)
+                if not body.written:  # such as the 408 that some servers send before they close
                     return Unavailable(
                         "the connection was answered before the request", written=False
                     )
-                self._keep(gate, response)
-                trouble = await _read(response, heard)
+                self._keep(body, response)
+                fault = await _read(response, received)
         except aiohttp.ClientHttpProxyError as error:  # of CONNECT: nothing was written
             return _refused_by_proxy(error.status)
         except (aiohttp.ClientError, OSError) as error:
-            if gate.refusal is not None:
-                raise gate.refusal from None
-            trouble = self._why(error, deadline)
+            if body.slot_error is not None:
+                raise body.slot_error from None
+            fault = self._fault(error, deadline)
             if response is None:
-                return InDoubt(trouble) if gate.sent else Unavailable(trouble, written=False)
+                return InDoubt(fault) if body.written else Unavailable(fault, written=False)
         finally:
             if response is not None:
                 response.close()  # a connection whose answer was read to its end is kept
-            await gate.settled()
+            await body.finished()
         if proxy is not None and response.status == _PROXY_LOGIN:
             return _refused_by_proxy(response.status)
-        return _answered(response, bytes(heard), trouble)
+        return _answered(response, bytes(received), fault)
 
     async def _request(
-        self, request: Request, gate: Gate, proxy: Proxy | None
+        self, request: Request, body: PacedBody, proxy: Proxy | None
     ) -> aiohttp.ClientResponse:
         headers, to_proxy = dict(request.headers), {}
         if proxy is not None and proxy.user:
@@ -178,20 +150,20 @@ class Link:
             request.method,
             request.url,
             headers=headers,
-            data=gate,
+            data=body,
             allow_redirects=False,
             proxy=None if proxy is None else proxy.url,
             proxy_headers=to_proxy,
         )
 
-    def _keep(self, gate: Gate, response: aiohttp.ClientResponse) -> None:
-        # Before the answer has been read to its end: then another may take the connection at once.
-        if gate.protocol is not None:
+    def _keep(self, body: PacedBody, response: aiohttp.ClientResponse) -> None:
+        # Before the answer is read to its end, when another request may take the connection.
+        if body.protocol is not None:
             now = asyncio.get_running_loop().time()
-            self._keep_alive.keep(gate.protocol, response.headers, now)
+            self._keep_alive.keep(body.protocol, response.headers, now)
 
-    def _why(self, error: Exception, deadline: asyncio.Timeout) -> str:
-        """What went wrong, without the address: its query may hold the text, or a secret."""
+    def _fault(self, error: Exception, deadline: asyncio.Timeout) -> str:
+        """What went wrong, without the URL, whose query may hold the text or a secret."""
         if deadline.expired():
             return f"no whole answer within {self._timeout_s:g} s"
         cause: object = getattr(error, "os_error", None) or getattr(
@@ -204,38 +176,38 @@ class Link:
 
 def _refused_by_proxy(status: int) -> Unavailable | Halted:
     if status == _PROXY_LOGIN:
-        return Halted(str(status), "the proxy asks who we are; mend [provider] proxy")
+        return Halted(str(status), "the proxy asks for a login; correct [provider] proxy")
     return Unavailable(f"the proxy refused the connection: HTTP {status}", written=False)
 
 
 def basic(user: str, password: str) -> str:
-    """An `Authorization` header (RFC 7617; aiohttp's own two ways are old or new, not both)."""
+    """An `Authorization` header (RFC 7617). No way of aiohttp's is in all the versions we take."""
     return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
 
 
-def _answered(response: aiohttp.ClientResponse, heard: bytes, trouble: str) -> Answer | InDoubt:
-    """The answer, decoded; a success has to be there as a whole."""
+def _answered(response: aiohttp.ClientResponse, received: bytes, fault: str) -> Answer | InDoubt:
+    """The decoded answer; `InDoubt` for a success that is not there as a whole."""
     codings = ",".join(response.headers.getall("Content-Encoding", ()))
-    body, whole, unread = heard, True, ""
+    body, whole, unread = received, True, ""
     try:
-        body, whole = coding.decode(heard, codings, MOST_BYTES + 1)
+        body, whole = coding.decode(received, codings, MOST_BYTES + 1)
     except coding.Undecodable as error:
         body, unread = b"", str(error)
     if len(body) > MOST_BYTES:
-        body, trouble = body[:MOST_BYTES], trouble or _TOO_LARGE
+        body, fault = body[:MOST_BYTES], fault or _TOO_LARGE
     elif not whole:
-        trouble = trouble or "the answer is cut short within its coding"
+        fault = fault or "the answer is cut short within its coding"
     answer = Answer(response.status, response.headers, body, unread)
-    if answer.good and (trouble := trouble or unread):
-        return InDoubt(f"HTTP {answer.status}, but {trouble}")
+    if answer.good and (fault := fault or unread):
+        return InDoubt(f"HTTP {answer.status}, but {fault}")
     return answer
 
 
-async def _read(response: aiohttp.ClientResponse, heard: bytearray) -> str:
-    """Read the body into `heard`; what is wrong with it, or nothing."""
+async def _read(response: aiohttp.ClientResponse, received: bytearray) -> str:
+    """Read the body into `received`. Returns what is wrong with it, or ""."""
     async for chunk in response.content.iter_any():
-        heard += chunk
-        if len(heard) > MOST_BYTES:
-            del heard[MOST_BYTES:]
+        received += chunk
+        if len(received) > MOST_BYTES:
+            del received[MOST_BYTES:]
             return _TOO_LARGE
     return ""

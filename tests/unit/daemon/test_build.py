@@ -10,7 +10,8 @@ from smsd.config import ConfigError, load
 from smsd.daemon import build_provider
 from smsd.provider.generic.http import Http
 from smsd.provider.sandbox import Sandbox
-from smsd.provider.twilio.provider import Twilio, TwilioSettings
+from smsd.provider.twilio.provider import Twilio
+from smsd.provider.twilio.settings import TwilioSettings
 
 HUSH = "hush-hush-hush-hush"  # what no text may ever show
 SID = "AC" + "0" * 32

@@ -1,7 +1,7 @@
 """The sandbox. Rule: it never answers a real number, and it notices when the rate is exceeded."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
 
 import pytest
@@ -12,13 +12,14 @@ from smsd.core.outcome import (
     Accepted,
     Halted,
     InDoubt,
+    Outcome,
     Rejected,
     Throttled,
     Unavailable,
 )
 from smsd.core.segment import Segments
 from smsd.provider import load
-from smsd.provider.base import Provider, SlotWithdrawn
+from smsd.provider.base import Provider, SlotWithdrawn, Unpaced
 from smsd.provider.generic.http import Http
 from smsd.provider.sandbox import ANSWERS, SLOW, Meter, Sandbox, SandboxSettings
 from smsd.provider.twilio.provider import Twilio
@@ -43,9 +44,9 @@ class Open:
         pass
 
 
-def message(to: str = "+12025550101", segments: int = 1) -> Message:
+def message(to: str = "+12025550101", segments: int = 1, id_: str = "m1") -> Message:
     cost = Segments("gsm7", 10, segments)
-    return Message("m1", to, Content("hello", cost, "", None, None, None, "", ""))
+    return Message(id_, to, Content("hello", cost, "", None, None, None, "", ""))
 
 
 def sandbox(
@@ -165,3 +166,57 @@ def test_an_unknown_provider_is_refused_with_the_names_of_those_there_are() -> N
 def test_a_rate_that_it_could_not_count_is_refused(rate: int) -> None:
     with pytest.raises(ValidationError, match="Input should be"):
         sandbox(rate=rate)
+
+
+# Looking up
+
+LOST = InDoubt("the answer was lost")
+GONE = Unavailable("never arrived")
+
+
+async def none_settled(_ids: Collection[str], _since: int, _until: int) -> Mapping[str, str]:
+    return {}
+
+
+async def asked_of_the_sandbox(to: str, **settings: float) -> tuple[Outcome, Outcome | None]:
+    """The answer to a submission, and to the question what became of it."""
+    timeout_s = settings.pop("timeout_s", 5.0)
+    carrier = Sandbox(SandboxSettings.model_validate({"latency": 0, **settings}), timeout_s)
+    sent = message(to)
+    return await carrier.submit(sent, Unpaced()), await carrier.look_up(sent, 0, none_settled)
+
+
+@pytest.mark.parametrize(
+    ("to", "expected"),
+    [
+        ("+12025550101", (Accepted("sandbox-1", 1), Accepted("sandbox-1", 1))),
+        ("+12025550194", (LOST, None)),
+        ("+12025550197", (LOST, Accepted("sandbox-1", 1))),
+        ("+12025550198", (LOST, GONE)),
+    ],
+)
+async def test_the_sandbox_knows_what_it_took(
+    to: str, expected: tuple[Outcome, Outcome | None]
+) -> None:
+    assert await asked_of_the_sandbox(to) == expected
+
+
+async def test_the_sandbox_took_what_it_answered_too_late() -> None:
+    outcome, found = await asked_of_the_sandbox(SLOW, timeout_s=0.0)
+    assert (outcome, found) == (InDoubt("no answer within 0 s"), Accepted("sandbox-1", 1))
+
+
+async def test_the_sandbox_forgets_in_time_and_in_a_new_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("smsd.provider.sandbox.REMEMBERED", 2)
+    carrier = Sandbox(SandboxSettings(latency=0), 5.0)
+    sent = [message(id_=f"m{n}") for n in range(3)]
+    for each in sent:
+        await carrier.submit(each, Unpaced())
+    assert [await carrier.look_up(each, 0, none_settled) for each in sent] == [
+        None,
+        Accepted("sandbox-2", 1),
+        Accepted("sandbox-3", 1),
+    ]
+    assert await Sandbox(SandboxSettings(latency=0), 5.0).look_up(sent[2], 0, none_settled) is None

@@ -1,4 +1,4 @@
-"""Words that repeat a request. Rule: in no form do they tell on text, number or secret."""
+"""A text that repeats a request. Rule: no form of the message, number or secret gets through."""
 
 import html
 import json
@@ -9,7 +9,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from smsd.provider.wire import rulings as codes
+from smsd.provider.wire.redact import LONGEST_KEPT, MOST_READ, redact
 
 TEXT = "Your \"code\" is 4711 & it's <nobody's> business / é\n"
 NUMBER = "+12025550123"
@@ -38,32 +38,32 @@ FORMS: dict[str, Form] = {
 every_form = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
 
 
-def words(said: str, *hidden: str) -> str:
-    return codes.words(said, hidden or (TEXT, NUMBER, SECRET))
+def redacted(said: str, *hidden: str) -> str:
+    return redact(said, hidden or (TEXT, NUMBER, SECRET))
 
 
 @every_form
 @pytest.mark.parametrize("hidden", [TEXT, SECRET, "Да! &", "4711", "\u0130Σ/ΟΔΟΣ"])
 def test_what_is_hidden_is_hidden_in_every_form(form: Form, hidden: str) -> None:
-    assert words(f"bad request: x={form(hidden)}&y=1", hidden) == "bad request: x=…&y=1"
+    assert redacted(f"bad request: x={form(hidden)}&y=1", hidden) == "bad request: x=…&y=1"
 
 
 @every_form
 def test_every_occurrence_is_hidden(form: Form) -> None:
     said = f"{form(SECRET)}, {form(TEXT)}, {form(NUMBER)}; {form(TEXT)}"
-    assert words(said) == "…, …, …; …"
+    assert redacted(said) == "…, …, …; …"
 
 
 @every_form
 @pytest.mark.parametrize("cut", [20, 30, 45])
 def test_words_that_repeat_the_text_cut_short_are_dropped(form: Form, cut: int) -> None:
-    assert words(f"bad request: {form(TEXT)[:cut]}") == ""
+    assert redacted(f"bad request: {form(TEXT)[:cut]}") == ""
 
 
 @pytest.mark.parametrize("outer", FORMS.values(), ids=FORMS.keys())
 @every_form
 def test_a_form_within_a_form_is_hidden_or_drops_the_words(form: Form, outer: Form) -> None:
-    told = words(f"bad request: {outer(form(TEXT))}").lower()
+    told = redacted(f"bad request: {outer(form(TEXT))}").lower()
     assert told in ("", "bad request: …")
 
 
@@ -78,16 +78,16 @@ def test_a_form_within_a_form_is_hidden_or_drops_the_words(form: Form, outer: Fo
     ],
 )
 def test_a_run_of_the_text_in_any_other_form_drops_the_words(said: str) -> None:
-    assert words(f"no: {said}.", "Your code is 4711 & it's nobody's business") == ""
+    assert redacted(f"no: {said}.", "Your code is 4711 & it's nobody's business") == ""
 
 
 def test_a_part_of_a_secret_drops_the_words() -> None:
-    assert words("token provider-secr is bad", "provider-secret-Quagga") == ""
+    assert redacted("token provider-secr is bad", "provider-secret-Quagga") == ""
 
 
 def test_a_number_among_blanks_and_escapes_is_not_told() -> None:
-    assert words("to %2B1%20202%20555%200123") == ""
-    assert words("to %2b12025550123") == "to …"
+    assert redacted("to %2B1%20202%20555%200123") == ""
+    assert redacted("to %2b12025550123") == "to …"
 
 
 OTP = "Your code: 123456. Or é4711, 24-81 36; it costs 3000"
@@ -112,22 +112,22 @@ OTP = "Your code: 123456. Or é4711, 24-81 36; it costs 3000"
     ],
 )
 def test_a_code_for_one_person_is_not_told(said: str, told: str) -> None:
-    assert words(said, OTP, NUMBER) == told
+    assert redacted(said, OTP, NUMBER) == told
 
 
 def test_a_code_is_hidden_where_the_words_were_cut() -> None:
-    said = f"{'-' * (codes.MOST_WORDS - 5)}12345"
-    assert "1234" not in words(f"{said}6", OTP)
+    said = f"{'-' * (MOST_READ - 5)}12345"
+    assert "1234" not in redacted(f"{said}6", OTP)
 
 
 def test_words_that_say_something_else_are_kept() -> None:
     said = "No such code is known: 100%25 of it & more"
-    assert words(said) == said
+    assert redacted(said) == said
 
 
 def test_a_long_echo_is_dropped_where_it_was_cut() -> None:
-    assert words(f"{TEXT * 40}{TEXT[:5]}") == ""
-    assert words("x" * 5_000) == "x" * (codes.LONGEST_WORDS - 1) + "…"
+    assert redacted(f"{TEXT * 40}{TEXT[:5]}") == ""
+    assert redacted("x" * 5_000) == "x" * (LONGEST_KEPT - 1) + "…"
 
 
 @pytest.mark.parametrize("character", ["a", "%", "&", "\\", "é", "%25", "&amp;", "\\\\", "1 "])
@@ -135,5 +135,5 @@ def test_the_time_it_takes_is_bounded(character: str) -> None:
     text = (character * 2_550)[:2_550]
     began = time.process_time()
     for said in (text, text[:-1] + "z", (character * 65_536)[:65_536]):
-        codes.words(said, (text, NUMBER, SECRET))
+        redact(said, (text, NUMBER, SECRET))
     assert time.process_time() - began < 0.1

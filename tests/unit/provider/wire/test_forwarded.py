@@ -4,8 +4,8 @@ import pytest
 from multidict import CIMultiDict
 
 from smsd.core.outcome import InDoubt, Throttled, Unavailable
-from smsd.provider.wire import rulings as codes
-from smsd.provider.wire.transport import Answer
+from smsd.provider.wire.answer import Answer
+from smsd.provider.wire.status import outcome_of_status
 
 ENVOY = "upstream connect error or disconnect/reset before headers"
 
@@ -13,7 +13,7 @@ ENVOY = "upstream connect error or disconnect/reset before headers"
 def judged(body: str = "", **headers: str) -> object:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     answer = Answer(503, CIMultiDict(named), body.encode())
-    return codes.by_status(answer, "503", "HTTP 503")
+    return outcome_of_status(answer, "503", "HTTP 503")
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ from smsd.core import segment
 from smsd.core.message import Limits, Message, parse
 from smsd.core.segment import Segments
 from smsd.daemon import build_limits, build_provider
-from smsd.provider.twilio.provider import Twilio, TwilioSettings
-from smsd.provider.twilio.smart_encoding import _REPLACED, billed
+from smsd.provider.twilio.provider import Twilio
+from smsd.provider.twilio.settings import TwilioSettings
+from smsd.provider.twilio.smart_encoding import _REPLACED, billed_text
 
-SMART = Limits(billed=billed)
+SMART = Limits(billed=billed_text)
 ACCOUNT = {"account_sid": "AC" + "0" * 32, "auth_token": "t" * 32}
 SERVICE = "MG" + "1" * 32
 
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
     ],
 )
 def test_look_alikes_are_replaced_if_that_leaves_nothing_but_gsm(text: str, sent: str) -> None:
-    assert billed(text) == sent
+    assert billed_text(text) == sent
 
 
 def test_every_replacement_is_of_the_alphabet_and_stands_for_what_is_not() -> None:
@@ -55,12 +56,12 @@ def test_segments_are_those_that_are_billed_and_the_text_stays_as_it_came() -> N
 def test_what_has_a_sender_of_its_own_goes_by_no_service() -> None:
     text = "\u201c" + "x" * 150 + "\u201d"
     assert parse({"message": text, "from": "Acme"}, SMART, 0).segments.segments == 3
-    by_default = Limits(default_from="Acme", billed=billed)
+    by_default = Limits(default_from="Acme", billed=billed_text)
     assert parse({"message": text}, by_default, 0).segments.segments == 3
 
 
 def test_the_limit_is_on_what_is_billed() -> None:
-    limits = Limits(max_segments=1, billed=billed)
+    limits = Limits(max_segments=1, billed=billed_text)
     assert parse({"message": "\u2019" * 160}, limits, 0).segments == Segments("gsm7", 160, 1)
 
 

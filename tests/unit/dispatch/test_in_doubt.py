@@ -1,0 +1,292 @@
+"""Messages in doubt. Rule: only a clear answer settles one, and an absence only at the last ask."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import pytest
+
+from smsd.core.fields import Priority
+from smsd.core.message import Content, Message
+from smsd.core.outcome import (
+    Accepted,
+    Halted,
+    InDoubt,
+    Outcome,
+    Rejected,
+    Throttled,
+    Unavailable,
+)
+from smsd.core.segment import Segments
+from smsd.dispatch import in_doubt as in_doubt_module
+from smsd.dispatch.in_doubt import AT_ONCE, PAUSES_S, WITHIN_S, InDoubtAsker, Unanswered, is_high
+from smsd.provider.base import (
+    FindSettled,
+    ProviderSettings,
+    ProxyFor,
+    Slot,
+    direct,
+)
+from smsd.provider.generic.http import Http
+from smsd.provider.generic.settings import GenericSettings
+from smsd.store.entry import Entry
+
+Look = Callable[[Message], Awaitable[Outcome | None]]
+
+LOST = InDoubt("the answer was lost")
+GONE = Unavailable("never arrived")
+TAKEN = Accepted("p1")
+
+
+def message(
+    to: str = "+12025550123", id_: str = "m1", ref: str = "o-7", priority: Priority | None = None
+) -> Message:
+    content = Content("Hi", Segments("gsm7", 2, 1), "", priority, None, None, "", ref)
+    return Message(id_, to, content)
+
+
+async def none_settled(_ids: Collection[str], _since: int, _until: int) -> Mapping[str, str]:
+    return {}
+
+
+# Asking
+
+
+class Deaf:
+    """A provider that cannot be asked."""
+
+    Settings: ClassVar[type[ProviderSettings]] = ProviderSettings
+
+    @classmethod
+    def build(
+        cls,
+        settings: Any,
+        *,
+        timeout_s: float,
+        max_in_flight: int,
+        keep_alive_s: float = 0,
+        proxy_for: ProxyFor = direct,
+    ) -> Self:
+        return cls()
+
+    async def start(self) -> None: ...
+
+    async def submit(self, message: Message, slot: Slot) -> Outcome:
+        return LOST
+
+    async def close(self) -> None: ...
+
+
+HTTP = {"url": "https://gw.example/send", "fields": {"to": "{to}", "text": "{text}"}}
+TWILIO = {"account_sid": "AC" + "0" * 32, "auth_token": "t" * 32, "from": "+12025550100"}
+
+
+class Asked(Deaf):
+    """One that says what is on its list, the last of it for ever; an error is raised."""
+
+    answers_after_restart = True
+
+    def __init__(self, told: Sequence[Outcome | Exception | None] = (None,)) -> None:
+        self.told = list(told)
+        self.asks: list[tuple[str, int]] = []
+        self.at_once = self.most_at_once = 0
+        self.door = asyncio.Event()
+        self.door.set()
+
+    async def look_up(
+        self, message: Message, started_ms: int, find_settled: FindSettled
+    ) -> Outcome | None:
+        self.asks.append((message.id, started_ms))
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await self.door.wait()
+        finally:
+            self.at_once -= 1
+        told = self.told.pop(0) if len(self.told) > 1 else self.told[0]
+        if isinstance(told, Exception):
+            raise told
+        return told
+
+
+class Pauses:
+    """A sleep that takes no time, and remembers."""
+
+    def __init__(self) -> None:
+        self.taken: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.taken.append(seconds)
+        await asyncio.sleep(0)
+
+
+async def resolved(*told: Outcome | Exception | None) -> tuple[Outcome, int]:
+    """What a text in doubt comes to, and after how many asks."""
+    provider = Asked(told)
+    outcome = await InDoubtAsker(provider, sleep=Pauses()).resolve(message(), 5, LOST)
+    return outcome, len(provider.asks)
+
+
+ASKS = len(PAUSES_S)
+REFUSED = Rejected("9", "no", "recipient", opted_out=True)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ([TAKEN], (TAKEN, 1)),
+        ([InDoubt("not listed"), InDoubt("not listed"), TAKEN], (TAKEN, 3)),
+        ([GONE, TAKEN], (TAKEN, 2)),
+        ([REFUSED], (REFUSED, 1)),
+        ([GONE], (GONE, ASKS)),
+        ([InDoubt("?"), GONE], (GONE, ASKS)),
+        ([GONE] * (ASKS - 1) + [InDoubt("?")], (LOST, ASKS)),
+        ([GONE, None], (LOST, 2)),
+        ([None], (LOST, 1)),
+        ([InDoubt("not listed")], (LOST, ASKS)),
+        ([Throttled(1.0)], (LOST, ASKS)),
+        ([Halted("401", "no")], (LOST, ASKS)),
+        ([ValueError("a bug")], (LOST, 1)),
+        ([TimeoutError("a bug")], (LOST, 1)),
+        ([GONE, ValueError("a bug")], (LOST, 2)),
+    ],
+)
+async def test_what_the_provider_tells_is_believed_as_far_as_it_goes(
+    told: Sequence[Outcome | Exception | None], expected: tuple[Outcome, int]
+) -> None:
+    assert await resolved(*told) == expected
+
+
+async def test_the_provider_is_asked_after_growing_pauses_with_what_it_needs() -> None:
+    provider, pauses = Asked([InDoubt("not listed")]), Pauses()
+    await InDoubtAsker(provider, sleep=pauses).resolve(message(), 77, LOST)
+    assert provider.asks == [("m1", 77)] * ASKS
+    assert tuple(pauses.taken) == PAUSES_S == tuple(sorted(PAUSES_S))
+    assert sum(PAUSES_S) < WITHIN_S
+
+
+async def test_a_provider_that_cannot_be_asked_is_not_asked_and_costs_no_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    pauses = Pauses()
+    gateway = Http.build(GenericSettings.model_validate(HTTP), timeout_s=1.0, max_in_flight=1)
+    for provider in (Deaf(), gateway):
+        assert await InDoubtAsker(provider, sleep=pauses).resolve(message(), 0, LOST) is LOST
+    assert pauses.taken == []
+    assert caplog.records == []
+
+
+async def test_a_provider_that_does_not_answer_is_left_to_recovery_which_gives_up_at_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Eight are asked about at once: of many, most would come to the policy unasked."""
+    monkeypatch.setattr(in_doubt_module, "WITHIN_S", 0)
+    monkeypatch.setattr(in_doubt_module, "RECOVERY_WITHIN_S", 0)
+    provider = Asked([TAKEN])
+    provider.door.clear()
+    asker = InDoubtAsker(provider, sleep=Pauses())
+    with pytest.raises(Unanswered):
+        await asker.resolve(message(), 0, LOST)
+    assert await asker.resolve(message(), 0, LOST, in_recovery=True) is LOST
+
+
+async def test_more_than_are_asked_about_are_left_to_recovery(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(in_doubt_module, "MOST_ASKED", 2)
+    provider = Asked([TAKEN])
+    provider.door.clear()
+    asker = InDoubtAsker(provider, sleep=Pauses())
+    asked = [asyncio.create_task(asker.resolve(message(), 0, LOST)) for _ in range(2)]
+    while provider.at_once < 2:
+        await asyncio.sleep(0)
+    with pytest.raises(Unanswered):
+        await asker.resolve(message(), 0, LOST)
+    asked.append(asyncio.create_task(asker.resolve(message(), 0, LOST, in_recovery=True)))
+    provider.door.set()
+    assert await asyncio.gather(*asked) == [TAKEN] * 3
+
+
+async def test_closing_cuts_every_ask_and_every_pause_short_and_asks_no_more() -> None:
+    provider = Asked([TAKEN])
+    provider.door.clear()
+    asker = InDoubtAsker(provider, sleep=Pauses())
+    pausing = InDoubtAsker(provider, sleep=lambda _: asyncio.Event().wait())
+    waiting = [asyncio.create_task(asker.resolve(message(), 0, LOST)) for _ in range(AT_ONCE + 3)]
+    waiting.append(asyncio.create_task(pausing.resolve(message(), 0, LOST)))
+    while provider.at_once < AT_ONCE:
+        await asyncio.sleep(0)
+    asker.close()
+    asker.close()
+    pausing.close()
+    ends = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(end) for end in ends] == [Unanswered] * len(waiting)
+    provider.door.set()
+    asks = len(provider.asks)
+    with pytest.raises(Unanswered):
+        await asker.resolve(message(), 0, LOST)
+    assert len(provider.asks) == asks
+
+
+async def test_closing_ends_by_the_policy_what_nobody_else_can_ask_about() -> None:
+    provider = Asked([TAKEN])
+    provider.answers_after_restart = False
+    provider.door.clear()
+    asker = InDoubtAsker(provider, sleep=Pauses())
+    waiting = asyncio.create_task(asker.resolve(message(), 0, LOST))
+    while not provider.at_once:
+        await asyncio.sleep(0)
+    asker.close()
+    assert await waiting is LOST
+    assert await asker.resolve(message(), 0, LOST) is LOST
+
+
+async def test_no_more_than_a_few_are_asked_about_at_once() -> None:
+    provider = Asked([TAKEN])
+    provider.door.clear()
+    asker = InDoubtAsker(provider, sleep=Pauses())
+    waiting = [asyncio.create_task(asker.resolve(message(), 0, LOST)) for _ in range(100)]
+    while provider.at_once < AT_ONCE:
+        await asyncio.sleep(0)
+    provider.door.set()
+    assert await asyncio.gather(*waiting) == [TAKEN] * 100
+    assert provider.most_at_once == AT_ONCE
+
+
+async def test_a_bug_of_the_provider_is_logged_and_being_cancelled_is_not_caught(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await resolved(ValueError("a bug"))
+    assert "provider broke" in caplog.text
+    provider = Asked([TAKEN])
+    provider.door.clear()
+    asking = asyncio.create_task(InDoubtAsker(provider, sleep=Pauses()).resolve(message(), 0, LOST))
+    while not provider.asks:
+        await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+
+async def test_neither_text_nor_number_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    await resolved(TAKEN)
+    assert [record.message for record in caplog.records] == ["in doubt, asking", "asked"]
+    assert "2025550123" not in str([record.__dict__ for record in caplog.records])
+
+
+@pytest.mark.parametrize(
+    ("name", "priority", "high"),
+    [
+        ("n1-0", None, False),
+        ("h1-0", None, True),
+        ("n1-0", "high", True),
+        ("h1-0", "normal", False),
+    ],
+)
+def test_priority_is_that_of_the_text_or_else_of_its_stream(
+    name: str, priority: Priority | None, *, high: bool
+) -> None:
+    assert is_high(Entry(name, None, 0), message(priority=priority)) is high

@@ -1,0 +1,235 @@
+"""Configured look-ups. Rule: without a clear answer a message stays in doubt."""
+
+import json
+import re
+
+import pytest
+from multidict import CIMultiDict
+from pydantic import ValidationError
+
+from smsd.core.fields import Priority
+from smsd.core.message import Content, Message
+from smsd.core.outcome import (
+    Accepted,
+    InDoubt,
+    Outcome,
+    Rejected,
+    Unavailable,
+)
+from smsd.core.segment import Segments
+from smsd.provider.base import (
+    SupportsLookUp,
+)
+from smsd.provider.generic.http import Http
+from smsd.provider.generic.settings import GenericSettings
+from smsd.provider.wire.answer import Answer
+from smsd.provider.wire.transport import Request
+
+GONE = Unavailable("never arrived")
+HTTP = {"url": "https://gw.example/send", "fields": {"to": "{to}", "text": "{text}"}}
+
+
+def message(
+    to: str = "+12025550123", id_: str = "m1", ref: str = "o-7", priority: Priority | None = None
+) -> Message:
+    content = Content("Hi", Segments("gsm7", 2, 1), "", priority, None, None, "", ref)
+    return Message(id_, to, content)
+
+
+STATUS = "https://gw.example/messages/{id}"
+SENT = {"json": "status", "in": ["sent"], "outcome": "accepted"}
+
+
+def settings(look_up: object, **more: object) -> GenericSettings:
+    return GenericSettings.model_validate({**HTTP, "look_up": look_up, **more})
+
+
+@pytest.mark.parametrize(
+    ("look_up", "later"),
+    [
+        ({"id": "json:id"}, True),
+        ({"id": "json:id", "not_found": "unavailable"}, False),
+        ({"rules": [SENT, {"json": "status", "in": ["?"], "outcome": "unavailable"}]}, False),
+        ({"rules": [SENT, {"json": "status", "in": ["no"], "outcome": "rejected"}]}, True),
+    ],
+)
+async def test_a_gateway_that_tells_no_absence_can_be_asked_by_whoever_comes_next(
+    look_up: dict[str, object], *, later: bool
+) -> None:
+    asking = {"url": STATUS, **look_up}
+    provider = Http.build(settings(asking), timeout_s=1.0, max_in_flight=1)
+    assert isinstance(provider, SupportsLookUp)
+    assert provider.answers_after_restart is later
+
+
+def request(sought: Message, look_up: dict[str, object], **more: object) -> Request | None:
+    asking = settings({"id": "json:id", **look_up}, **more).look_up_template()
+    assert asking is not None
+    return asking.request(sought)
+
+
+def judged(status: int, body: object, **look_up: object) -> Outcome:
+    asking = settings({"url": STATUS, **look_up}).look_up_template()
+    assert asking is not None
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return asking.outcome(Answer(status, CIMultiDict(), raw))
+
+
+def test_the_question_goes_to_the_address_of_the_text_with_the_headers_of_the_submission() -> None:
+    asked = request(
+        message(ref="a/b?c=d&é"),
+        {"url": "/find/{id}?to={to}&n={to_no_plus}&ref={ref}&key=${KEY}"},
+        base_url="https://gw.example",
+        url="/send",
+        headers={"Authorization": "Bearer ${KEY}"},
+        secrets={"KEY": "h/sh"},
+    )
+    assert asked is not None
+    assert (asked.method, asked.body) == ("GET", b"")
+    assert str(asked.url) == (
+        "https://gw.example/find/m1?to=%2B12025550123&n=12025550123"
+        "&ref=a%2Fb%3Fc%3Dd%26%C3%A9&key=h%2Fsh"
+    )
+    assert asked.headers == {"authorization": "Bearer h/sh"}
+    assert "h/sh" not in repr(asked)
+
+
+def test_headers_of_its_own_stand_in_place_of_those_of_the_submission() -> None:
+    asked = request(
+        message(),
+        {"url": STATUS, "method": "POST", "headers": {"X-Id": "{id}"}},
+        headers={"Idempotency-Key": "{id}"},
+        user="me",
+        password="pw",
+    )
+    assert asked is not None
+    assert asked.method == "POST"
+    assert asked.headers == {"x-id": "m1", "authorization": "Basic bWU6cHc="}
+
+
+@pytest.mark.parametrize("ref", ["", ".", ".."])
+def test_a_text_without_a_ref_to_ask_by_is_not_asked_about(ref: str) -> None:
+    assert request(message(ref=ref), {"url": "https://gw.example/m/{ref}"}) is None
+    assert request(message(ref=ref), {"url": STATUS}) is not None
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "look_up", "expected"),
+    [
+        (200, {"id": 7}, {"id": "json:id"}, Accepted("7")),
+        (200, {"id": "x" * 500}, {"id": "json:id"}, Accepted("x" * 128)),
+        (200, {}, {"id": "json:id"}, InDoubt("asked: HTTP 200")),
+        (200, {"id": False, "error": "?"}, {"id": "json:id"}, InDoubt("asked: HTTP 200")),
+        (200, {"id": ""}, {"id": "json:id"}, InDoubt("asked: HTTP 200")),
+        (200, [], {"id": "json:id"}, InDoubt("asked: HTTP 200")),
+        (200, b"<html>", {"id": "json:id"}, InDoubt("asked: HTTP 200")),
+        (200, {"id": 7, "status": "sent"}, {"id": "json:id", "rules": [SENT]}, Accepted("7")),
+        (200, {"status": "sent"}, {"rules": [SENT]}, Accepted("")),
+        (200, {"id": 7}, {"id": "json:id", "rules": [SENT]}, InDoubt("asked: HTTP 200")),
+        (500, {"id": 7}, {"id": "json:id"}, InDoubt("asked: HTTP 500")),
+        (302, {"id": 7}, {"id": "json:id"}, InDoubt("asked: HTTP 302")),
+        (401, {}, {"id": "json:id"}, InDoubt("asked: HTTP 401")),
+        (429, {}, {"id": "json:id"}, InDoubt("asked: HTTP 429")),
+        (404, {}, {"id": "json:id"}, InDoubt("asked: HTTP 404")),
+        (404, {}, {"id": "json:id", "not_found": "in_doubt"}, InDoubt("asked: HTTP 404")),
+        (404, {}, {"id": "json:id", "not_found": "unavailable"}, GONE),
+        (410, {}, {"id": "json:id", "not_found": "unavailable"}, InDoubt("asked: HTTP 410")),
+        (302, {}, {"id": "json:id", "not_found": "unavailable"}, InDoubt("asked: HTTP 302")),
+        (304, {}, {"id": "json:id", "not_found": "unavailable"}, InDoubt("asked: HTTP 304")),
+        (
+            404,
+            {"proxy": 1},
+            {
+                "id": "json:id",
+                "not_found": "unavailable",
+                "rules": [{"json": "proxy", "in": [1], "outcome": "in_doubt"}],
+            },
+            InDoubt("asked: HTTP 404: 1"),
+        ),
+        (
+            200,
+            {"status": "refused"},
+            {
+                "id": "json:id",
+                "rules": [{"json": "status", "in": ["refused"], "outcome": "rejected"}],
+            },
+            Rejected("refused", "asked: HTTP 200: refused"),
+        ),
+        (
+            200,
+            {"status": "unknown"},
+            {
+                "id": "json:id",
+                "rules": [{"json": "status", "in": ["unknown"], "outcome": "unavailable"}],
+            },
+            Unavailable("asked: HTTP 200: unknown"),
+        ),
+    ],
+)
+def test_a_gateways_word_on_a_text_is_read_by_rules_and_else_in_doubt(
+    status: int, body: object, look_up: dict[str, object], expected: Outcome
+) -> None:
+    assert judged(status, body, **look_up) == expected
+
+
+STOP = {"json": "code", "in": [21610], "outcome": "rejected:recipient:opted_out"}
+BUSY = {"json": "code", "in": [7], "outcome": "throttled"}
+NO_SUCH = {"status": 200, "outcome": "rejected"}
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"id": 7}, Accepted("7")),
+        ({"id": 7, "code": 0}, Accepted("7")),
+        (
+            {"id": 7, "code": 21610},
+            Rejected("21610", "asked: HTTP 200: 21610", "recipient", opted_out=True),
+        ),
+        ({"id": 7, "code": 7}, Unavailable("asked: HTTP 200: 7")),
+    ],
+)
+def test_a_record_goes_through_the_rules_of_an_answer(body: object, expected: Outcome) -> None:
+    """That a gateway has a record does not say that it took the message."""
+    asking = settings(
+        {"url": STATUS, "id": "json:id"}, rules=[NO_SUCH, STOP, BUSY]
+    ).look_up_template()
+    assert asking is not None
+    raw = json.dumps(body).encode()
+    assert asking.outcome(Answer(200, CIMultiDict(), raw)) == expected
+    assert asking.outcome(Answer(404, CIMultiDict(), raw)) == InDoubt("asked: HTTP 404")
+
+
+@pytest.mark.parametrize(
+    ("look_up", "said"),
+    [
+        ({"id": "json:id"}, "Field required"),
+        ({"url": STATUS}, "needs an `id`, or a rule whose outcome is accepted"),
+        ({"url": "/m/{id}", "id": "json:id"}, "look_up: url: must be a URL"),
+        (
+            {"url": "https://gw.example/{text}", "id": "json:id"},
+            "look_up: url: {text} is not a place",
+        ),
+        ({"url": "https://gw.example/{id", "id": "json:id"}, "look_up: url: holds a single brace"),
+        ({"url": "https://gw{ref}/m/{id}", "id": "json:id"}, "must name the host before its first"),
+        ({"url": "https://gw{ref}", "id": "json:id"}, "must name the host before its first"),
+        ({"url": STATUS, "id": "json:id", "not_found": "gone"}, "Input should be 'unavailable' or"),
+        ({"url": STATUS, "id": "json:id", "method": "PUT"}, "Input should be 'GET' or 'POST'"),
+        ({"url": STATUS, "id": "json:id", "headers": {"X": "{to}"}}, "look_up: headers.x: {to} is"),
+        (
+            {"url": STATUS, "id": "json:id", "rules": [{"status": 401, "outcome": "halted"}]},
+            "a rule's outcome must be one of accepted, rejected, unavailable, in_doubt",
+        ),
+        ({"url": STATUS, "id": "json:id", "colour": "red"}, "Extra inputs are not permitted"),
+    ],
+)
+def test_wrong_settings_are_refused_with_the_place(look_up: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        settings(look_up)
+    assert said in str(caught.value)
+
+
+def test_an_absolute_address_is_refused_where_a_base_url_would_go_before_it() -> None:
+    said = 'look_up: url: must begin with "/", since base_url goes before it'
+    with pytest.raises(ValidationError, match=re.escape(said)):
+        settings({"url": STATUS, "id": "json:id"}, base_url="https://gw.example", url="/send")
