@@ -3,9 +3,9 @@
     log.info("sent", extra={"id": message.id, "to": message.recipient, "attempt": 1})
     2026-11-24T08:11:36.123Z info sent id=… to=+1202*****23 attempt=1
 
-Every phone number is masked, in fields, reasons and tracebacks alike, and so is an id that is one.
-A traceback is one field; the values of variables are never in it. A reader that takes nothing, and
-a stderr that is closed, cost log lines and nothing else.
+Every phone number is masked, in fields, reasons and tracebacks, and so is an id that is a number.
+A traceback is one field and never holds the values of variables. If nobody reads stderr, or it is
+closed, only log lines are lost.
 """
 
 import json
@@ -27,44 +27,44 @@ import orjson
 
 from smsd.core import number
 
-LONGEST_QUEUE = 10_000  # lines waiting for stderr; further ones are dropped and counted
+LONGEST_QUEUE = 10_000  # lines that may wait for stderr; more are dropped and counted
 LONGEST_FIELD = 8192  # characters; of a traceback the end is kept, where the error is
-FLUSH_S = 2.0  # at a stop, for a reader of stderr to take what is left
+FLUSH_S = 2.0  # how long a stop waits for the last lines to be written
 
 LAST_STANDARD_FD = 2
 
-_Lines = queue.Queue[bytes | None]  # None: the last one has been written
+_Lines = queue.Queue[bytes | None]  # None: no more will follow
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "text", "json"]
 
-_NUMBER = re.compile(r"(?:\+|%2[Bb])([0-9]{6,15})")  # plain, or in the query of a URL
-_BARE_NUMBER = re.compile(r"[0-9]{7,15}")  # only where a number is expected, in `to` and `from`
-# An id that is a number, alone or before a sequence. Ids that smsd and Redis make begin with Unix
-# milliseconds, until 2033 a 1 and twelve digits: no number with the country code 1 is as long.
+_NUMBER = re.compile(r"(?:\+|%2[Bb])([0-9]{6,15})")  # plain, or in a URL
+_BARE_NUMBER = re.compile(r"[0-9]{7,15}")  # only in the fields `to` and `from`
+# An id that is a phone number, alone or before a sequence. Ids of smsd and Redis begin with Unix
+# milliseconds, until 2033 a 1 and twelve digits: no phone number with country code 1 is as long.
 _ID_NUMBER = re.compile(r"(h?)(?!1[0-9]{12}(?:-|$))([0-9]{7,15})((?:-[0-9]+)*)")
 _IDS = ("id", "first", "last", "entry")
-_WORD = re.compile(r"[^\s\"=\\]+")
+_BARE = re.compile(r"[^\s\"=\\]+")
 _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 # sd-daemon(3): what journald takes off the front of a line
 _PRIORITIES = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>", "critical": "<2>"}
 
 
 def setup(level: Level, format: Format, *, full_numbers: bool) -> Callable[[], None]:  # noqa: A002
-    """Send every log line to stderr from a thread of its own. Returns what flushes and stops it."""
+    """Write log lines to stderr from a thread. Returns a function that flushes and stops it."""
     root = logging.getLogger()
     lines: _Lines = queue.Queue(LONGEST_QUEUE)
     handler = _Handler(lines)
     handler.setFormatter(
         Formatter(as_json=format == "json", full_numbers=full_numbers, journal=_is_journal())
     )
-    # A daemon thread, which writes to the descriptor: stuck in a full pipe, it holds up nothing.
+    # A daemon thread: while a full pipe blocks it, the loop goes on, and the process can end.
     threading.Thread(target=_write_lines, args=(lines, _open_stderr()), daemon=True).start()
     root.addHandler(handler)
     set_level(level)
 
     def stop() -> None:
         root.removeHandler(handler)
-        if _all_written(lines):  # the report, and the end mark, need room
+        if _all_written(lines):  # the report and the end mark need room
             handler.report()
             lines.put(None)
             _all_written(lines)
@@ -73,7 +73,7 @@ def setup(level: Level, format: Format, *, full_numbers: bool) -> Callable[[], N
 
 
 def set_level(level: Level) -> None:
-    """Change what is logged while running."""
+    """Change the level while running."""
     logging.getLogger().setLevel(level.upper())
 
 
@@ -90,7 +90,7 @@ class Formatter(logging.Formatter):
         """The line, without its newline."""
         fields = {key: self._shown(key, value) for key, value in _fields(record).items()}
         if not self._full_numbers:
-            _mask_echoes(record, fields)
+            _mask_repeated(record, fields)
         level = record.levelname.lower()
         event = str(self._shown("event", record.getMessage()))
         if self._journal:  # journald stamps the time itself
@@ -113,14 +113,14 @@ class Formatter(logging.Formatter):
 
 
 class _Handler(QueueHandler):
-    """Puts lines into the queue; into a full one, none."""
+    """Puts lines into the queue, and drops and counts them while it is full."""
 
     def __init__(self, lines: _Lines) -> None:
         super().__init__(lines)
         self._dropped = 0
 
     def prepare(self, record: logging.LogRecord) -> bytes:
-        """The line as it is written."""
+        """The line, as bytes."""
         return self.format(record).encode(errors="backslashreplace") + b"\n"
 
     def enqueue(self, record: Any) -> None:
@@ -132,7 +132,7 @@ class _Handler(QueueHandler):
             self._dropped += 1
 
     def report(self) -> None:
-        """Say how many lines are missing, once that can be said."""
+        """Log how many lines were dropped, as soon as there is room for that line."""
         if not self._dropped:
             return
         fields = {"levelno": logging.WARNING, "levelname": "WARNING", "dropped": self._dropped}
@@ -145,10 +145,10 @@ class _Handler(QueueHandler):
 
 
 def _open_stderr() -> int:
-    """The descriptor that lines are written to: of nothing, where stderr is closed.
+    """The descriptor that lines are written to; /dev/null where stderr is closed.
 
-    Standard descriptors that are closed are opened on nothing too: the next file or socket would
-    get their numbers, and with them whatever a library writes to stderr.
+    Closed standard descriptors are opened on /dev/null, too: otherwise the next file or socket
+    would get their numbers, and with them whatever a library writes to stderr.
     """
     while (nothing := os.open(os.devnull, os.O_RDWR)) <= LAST_STANDARD_FD:
         os.set_inheritable(nothing, True)  # noqa: FBT003 - the name says it
@@ -160,7 +160,7 @@ def _open_stderr() -> int:
 
 def _write_lines(lines: _Lines, descriptor: int) -> None:
     while (line := lines.get()) is not None:
-        with suppress(OSError):  # the reader has gone, or the disk is full: nothing is to be done
+        with suppress(OSError):  # nobody reads, or the disk is full: nothing can be done
             _write(descriptor, line)
         lines.task_done()
     lines.task_done()
@@ -170,7 +170,7 @@ def _write(descriptor: int, line: bytes) -> None:
     while line:
         try:
             line = line[os.write(descriptor, line) :]
-        except BlockingIOError:  # another process has made the pipe non-blocking, for all
+        except BlockingIOError:  # another process made the shared pipe non-blocking
             select.select([], [descriptor], [])
 
 
@@ -184,8 +184,8 @@ def _mask_digits(digits: str) -> str:
     return number.mask(f"+{digits}").removeprefix("+")
 
 
-def _mask_echoes(record: logging.LogRecord, fields: dict[str, object]) -> None:
-    """Mask the recipient's number where a gateway gives it back, as the provider's id say."""
+def _mask_repeated(record: logging.LogRecord, fields: dict[str, object]) -> None:
+    """Mask the recipient's number where a gateway repeats it, for example in the provider's id."""
     digits = str(getattr(record, "to", "")).removeprefix("+")
     if not _BARE_NUMBER.fullmatch(digits):
         return
@@ -196,7 +196,7 @@ def _mask_echoes(record: logging.LogRecord, fields: dict[str, object]) -> None:
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
     fields = {key: value for key, value in vars(record).items() if key not in _STANDARD}
-    if not record.name.startswith("smsd"):  # our own events are named; others' are sentences
+    if not record.name.startswith("smsd"):  # of a library, whose events are sentences
         fields["logger"] = record.name
     if record.exc_info and record.exc_info[1] is not None:
         fields["trace"] = "".join(traceback.format_exception(record.exc_info[1])).rstrip()
@@ -204,17 +204,17 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 
 
 def _text_line(time: str, level: str, event: str, fields: dict[str, object]) -> str:
-    pairs = (f"{_word(key)}={_word(_plain(value))}" for key, value in fields.items())
-    return " ".join(filter(None, (time, level, _word(event), *pairs)))
+    pairs = (f"{_quoted(key)}={_quoted(_plain(value))}" for key, value in fields.items())
+    return " ".join(filter(None, (time, level, _quoted(event), *pairs)))
 
 
 def _plain(value: object) -> str:
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
-def _word(text: str) -> str:
-    """`text` as it is when nothing in it could be taken for a space, a field or a line."""
-    if _WORD.fullmatch(text) and text.isprintable():
+def _quoted(text: str) -> str:
+    """`text` in quotes, unless nothing in it could be read as a space, a field or a line."""
+    if _BARE.fullmatch(text) and text.isprintable():
         return text
     return '"' + "".join(map(_escaped, text)) + '"'
 
@@ -230,11 +230,11 @@ def _json_line(time: str, level: str, event: str, fields: dict[str, object]) -> 
     entry = {**stamp, "level": level, "event": event, **fields}
     try:
         line = orjson.dumps(entry).decode()
-    except TypeError:  # half a surrogate pair, or an int beyond 64 bits
+    except TypeError:  # half a surrogate pair, or an integer beyond 64 bits
         line = json.dumps(entry)
     if line.isprintable():
         return line
-    # JSON may hold them raw, terminals obey them: C1 controls, line separators, bidi overrides.
+    # JSON may hold C1 controls, line separators and bidi overrides raw, but terminals obey them.
     return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
 
 
@@ -243,7 +243,7 @@ def _timestamp(created: float) -> str:
 
 
 def _is_journal() -> bool:
-    """Whether stderr itself is what systemd connected to the journal (systemd.exec(5))."""
+    """Whether systemd has connected stderr to the journal (systemd.exec(5))."""
     if sys.stderr is None:
         return False
     try:

@@ -1,7 +1,6 @@
-"""Talk with systemd. Rule: without systemd nothing happens, and nothing here can stop the daemon.
+"""systemd's protocols. Rule: without systemd nothing happens, and no failure stops the daemon.
 
-The protocols of sd_notify(3), sd_watchdog_enabled(3) and sd_listen_fds(3), which are a datagram and
-four environment variables.
+They are sd_notify(3), sd_watchdog_enabled(3) and sd_listen_fds(3): a datagram and four variables.
 """
 
 import os
@@ -12,7 +11,7 @@ FIRST_FD = 3  # SD_LISTEN_FDS_START
 
 
 def notify(state: str) -> None:
-    """Send `READY=1` or another state, several as lines. Never raises, never blocks."""
+    """Send `READY=1` or another state, or several as lines. Never raises, never blocks."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return
@@ -24,7 +23,7 @@ def notify(state: str) -> None:
 
 
 def watchdog_interval() -> float | None:
-    """Seconds within which systemd wants a `WATCHDOG=1`, or None where it wants none."""
+    """Seconds within which systemd expects a `WATCHDOG=1`; None if it expects none."""
     if not _is_for_us("WATCHDOG_PID", absent=True):
         return None
     microseconds = _number("WATCHDOG_USEC")
@@ -32,7 +31,7 @@ def watchdog_interval() -> float | None:
 
 
 def listen_fds() -> list[socket.socket]:
-    """The sockets of socket activation, ready for a loop and closed to child processes."""
+    """The sockets of socket activation, non-blocking, and not inherited by child processes."""
     if not _is_for_us("LISTEN_PID", absent=False):
         return []
     sockets = [socket.socket(fileno=fd) for fd in range(FIRST_FD, FIRST_FD + _number("LISTEN_FDS"))]
@@ -43,7 +42,7 @@ def listen_fds() -> list[socket.socket]:
 
 
 def _is_for_us(variable: str, *, absent: bool) -> bool:
-    """A child inherits the variables but is not meant; the PID tells."""
+    """Whether the variables are meant for this process; a child inherits them, too."""
     value = os.environ.get(variable)
     return absent if value is None else value == str(os.getpid())
 

@@ -1,7 +1,7 @@
-"""Settings. Rule: whatever is wrong is said before the start, all of it, and no secret with it.
+"""Settings. Rule: every fault is reported before the start, all at once, and shows no secret.
 
-`settings.py` has every key with its default and bounds, `sources.py` where values come from and
-which wins, `faults.py` the words for what is wrong.
+`settings.py` has every key with its default and bounds, `sources.py` the places that values come
+from and their order, `faults.py` the messages.
 """
 
 from smsd.config.faults import ConfigError, explain, source, unknown_table

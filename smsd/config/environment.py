@@ -1,10 +1,11 @@
-"""Environment variables as keys. Rule: `SMSD_<TABLE>__<KEY>` is ours, any other is left alone.
+"""Environment variables as keys. Rule: only `SMSD_<TABLE>__<KEY>` is read.
 
-(Kubernetes gives a pod beside a Service `smsd` variables like SMSD_SERVICE_HOST and SMSD_PORT.)
+Other variables that begin with SMSD_ are ignored: Kubernetes gives a pod beside a Service `smsd`
+variables such as SMSD_SERVICE_HOST and SMSD_PORT.
 
-Case means nothing in a name that smsd knows. Below a table whose names are the user's own, a name
-in capitals is read in small letters, as variables are spelled, and any other as it is written:
-`SMSD_PROVIDER__HTTP__FIELDS__To` is `[provider.http] fields.To`, and so is no `…__TO`.
+A name that smsd knows may be written in any case. In a table whose names the user chooses, a name
+in capitals is read in lower case, and any other name as it is written:
+`SMSD_PROVIDER__HTTP__FIELDS__To` sets `[provider.http] fields.To`, and `…__TO` sets `fields.to`.
 """
 
 import os
@@ -12,12 +13,12 @@ from collections.abc import Sequence
 
 ENV_PREFIX = "SMSD_"
 _DELIMITER = "__"
-# How many names of a path smsd itself knows; in other tables it knows all.
+# How many names of a path are known to smsd itself; in other tables all are.
 _KNOWN = {"provider": 3, "audiences": 1}
 
 
 def path(variable: str) -> tuple[str, ...]:
-    """The table, and the key within it, that a variable is named after; () if after none."""
+    """The table and key that a variable sets; () if it sets none."""
     if not variable.upper().startswith(ENV_PREFIX):
         return ()
     names = variable[len(ENV_PREFIX) :].split(_DELIMITER)
@@ -29,7 +30,7 @@ def path(variable: str) -> tuple[str, ...]:
 
 
 def variables() -> dict[str, str]:
-    """Values by names whose parts are spelled as in `path`, for pydantic-settings."""
+    """The values of all variables, by names spelled as in `path`, for pydantic-settings."""
     return {
         ENV_PREFIX.lower() + _DELIMITER.join(names): value
         for name, value in os.environ.items()

@@ -1,6 +1,6 @@
-"""What is wrong, in words. Rule: one line a fault: where it stands, the key, expected, got.
+"""Faults as messages. Rule: one line each: the source, the key, what was expected, what was found.
 
-A value is shown only where the model is known and says that it is no secret.
+A value is shown only where the model is known and the field is not a secret.
 """
 
 import difflib
@@ -22,7 +22,7 @@ MOST_SHOWN = 10**LONGEST_SHOWN  # Python writes no whole number of over 4,300 di
 
 Loc = tuple[int | str, ...]
 
-# pydantic's words for a type are Python's; these are TOML's.
+# pydantic names types as Python does; these are TOML's names.
 _TYPES = {
     "string_type": "a string",
     "path_type": "a string",
@@ -41,7 +41,7 @@ _TYPES = {
 }
 
 _AS_JSON = ("tuple_type", "list_type", "dict_type", "model_type")  # in a variable
-_MISSING = ("missing", "incomplete")  # the second is said by a model, of keys that go together
+_MISSING = ("missing", "incomplete")  # a model raises the second for keys that go together
 
 
 class ConfigError(Exception):
@@ -60,9 +60,9 @@ def explain(
     *,
     unused: bool = False,
 ) -> ConfigError:
-    """`error` of `model`, read from `table` (`("provider", "twilio")`) of the file `path`.
+    """The faults of `error`, which `model` raised for `table` of the file `path`.
 
-    What is missing from a table that is `unused` is no fault.
+    `table` is a path, as `("provider", "twilio")`. A missing key is no fault in an `unused` table.
     """
     return ConfigError(
         _line(detail, model, path, table)
@@ -72,14 +72,14 @@ def explain(
 
 
 def unknown_table(table: tuple[str, ...], what: str, known: Iterable[str], path: Path) -> str:
-    """The fault of a table that is named after no `what` there is."""
+    """The fault of a table whose name is no known `what`."""
     hint = nearest(table[-1], known)
     key = _key(table, len(table))
     return _printable(f"{_source_within(table, path)}: {key}: unknown {what}; {hint}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A suggestion for a name that is none of `known`, or all of them where none is near."""
+    """The name of `known` that is most like `name`, or all of them, as a hint."""
     names = list(known)
     if near := difflib.get_close_matches(name, names, n=1):
         return f"did you mean {near[0]}?"
@@ -88,8 +88,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def _line(detail: ErrorDetails, model: type[BaseModel], path: Path, table: tuple[str, ...]) -> str:
     context: dict[str, Any] = detail.get("ctx") or {}
-    loc = context.get("at", detail["loc"])  # a check across tables says which key it means
-    loc = tuple(part for part in loc if part != "[key]")  # pydantic's mark of a key that is wrong
+    loc = context.get("at", detail["loc"])  # a check across tables names its key
+    loc = tuple(part for part in loc if part != "[key]")  # pydantic marks a wrong key so
     place = (*table, *loc)
     origin = source(place, path)
     key, fault = _key(place, len(table) or 1), _fault(detail, model, loc, origin)
@@ -101,7 +101,7 @@ def _printable(line: str) -> str:
 
 
 def source(place: Loc, path: Path) -> str:
-    """The highest source that sets `place`: the same order as `sources.load`."""
+    """The source whose value for `place` is used; the order is that of `sources.load`."""
     names = [part for part in place if isinstance(part, str)]
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     for length in range(len(names), 0, -1):
@@ -113,7 +113,7 @@ def source(place: Loc, path: Path) -> str:
 
 
 def _source_within(table: tuple[str, ...], path: Path) -> str:
-    """The highest source that sets anything in `table`."""
+    """The first source that sets anything in `table`."""
     if variable := variable_within(table):
         return variable
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
@@ -130,9 +130,7 @@ def _key(place: Loc, depth: int) -> str:
 
 
 def _fault(detail: ErrorDetails, model: type[BaseModel], loc: Loc, origin: str) -> str:
-    names = [
-        part for part in loc if isinstance(part, str)
-    ]  # an item of a list has its field's type
+    names = [part for part in loc if isinstance(part, str)]  # an item has its list's type
     kind, field = detail["type"], _field(model, names)
     if kind == "extra_forbidden" or (kind == "dict_type" and field is None):
         hint = nearest(names[-1], _names(model, names[:-1]))
@@ -144,20 +142,20 @@ def _fault(detail: ErrorDetails, model: type[BaseModel], loc: Loc, origin: str) 
     if kind in ("unknown_audience", "incomplete"):
         return detail["msg"]
     if kind == "value_error" and field and _model(field):
-        return _expected(detail)  # a check of a whole table, which is nothing to show
+        return _expected(detail)  # it concerns a whole table, so there is no value to show
     got = _shown(detail["input"]) if field and "Secret" not in repr(field.annotation) else ""
     as_json = " as JSON" if kind in _AS_JSON and origin in os.environ else ""
     return _expected(detail) + as_json + (f", got {got}" if got else "")
 
 
 def _expected(detail: ErrorDetails) -> str:
-    if words := _TYPES.get(detail["type"]):
-        return f"expected {words}"
+    if type_name := _TYPES.get(detail["type"]):
+        return f"expected {type_name}"
     if detail["type"] == "string_pattern_mismatch":
         return f"expected a string that matches {detail['ctx']['pattern']}"
-    words = detail["msg"].removeprefix("Value error, ")
+    message = detail["msg"].removeprefix("Value error, ")
     # "Input should be greater than 0", "String should have at least 1 character"
-    return re.sub(r"^\w+ should (?:be|have) ", "expected ", words)
+    return re.sub(r"^\w+ should (?:be|have) ", "expected ", message)
 
 
 def _shown(value: Any) -> str:
@@ -176,7 +174,7 @@ def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
 
 
 def _field(model: type[BaseModel], names: list[str]) -> FieldInfo | None:
-    """The field that `names` lead to, or into; None where the model does not know it."""
+    """The field at the path `names`; None if the model has no such field."""
     field = _fields(model).get(names[0]) if names else None
     inner = field and _model(field)
     return _field(inner, names[1:]) if inner and len(names) > 1 else field
@@ -191,7 +189,7 @@ def _names(model: type[BaseModel], names: list[str]) -> Iterable[str]:
 
 
 def _model(field: FieldInfo) -> type[BaseModel] | None:
-    """The model a field holds, as one, or as a list of them, or perhaps."""
+    """The model of a field that holds one, a list of them, or an optional one."""
     for kind in (field.annotation, *get_args(field.annotation)):
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             return kind

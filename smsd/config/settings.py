@@ -1,7 +1,7 @@
 """Every key, its default and its bounds. Rule: a value that passes here cannot stop a part later.
 
-The one place defaults are written in code; `config.toml` shows them, and a test compares the two.
-Types are strict: what TOML says is taken as said, `port = "8080"` is a fault.
+Defaults stand nowhere else in the code. `config.toml` shows them, and a test compares the two.
+Types are strict: `port = "8080"` is a fault.
 """
 
 import ipaddress
@@ -28,8 +28,8 @@ from smsd.core import message, number, proxy, secret
 from smsd.core.outcome import InDoubtHighPolicy, InDoubtPolicy, RetryPolicy
 from smsd.redis import endpoint
 
-SHORTEST_TOKEN = 16  # characters: what cannot be guessed over a network
-LONGEST_PREFIX = 64  # characters: it stands in the name of every key
+SHORTEST_TOKEN = 16  # characters: a shorter one could be guessed over a network
+LONGEST_PREFIX = 64  # characters: it is part of every key's name
 HOUR = 3600  # seconds: no time-out is sensibly longer
 MONTH = 30 * 24 * HOUR
 TEN_YEARS = 3650 * 24 * HOUR  # in ms still far from what Redis can count to
@@ -39,7 +39,7 @@ REDIS_SCHEMES = tuple(f"{scheme}://" for scheme in endpoint.SCHEMES)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`. A name other than localhost might be anywhere."""
+    """Whether only this machine can reach `host`; of names, only localhost counts as such."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -55,7 +55,7 @@ def _secret(raw: SecretStr) -> SecretStr:
 
 
 def _token(token: SecretStr) -> SecretStr:
-    # Anything but visible ASCII could never arrive in an Authorization header.
+    # An Authorization header can carry nothing else.
     if len(token) < SHORTEST_TOKEN or not _is_visible(token.get_secret_value()):
         raise ValueError(f"expected at least {SHORTEST_TOKEN} visible ASCII characters")
     return token
@@ -70,7 +70,7 @@ def _host(name: str) -> str:
     return name
 
 
-# TOML and JSON have lists, a frozen model has tuples; hence the one exception from strictness.
+# TOML and JSON have lists, a frozen model has tuples: the one exception from strict types.
 Token = Annotated[SecretStr, AfterValidator(_secret), AfterValidator(_token)]
 Tokens = Annotated[tuple[Token, ...], Strict(strict=False)]
 Host = Annotated[str, AfterValidator(_host)]
@@ -104,7 +104,7 @@ class Http(Table):
     @field_validator("tokens")
     @classmethod
     def _guarded(cls, tokens: Tokens, info: ValidationInfo) -> Tokens:
-        host = info.data.get("host", "localhost")  # absent: its own fault is reported already
+        host = info.data.get("host", "localhost")  # absent if it has a fault itself
         if not tokens and not is_loopback(host):
             raise ValueError(f"expected at least one token, since host {host} is not loopback")
         return tokens
@@ -134,7 +134,7 @@ class Redis(Table):
     @field_validator("replicas_ack")
     @classmethod
     def _replicated(cls, replicas_ack: int, info: ValidationInfo) -> int:
-        url = info.data.get("url")  # absent: its own fault is reported already
+        url = info.data.get("url")  # absent if it has a fault itself
         if replicas_ack and url and url.get_secret_value() == "embedded":
             raise ValueError("expected 0, since the embedded server has no replicas")
         return replicas_ack
@@ -150,10 +150,10 @@ class Redis(Table):
 class Queue(Table):
     """`[queue]`: how much is kept, and how long."""
 
-    # Texts waiting; above it intake answers 429.
+    # Messages that may wait; above it intake answers 429.
     max_length: int = Field(5_000_000, ge=1, le=MOST_ENTRIES)
     max_events: int = Field(100_000, ge=1, le=MOST_ENTRIES)  # entries of the event stream
-    # Seconds a finished text can be looked up, and an Idempotency-Key is remembered.
+    # Seconds that a finished message can be looked up, and that an Idempotency-Key is remembered.
     keep_status: int = Field(86_400, ge=1, le=TEN_YEARS)
     keep_idempotency: int = Field(86_400, ge=1, le=TEN_YEARS)
 
@@ -175,23 +175,23 @@ def _proxy(url: SecretStr) -> SecretStr:
 
 
 class Provider(Table):
-    """`[provider]`: who takes the texts. Each provider's own table is its own to judge."""
+    """`[provider]`: where messages are sent. Each provider checks its own table itself."""
 
     model_config = ConfigDict(extra="allow")
-    # Secret as a whole: which of a plugin's keys are secrets only the plugin knows.
+    # A plugin's table is a secret as a whole: only the plugin knows which of its keys are.
     __pydantic_extra__: dict[str, Secret[dict[str, Any]]]
 
     name: str = Field("sandbox", min_length=1)
     timeout: float = Field(10.0, gt=0, le=HOUR)  # seconds, from the slot to the whole answer
     max_in_flight: int = Field(256, ge=1, le=10_000)  # requests
-    # Seconds an idle connection is used again, where the provider does not say; 0: none is.
+    # Seconds that an idle connection is used again, unless the provider names a time; 0: none is.
     keep_alive: float = Field(1.5, ge=0, le=20)
-    # On the way to it: a URL, which may hold a password, or "environment"; "": none.
+    # The proxy: a URL, which may hold a password, or "environment"; "": none.
     proxy: Annotated[SecretStr, AfterValidator(_secret), AfterValidator(_proxy)] = SecretStr("")
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """The names of the tables `[provider.<name>]` there are."""
+        """The names of all tables `[provider.<name>]`."""
         return tuple(self.__pydantic_extra__)
 
     def options(self, name: str) -> dict[str, Any]:
@@ -201,7 +201,7 @@ class Provider(Table):
 
 
 class Retry(Table):
-    """`[retry]`: what happens to a text that was not taken."""
+    """`[retry]`: what happens to a message that the provider did not take."""
 
     max_attempts: int = Field(6, ge=1, le=1_000_000)
     initial_delay: float = Field(1.0, gt=0, le=MONTH)  # seconds
@@ -218,7 +218,7 @@ class Retry(Table):
 
     @property
     def policy(self) -> RetryPolicy:
-        """The same, in the core's own words."""
+        """The same, as the core takes it."""
         return RetryPolicy(
             self.max_attempts,
             self.initial_delay,
@@ -229,7 +229,7 @@ class Retry(Table):
 
 
 class Message(Table):
-    """`[message]`: what a text may be."""
+    """`[message]`: bounds and defaults of a message."""
 
     max_segments: int = Field(10, ge=1, le=255)  # 255: the parts a join header can number
     default_from: Annotated[str, AfterValidator(message.configured_sender)] = (
@@ -240,11 +240,11 @@ class Message(Table):
 class Campaign(Table):
     """`[campaign]`: many recipients."""
 
-    default_audience: str = "demo"  # "": a text without `to` is refused
+    default_audience: str = "demo"  # "": a message without `to` is refused
 
 
 class Log(Table):
-    """`[log]`: what stands on stderr."""
+    """`[log]`: what is written to stderr."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "text", "json"] = "auto"  # auto: text
@@ -252,7 +252,7 @@ class Log(Table):
 
 
 class Settings(BaseSettings):
-    """The whole of config.toml. Built by `load`; `Settings()` is the defaults and nothing else."""
+    """The whole of config.toml, made by `load`; `Settings()` has the defaults and nothing else."""
 
     model_config = SettingsConfigDict(
         extra="forbid",
@@ -283,7 +283,7 @@ class Settings(BaseSettings):
         *_: PydanticBaseSettingsSource,
         **__: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """No source unless `load` names it: the environment must not leak into `Settings()`."""
+        """Use no source that `load` does not name: `Settings()` must not read the environment."""
         return (init_settings,)
 
     @field_validator("audiences")
@@ -291,7 +291,7 @@ class Settings(BaseSettings):
     def _default_among_them(
         cls, audiences: dict[str, Numbers], info: ValidationInfo
     ) -> dict[str, Numbers]:
-        campaign = info.data.get("campaign")  # absent: its own fault is reported already
+        campaign = info.data.get("campaign")  # absent if it has a fault itself
         name = campaign.default_audience if campaign else ""
         if name and name not in audiences:
             raise PydanticCustomError(

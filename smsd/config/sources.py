@@ -1,7 +1,7 @@
 """Where values come from. Rule: defaults < config.toml < systemd credentials < environment.
 
-Nothing that looks like one of ours is passed over: a misspelt variable or credential is a fault
-like a misspelt key, since a rate that silently stays at its default is found out too late.
+A misspelt variable or credential is a fault, as a misspelt key is: a rate that silently stays at
+its default would be noticed too late.
 """
 
 import json
@@ -32,7 +32,7 @@ class _Environment(EnvSettingsSource):
         return environment.variables()
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        """Leave what is no JSON to the model, whose fault names the variable."""
+        """Leave a value that is not JSON to the model, whose fault names the variable."""
         try:
             return super().decode_complex_value(field_name, field, value)
         except ValueError:
@@ -41,9 +41,10 @@ class _Environment(EnvSettingsSource):
     def explode_env_vars(
         self, field_name: str, field: FieldInfo, env_vars: Mapping[str, str | None]
     ) -> dict[str, Any]:
-        """What variables say of one table; those of a provider may be tables as JSON themselves.
+        """The values that variables set in one table.
 
-        What such a table holds is known to the provider alone: there, values stay text.
+        Below `provider` a variable may be a table as JSON. Only the provider knows the types of its
+        keys, so other values there stay strings.
         """
         if field_name != "provider":
             return super().explode_env_vars(field_name, field, env_vars)
@@ -63,7 +64,7 @@ class _Environment(EnvSettingsSource):
 
 
 def _table(parent: dict[str, Any], name: str) -> dict[str, Any]:
-    """The table of this name, read from JSON if it is some; one apart if it is no table at all."""
+    """The table of this name in `parent`, parsed if it is JSON; if it is no table, a new one."""
     value = parent.setdefault(name, {})
     if isinstance(value, str):
         with suppress(ValueError):
@@ -75,7 +76,7 @@ def _table(parent: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def load(path: Path) -> Settings:
-    """Read `path` and what overrides it. Raises `ConfigError` with every fault there is."""
+    """Read `path` and what overrides it. Raises `ConfigError` with every fault."""
     table = _read(path)
     credentials, faults = _credentials()
     faults += _unknown_variables()
@@ -91,13 +92,13 @@ def load(path: Path) -> Settings:
     else:
         if not faults:
             return settings
-    raise ConfigError(faults)  # outside `except`: a traceback must not bring the values along
+    raise ConfigError(faults)  # outside `except`: its traceback must not carry the values
 
 
 def data_dir(settings: Settings, path: Path) -> Path:
-    """Where the embedded server keeps its data: from where `path` lies, unless it is overridden."""
-    said_by = source(("redis", "data_dir"), path)
-    return (path.parent if said_by == str(path) else Path()).absolute() / settings.redis.data_dir
+    """The embedded server's directory: beside `path`, or below the current one if overridden."""
+    origin = source(("redis", "data_dir"), path)
+    return (path.parent if origin == str(path) else Path()).absolute() / settings.redis.data_dir
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -119,7 +120,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _credentials() -> tuple[dict[str, Any], list[str]]:
     """Tables and faults from the files of $CREDENTIALS_DIRECTORY, each named like its key.
 
-    What begins with a dot is none: a Secret that Kubernetes mounts there holds its files twice.
+    A name that begins with a dot is skipped: a Secret that Kubernetes mounts holds its files twice.
     """
     tables: dict[str, Any] = {}
     faults = []
@@ -143,7 +144,7 @@ def _credentials() -> tuple[dict[str, Any], list[str]]:
 
 
 def _place(tables: dict[str, Any], name: str, text: str) -> None:
-    if not text:  # smsd.service gives empty ones in place of files that are not there
+    if not text:  # smsd.service makes an empty credential of a file that does not exist
         return
     *path, key = name.split(".")
     for part in path:
@@ -152,7 +153,7 @@ def _place(tables: dict[str, Any], name: str, text: str) -> None:
 
 
 def _unknown_variables() -> list[str]:
-    """Faults for variables whose table there is not; pydantic-settings never looks at them."""
+    """Faults for variables of unknown tables, which pydantic-settings never looks at."""
     faults = []
     for variable in sorted(os.environ):
         table, *keys = environment.path(variable) or ("",)

@@ -1,6 +1,6 @@
-"""The daemon. Rule: it is put together here, and nothing below knows of it.
+"""The daemon. Rule: its parts are put together here, and nothing below imports it.
 
-`root.py` composes it of `storage.py` (Redis), `intake.py` (HTTP) and dispatch.
+`root.py` composes it of `storage.py` (Redis), `intake.py` (HTTP) and `terms.py` (dispatch).
 """
 
 from smsd.config import ConfigError

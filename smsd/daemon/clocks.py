@@ -1,9 +1,9 @@
-"""The clocks. Rule: whoever needs the time is handed one of these; nothing else reads a clock."""
+"""The clocks. Rule: a part that needs the time is given one of these; no other file reads one."""
 
 import time
 from functools import partial
 
-# Monotonic nanoseconds that go on while the machine is suspended, where there are such.
+# Monotonic nanoseconds, which go on while the machine is suspended, where the system has them.
 clock = partial(time.clock_gettime_ns, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 

@@ -1,11 +1,11 @@
-"""The garbage collector. Rule: it stops the loop briefly, at moments that we choose.
+"""The garbage collector. Rule: it runs often, so that each run stops the loop for a short time.
 
-Nearly all of what the daemon makes dies by its reference count. What does not are errors, which
-hold each other through their tracebacks: an outage leaves ten thousand objects behind.
+Reference counts free nearly everything that the daemon makes. The exceptions are errors, which
+refer to each other through their tracebacks: an outage leaves ten thousand objects behind.
 
-Left to itself, Python looks at the young objects when there are so many more of them than have
-died. Under a flood as many die as are made, and hundreds of thousands gather, to be looked at in
-one step of 60 ms. So it is done by the clock: what was made in 0.2 s is looked at in 10 ms at most.
+By default Python collects the young objects once enough more were made than freed. Under a flood
+as many are freed as are made, so hundreds of thousands gather and are collected in one step of
+60 ms. Collected every 0.2 s, they take 10 ms at most.
 """
 
 import asyncio
@@ -14,23 +14,24 @@ import gc
 from smsd.core.pacer import SECOND
 from smsd.daemon.clocks import clock
 
-YOUNG_S = 0.2  # between looks at what was made since the last one
-OLD_S = 10.0  # between looks at everything
-APART = 500  # times what the last of those took: it costs the pace at most this part of the time
+YOUNG_S = 0.2  # between collections of the youngest objects
+OLD_S = 10.0  # between collections of all objects
+APART = 500  # at least this many times as long as the last of those took
 
 
 def tune() -> None:
-    """Once all is set up: what exists now exists for good."""
+    """Exempt all objects that exist now, once the daemon is set up; switch automatic runs off."""
     gc.collect()
     gc.freeze()
     gc.disable()
 
 
 async def collect() -> None:
-    """Look for what died in a circle, now and then, until cancelled.
+    """Collect now and then, until cancelled.
 
-    A look at everything takes 2 to 8 ms; with 10,000 connections some 30 ms, about one slot at
-    45/s, and where they pipeline what nobody reads, 100 ms: then it is done less often.
+    A collection of all objects takes 2 to 8 ms; with 10,000 connections some 30 ms, about one slot
+    at 45/s, and where those pipeline requests without reading answers, 100 ms: then it runs less
+    often.
     """
     old_at = clock() + round(OLD_S * SECOND)
     while True:

@@ -1,4 +1,4 @@
-"""Why the daemon does not start. Rule: the message says what to change."""
+"""Why the daemon cannot start. Rule: the message names what to change."""
 
 
 class StartError(Exception):

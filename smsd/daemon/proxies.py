@@ -1,4 +1,4 @@
-"""Which proxy a request goes through. Rule: the environment's only where that is asked for."""
+"""Which proxy a request uses. Rule: one from the environment only where settings ask for it."""
 
 from functools import lru_cache
 from urllib.request import getproxies_environment, proxy_bypass
@@ -11,7 +11,7 @@ from smsd.provider.base import ProxyFor, direct
 
 
 def proxy_for(written: str) -> ProxyFor:
-    """The proxy for each address, as `[provider] proxy` says. Raises `ConfigError`."""
+    """The proxy for each address, from the value of `[provider] proxy`. Raises `ConfigError`."""
     if not written:
         return direct
     if written == ENVIRONMENT:
@@ -21,11 +21,11 @@ def proxy_for(written: str) -> ProxyFor:
 
 
 def _of_environment() -> ProxyFor:
-    """As $HTTPS_PROXY, $HTTP_PROXY and $NO_PROXY say."""
-    said = getproxies_environment()
+    """The proxies of $HTTPS_PROXY, $HTTP_PROXY and $NO_PROXY."""
+    variables = getproxies_environment()
     proxies, faults = dict[str, Proxy](), []
     for scheme in proxy.SCHEMES:
-        if url := said.get(scheme):
+        if url := variables.get(scheme):
             try:
                 proxies[scheme] = proxy.parse(url if "://" in url else f"http://{url}")
             except ValueError as error:

@@ -5,20 +5,20 @@ import signal
 
 
 class Terminal:
-    """What a SIGHUP means; to be made before it is handled."""
+    """Tells the two meanings of SIGHUP apart; make it before the signal is handled."""
 
     def __init__(self) -> None:
-        # Without a terminal, as under systemd, and ignoring its end, as under nohup, it is a
-        # request to reload, whenever it comes.
-        self._ends_us = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _is_there()
+        # Without a terminal, as under systemd, or if its end is ignored, as under nohup, SIGHUP
+        # always asks for a reload.
+        self._stops_with_it = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _is_there()
 
     def has_closed(self) -> bool:
-        """Whether there was a terminal that should end us, and there is none any more."""
-        return self._ends_us and not _is_there()
+        """Whether smsd was started in a terminal, which has closed since."""
+        return self._stops_with_it and not _is_there()
 
 
 def _is_there() -> bool:
-    """Whether this process has a controlling terminal; one that has hung up is taken from it."""
+    """Whether this process has a controlling terminal; the kernel takes away a closed one."""
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
     except OSError:

@@ -36,7 +36,7 @@ class Availability:
     up: bool = False
     reason: str = NOT_YET
     refuses_writes: bool = False
-    full: bool = False  # out of memory: it takes no more texts, and all else goes on
+    full: bool = False  # out of memory: it takes no more messages, and all else goes on
     found_full: int = 0  # how often
 
     def saw(self, error: Away | None, *, wrote: bool = True) -> None:

@@ -210,7 +210,7 @@ def test_a_full_redis_is_logged_once_and_red_until_there_is_room_while_texts_go_
             assert (status, told["ready"]) == (503, False)
             assert told["redis"] == {
                 "up": True,
-                "reason": "out of memory: it takes no more texts",
+                "reason": "out of memory: it takes no more messages",
             }
             time.sleep(0.1)
         assert lines(smsd) == ["redis answers", "redis full"]
