@@ -17,7 +17,7 @@ _BUSY_CODE = "BUSY "  # (BUSYGROUP is another)
 _GROUP_MISSING_CODES = ("NOGROUP", "no such key", "UNBLOCKED")
 _WRONG_TYPE_CODE = "WRONGTYPE"
 
-_NAMED = re.compile(r"DAMAGED (.+?): (.+)", re.DOTALL)  # as in lua/_prelude.lua
+_NAMED = re.compile(r"DAMAGED (.+?): (.+)", re.DOTALL)  # as in lua/_damage.lua
 _LONGEST_REASON = 200
 
 

@@ -6,6 +6,7 @@ fraction of as many commands, and Redis parses it on its own core.
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -20,14 +21,8 @@ from redis.exceptions import NoScriptError, ResponseError
 from smsd.redis.connection import command
 from smsd.redis.errors import meaning
 
-# What some scripts share beside the prelude.
-_SHARED = {
-    "append": ("_enqueue",),
-    "append_part": ("_enqueue",),
-    "acquire": ("_operator",),
-    "operator_hold": ("_operator",),
-    "operator_release": ("_operator",),
-}
+_BEFORE, _AFTER = "_common", "_run"  # the parts that stand around every script
+_INCLUDE = re.compile(r"^-- include: (.+)$", re.MULTILINE)
 
 
 class Call(NamedTuple):
@@ -39,7 +34,7 @@ class Call(NamedTuple):
 
 
 class Common(NamedTuple):
-    """What every script is given: keys and arguments of the prelude, in its order."""
+    """What every script is given: the keys and arguments of `lua/_common.lua`, in its order."""
 
     keys: Sequence[bytes]
     args: Sequence[bytes | str | int]
@@ -92,10 +87,22 @@ def as_json(value: object) -> bytes:
 
 @cache
 def source(script: str) -> str:
-    """The text of a script: what it shares with others around what is its own."""
-    folder = resources.files("smsd.store").joinpath("lua")
-    parts = ("_prelude", *_SHARED.get(script, ()), script, "_epilogue")
-    return "".join(folder.joinpath(f"{part}.lua").read_text() for part in parts)
+    """The text of a script, behind the parts that it includes: each stands once."""
+    parts: dict[str, str] = {}
+    for name in (_BEFORE, script, _AFTER):
+        _add(name, parts)
+    return "\n".join(parts.values())
+
+
+def _add(name: str, parts: dict[str, str]) -> None:
+    """Add a file to `parts`, behind those that it includes: `-- include: fields, status`."""
+    if name in parts:
+        return
+    text = resources.files("smsd.store").joinpath("lua", f"{name}.lua").read_text()
+    if included := _INCLUDE.search(text):
+        for part in included[1].split(", "):
+            _add(f"_{part}", parts)
+    parts[name] = text
 
 
 def load_all() -> None:

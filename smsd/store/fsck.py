@@ -123,7 +123,7 @@ class Fsck:
         for lane in "hn":
             after, through, more = "", "", True
             while more:
-                request = {"lane": lane, "after": after, "count": STEP, "through": through}
+                request = {"stream": lane, "after": after, "count": STEP, "through": through}
                 reply = await self._ask("fsck_entries", request)
                 next_, orphans, last = cast("tuple[bytes, list[bytes], bytes]", reply)
                 for name in orphans:

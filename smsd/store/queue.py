@@ -152,7 +152,7 @@ class Queue:
         request: dict[str, object] = {
             "group": str(group),
             "place": str(place),
-            "lane": "h" if content.priority == "high" else "n",
+            "stream": "h" if content.priority == "high" else "n",
             "most_waiting": self._max_length,
             "fields": to_fields(content, with_priority=scheduled),
             "recipients": one.recipients,
@@ -493,7 +493,7 @@ class Queue:
         after, more = "", True
         while more:
             request = {
-                "lane": lane,
+                "stream": lane,
                 "after": after,
                 "count": LOOKED_AT,
                 "through": "",

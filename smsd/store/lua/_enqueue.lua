@@ -1,5 +1,9 @@
+-- _enqueue: queue the messages of one list, all or none.
+-- include: add, counters, damage, events, fields, status
 
--- Shared by the scripts that queue messages: all of one request, or none.
+-- (A list that was kept by a version before says `lane`.)
+local function home_of(request) return (request.stream or request.lane) == 'h' and HIGH or QUEUE end
+
 local function take_back(stream, entries)
   for _, entry in ipairs(entries) do
     redis.call('XDEL', stream, entry)
@@ -8,14 +12,14 @@ local function take_back(stream, entries)
 end
 
 local function queue_now(request)
-  local ids, entries, high = {}, {}, request.lane == 'h'
+  local ids, entries, stream = {}, {}, home_of(request)
   for i, recipient in ipairs(request.recipients) do
-    local added, entry = pcall(add, high and HIGH or QUEUE, append_all({'to', recipient}, request.fields))
+    local added, entry = pcall(add, stream, append_all({'to', recipient}, request.fields))
     if not added then
-      take_back(high and HIGH or QUEUE, entries)
+      take_back(stream, entries)
       error(failure(entry)) -- some servers' `pcall` makes words of it
     end
-    entries[i], ids[i] = entry, high and 'h' .. entry or entry
+    entries[i], ids[i] = entry, stream == HIGH and 'h' .. entry or entry
   end
   for _, id in ipairs(ids) do announce(id, 'queued', '') end
   return ids
@@ -28,7 +32,7 @@ local function schedule(request, keys)
     redis.call('HSET', MESSAGES, id, cjson.encode(append_all({'id', id, 'to', recipient}, request.fields)))
     count('scheduled')
     local facts = append_all({'due', request.due, 'to', recipient}, request.facts)
-    tell(status, id, 'deferred', NOW .. ' deferred scheduled', 'scheduled', facts)
+    record(status, id, 'deferred', NOW .. ' deferred scheduled', 'scheduled', facts)
   end
   return request.scheduled
 end
@@ -39,6 +43,6 @@ local function enqueue(request, keys)
 end
 
 local function need_places(request)
-  if request.due then need(DEFERRED, MESSAGES) else need(request.lane == 'h' and HIGH or QUEUE) end
+  if request.due then need(DEFERRED, MESSAGES) else need(home_of(request)) end
 end
 

@@ -1,12 +1,18 @@
 -- acquire: take or renew the lease, unless another daemon holds it.
--- Returns {holder, ms since it renewed the lease, number of the last release, reason, by, since}; the last three only
--- while an operator holds dispatch. The ms are -1 where the holder did not say for how long it renews.
+-- include: fields, full, operator
+-- takes: life_ms, dead, unrenewed_ms, hold?, held_s?, lost?
+-- keys: hold, held, released
+-- answers: {holder, ms since it renewed the lease, number of the last release, reason, by, since}
+-- changes: lease, store, hold, held, events
+--
+-- Reason, by and since come only while an operator holds dispatch. The ms are -1 where the holder did not say for how
+-- long it renews.
 -- `dead` names a holder whose process is gone here: its lease need not run out first, if it has not been renewed for
 -- `unrenewed_ms`. (A machine cloned with its memory has the same processes, and the holder may live on there.)
+-- `hold` is why this daemon holds dispatch, if it does, for `held_s` seconds by now: recorded at the key `hold`.
 -- `lost` is an operator's hold that stood, and that nobody has released: where it is gone it is made again.
--- Keys: where the holder tells why it holds dispatch, if it does (`hold`, for `held_s` seconds by now), the operator's
--- hold, the number of the last release.
-local function tell_hold(request, hold)
+
+local function record_hold(request, hold)
   redis.call('DEL', hold) -- also what a predecessor or other hands left there
   if not request.hold then return end
   redis.call('HSET', hold, 'by', OWNER, 'reason', request.hold, 'seconds', request.held_s)
@@ -26,7 +32,7 @@ end
 -- Redis may lose the last second, and so may a failover.
 local function hold_again(lost, held, released)
   if redis.call('EXISTS', held) == 1 or last_release(released) > lost.release then return end
-  open_the_door()
+  allow_writes_while_full()
   local after = math.max(tonumber(NOW), lost.release)
   redis.call('HSET', held, 'reason', lost.reason, 'by', lost.by, 'since', lost.since, 'after', digits_of(after))
   announce_hold('held', lost.reason, lost.by)
@@ -60,10 +66,10 @@ end
 local function take(request, keys)
   local holder = holder_of(request)
   if not may_take(request, holder) then return {holder, unrenewed_ms(holder)} end
-  open_the_door()
+  allow_writes_while_full()
   redis.call('SET', LEASE, OWNER, 'PX', request.life_ms)
   redis.pcall('HSET', STORE, 'lease_holder', OWNER, 'lease_ms', request.life_ms)
-  tell_hold(request, keys[1])
+  record_hold(request, keys[1])
   return {OWNER, 0}
 end
 

@@ -1,19 +1,24 @@
--- append: queue the texts of one request, all or none, with its idempotency record.
--- Keys: status of each scheduled text, then the idempotency record if there is a key.
--- Returns {'queued', ids} {'repeated', ids, answer} {'conflict'} {'full'} {'late'}; ids joined by commas.
--- A long list is kept whole, to be queued in parts by append_part: then the keys are those of the lists that are
--- kept and of the record, and the answer is {'staged', name of the list}.
+-- append: queue the messages of one request, all or none, with its idempotency record.
+-- include: damage, enqueue, fields
+-- takes: group, place, stream, most_waiting, fields, recipients, many, due?, scheduled?, facts?, list?, head?, parts?, fingerprint?, answer?, key_ttl?
+-- keys: status*, staged?, idempotency?
+-- answers: {'queued', ids} | {'repeated', ids, answer} | {'staged', name of the list} | {'conflict'} | {'full'} | {'late'}
+-- changes: queue, high, deferred, deferred_messages, status, staged, idempotency, intake, events, counters
+--
+-- Ids are joined by commas. A status comes for each message that is `scheduled`. A long `list` is kept whole (`staged`),
+-- to be queued in parts by append_part.
+
 -- Lost on its way, repeated and answered long ago, and here at last: nobody waits for it.
 local function is_late(request)
   local last = redis.call('HGET', INTAKE, 'group')
   return last and (tonumber(last) or 0) > tonumber(request.group)
 end
 
--- The place in the intake record that tells a repetition what this very request did.
+-- The place in the intake record that says to a repetition what this very request did.
 -- What the group before this one did is known by now, so its record makes room for this one's.
 local function place_of(request)
   if redis.call('HGET', INTAKE, 'group') ~= request.group then
-    redis.call('HSET', INTAKE, 'group', request.group) -- refused while Redis is full, before a DEL opens the door
+    redis.call('HSET', INTAKE, 'group', request.group) -- refused while Redis is full: after a DEL it would not be
     redis.call('DEL', INTAKE)
     redis.call('HSET', INTAKE, 'group', request.group)
     redis.call('PEXPIRE', INTAKE, 3600000)

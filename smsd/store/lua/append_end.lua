@@ -1,5 +1,10 @@
--- append_end: forget a long list of which every part is queued. Returns 'done', or 'unfinished'.
--- Keys: the lists that are kept, then its idempotency record, if it has one.
+-- append_end: forget a long list of which every part is queued.
+-- include: damage, full
+-- takes: list, parts
+-- keys: staged, idempotency?
+-- answers: done | unfinished
+-- changes: staged, idempotency
+
 local function run(request, keys)
   local staged, key, names = keys[1], keys[2], {}
   need_hash(staged)
@@ -9,7 +14,7 @@ local function run(request, keys)
     if not found[i] then return 'unfinished' end
   end
   local ids = table.concat(found, ',')
-  open_the_door()
+  allow_writes_while_full()
   if key and redis.pcall('HGET', key, 'list') == request.list then redis.pcall('HSET', key, 'ids', ids) end
   redis.call('HDEL', staged, request.list, unpack(names))
   return 'done'

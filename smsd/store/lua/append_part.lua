@@ -1,6 +1,13 @@
--- append_part: queue one part of a long list, all or none. Returns its ids, joined by commas; '' where nothing is left of it,
--- and where newer data was known (perhaps it was queued there, and sent), but for one that is to be queued `again`.
--- Keys: the lists that are kept, then the status of each scheduled message of this part.
+-- append_part: queue one part of a long list, all or none.
+-- include: damage, enqueue, full, identity
+-- takes: list, part, again?
+-- keys: staged, status*
+-- answers: its ids, joined by commas
+-- changes: queue, high, deferred, deferred_messages, status, staged, events, counters
+--
+-- The answer is '' where nothing is left of it, and where newer data was known (perhaps it was queued there, and sent),
+-- but for one that is to be queued `again`. A status comes for each message that is scheduled.
+
 local function run(request, keys)
   local staged, name = table.remove(keys, 1), request.list .. ':' .. request.part
   need_hash(staged)
@@ -10,7 +17,7 @@ local function run(request, keys)
   if not packed or is_older() and not request.again then return '' end
   local part = cjson.decode(packed)
   need_places(part)
-  open_the_door() -- it has been promised: it is queued though Redis is full by now
+  allow_writes_while_full() -- it has been promised: it is queued though Redis is full by now
   local ids = enqueue(part, keys)
   redis.call('HSET', staged, name .. ':ids', ids)
   redis.call('HDEL', staged, name)

@@ -1,9 +1,15 @@
--- begin: mark an entry in flight, if this daemon may send it.
--- Returns 'begun', or why not: 'fenced' 'older' 'marked' 'gone' 'suppressed'.
+-- begin: write the in-flight record of an entry, if this daemon may send it.
+-- include: damage, entries, fields, full, identity, in_flight
+-- takes: name, mark, recipient
+-- keys: none
+-- answers: begun | fenced | older | marked | gone | suppressed
+-- changes: inflight
+
+local begun = {} -- by name, and as a flat list of name and mark
 local held = redis.pcall('GET', LEASE) == OWNER
 local anybody_opted_out = redis.call('EXISTS', OPTOUTS) == 1
 local older = is_older()
-open_the_door()
+allow_writes_while_full()
 
 local function run(request)
   local name, mark = request.name, request.mark
@@ -12,10 +18,14 @@ local function run(request)
   if found == mark then return 'begun' end -- our own reply was lost
   if not held then return 'fenced' end
   if older then return 'older' end
-  if found or marked[name] then return 'marked' end
+  if found or begun[name] then return 'marked' end
   if not entry_of(stream_of(name)) then return 'gone' end
   if anybody_opted_out and redis.call('SISMEMBER', OPTOUTS, request.recipient) == 1 then return 'suppressed' end
-  marked[name] = true
-  append_all(marked, {name, mark})
+  begun[name] = true
+  append_all(begun, {name, mark})
   return 'begun'
+end
+
+at_end[#at_end + 1] = function()
+  if #begun > 0 then redis.call('HSET', INFLIGHT, unpack(begun)) end
 end

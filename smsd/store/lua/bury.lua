@@ -1,10 +1,17 @@
 -- bury: out of the stream, into the dead letters, with the reason; optionally suppress the recipient.
+-- include: counters, damage, dead_letters, deferred, entries, fields, full, in_flight, settle, settle_again, shown, status
+-- takes: name, mark, id, reason, code, detail, attempts, line, facts?, look_up_names, suppress?, again?
+-- keys: status
+-- answers: settled | gone | marked
+-- changes: queue, high, deferred, deferred_messages, inflight, dead, optouts, status, events, counters, store
+--
 -- A look-up shows `facts`; of an entry that cannot be read, its fields that are named in `look_up_names`.
+
 local function run(request, keys)
   local id, status = request.id, keys[1]
   need(INFLIGHT, (stream_of(request.name)))
   if request.suppress then need(OPTOUTS) end
-  open_the_door()
+  allow_writes_while_full()
   -- A fact about the number, wherever the entry is by now.
   if request.suppress then redis.call('SADD', OPTOUTS, request.suppress) end
   local name, fields = attempted_entry(request, status)
@@ -14,7 +21,7 @@ local function run(request, keys)
     'id', id, 'reason', request.reason, 'code', request.code, 'detail', request.detail,
     'attempts', request.attempts, 'failed_at', NOW, 'lane', string.sub(name, 1, 1),
   }
-  local letter = add_letter(fields or deferred, ours)
+  local letter = add_dead_letter(fields or deferred, ours)
   settle(name, request.mark, false)
   if deferred then forget_deferred(id) end
   count('buried')
@@ -23,6 +30,6 @@ local function run(request, keys)
     'attempts', request.attempts,
   }
   local shown = request.facts or shown_of(fields or deferred, request.look_up_names)
-  tell(status, id, 'dead', request.line, request.reason, append_all(shown, why))
+  record(status, id, 'dead', request.line, request.reason, append_all(shown, why))
   return 'settled'
 end

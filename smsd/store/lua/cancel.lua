@@ -1,6 +1,13 @@
--- cancel: take back a text that is still waiting. Returns 'cancelled' 'sending' 'unknown', or how it ended.
--- Where its entry says another id, returns {that}: ask again with that one's status as a second key; it tells whose it is.
+-- cancel: take back a message that is still waiting.
+-- include: counters, damage, deferred, entries, fields, shown, status
+-- takes: id, look_up_names
+-- keys: status, status?
+-- answers: cancelled | sending | unknown | its state | {id}
+-- changes: queue, high, deferred, deferred_messages, status, events, counters
+--
+-- {id} where its entry says another id: ask again with that one's status as a second key, which knows whose entry it is.
 -- A look-up shows the fields of the entry that are named in `look_up_names`.
+
 local function take_entry(id, name, other)
   local stream, entry = stream_of(name)
   need(stream, INFLIGHT)
@@ -21,17 +28,16 @@ local function run(request, keys)
   local facts = {}
   if state == 'deferred' then
     need(DEFERRED, MESSAGES)
-    redis.call('ZREM', DEFERRED, id)
-    redis.call('HDEL', MESSAGES, id)
+    forget_deferred(id)
   elseif state and state ~= 'queued' then
     return state
   else
-    local fields, why_not = take_entry(id, name or (string.sub(id, 1, 1) == 'h' and id or 'n' .. id), keys[2])
+    local fields, why_not = take_entry(id, name or first_entry(id), keys[2])
     if not fields then return why_not end
     facts = shown_of(fields, request.look_up_names)
   end
   count('cancelled')
-  tell(status, id, 'cancelled', NOW .. ' cancelled', '', facts)
+  record(status, id, 'cancelled', NOW .. ' cancelled', '', facts)
   redis.call('PEXPIRE', status, KEEP_STATUS)
   return 'cancelled'
 end

@@ -1,5 +1,12 @@
--- census: every number that the conservation of texts rests on, read in one instant.
--- Returns a flat list of name, value. What is no number, since other hands were there, counts as 0.
+-- census: every number that the conservation of messages rests on, read in one instant.
+-- include: fields
+-- takes: none
+-- keys: none
+-- answers: {name, value, ...}
+-- changes: none
+--
+-- What is no number, since other hands were there, counts as 0.
+
 local function number(...)
   local found = redis.pcall(...)
   return type(found) == 'number' and found or 0

@@ -1,6 +1,12 @@
--- compared: all that a daemon remembers has been written into this data. Data without that token has yet to be compared.
+-- compared: all that a daemon remembers has been written into this data. Data without that token is yet to be compared.
+-- include: full
+-- takes: token
+-- keys: none
+-- answers: noted
+-- changes: store
+
 local function run(request)
-  open_the_door()
+  allow_writes_while_full()
   redis.call('HSET', STORE, 'compared', request.token)
   return 'noted'
 end

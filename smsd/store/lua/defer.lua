@@ -1,6 +1,13 @@
--- defer: out of the stream, into the deferred set, until `due`, without the fields named in `dropped`.
--- Keys: the status of its id, and that of its entry's.
+-- defer: out of the stream, into the deferred messages, until `due`, without the fields named in `dropped`.
+-- include: damage, entries, fields, settle, settle_again, status
+-- takes: name, mark, id, due, priority, line, detail, facts, dropped, attempts?, again?
+-- keys: status, status
+-- answers: settled | gone | marked
+-- changes: queue, high, deferred, deferred_messages, inflight, status, events, store
+--
+-- The second status is that of the id which the message has if no earlier entry held it.
 -- Without `attempts` it has never been in line: its `send_at` lies ahead.
+
 local function run(request, keys)
   local id, status = request.id, keys[1]
   need(DEFERRED, MESSAGES)
@@ -9,15 +16,15 @@ local function run(request, keys)
   local deferred = how == 'gone' and deferred_again(request, status)
   fields = fields or deferred
   if how ~= 'settled' and not deferred or not fields then return how end
-  -- Other hands may have deferred another text under this id: then this one goes by its entry's.
+  -- Other hands may have deferred another message under this id: then this one goes by its entry's.
   if not deferred and redis.call('ZSCORE', DEFERRED, id) then
-    id, status = string.gsub(name, '^n', ''), keys[2]
+    id, status = id_after(name), keys[2]
   end
   local kept = without(fields, request.dropped)
   append_all(kept, {'id', id, 'priority', request.priority})
   if request.attempts then append_all(kept, {'attempts', request.attempts}) end
   redis.call('ZADD', DEFERRED, request.due, id)
   redis.call('HSET', MESSAGES, id, cjson.encode(kept))
-  tell(status, id, 'deferred', request.line, request.detail, append_all(request.facts, {'due', request.due}))
+  record(status, id, 'deferred', request.line, request.detail, append_all(request.facts, {'due', request.due}))
   return 'settled'
 end

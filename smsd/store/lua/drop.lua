@@ -1,4 +1,10 @@
 -- drop: throw a dead letter away for good.
+-- include: counters, damage, entries, fields, status
+-- takes: letter
+-- keys: status
+-- answers: done | gone
+-- changes: dead, status, events, counters
+
 local function run(request, keys)
   local status = keys[1]
   need(DEAD)
@@ -6,7 +12,7 @@ local function run(request, keys)
   if not fields then return 'gone' end
   redis.call('XDEL', DEAD, request.letter)
   count('dropped')
-  tell(status, field_of(fields, 'id') or '', 'dropped', NOW .. ' dropped')
+  record(status, field_of(fields, 'id') or '', 'dropped', NOW .. ' dropped')
   redis.call('PEXPIRE', status, KEEP_STATUS)
   return 'done'
 end

@@ -1,8 +1,15 @@
--- finish: the text is over (sent, suppressed, expired); forget the entry, keep the status for a while.
+-- finish: a message has ended (sent, suppressed, expired): forget the entry, keep the status for a while.
+-- include: counters, entries, settle, settle_again, status
+-- takes: name, mark, id, state, line, facts, again?
+-- keys: status
+-- answers: settled | gone | marked
+-- changes: queue, high, deferred, deferred_messages, inflight, dead, status, events, counters, store
+--
 -- A successor may have taken our attempt for one in doubt, or deferred it; or older data knows neither that it was
--- replayed nor promoted. Now that it is over, its dead letter is void, and so is what waits to be sent again, and the
+-- replayed nor promoted. Now that it has ended, its dead letter is void, and so is what waits to be sent again, and the
 -- entry of another promotion, unless another attempt is under way from it.
--- (Where history knows that it was sent, another text has its id.)
+-- (Where history knows that it was sent, another message has its id.)
+
 local function void_entry(name, mark)
   local found = redis.pcall('HGET', INFLIGHT, name)
   if found and found ~= mark then return false end
@@ -30,7 +37,7 @@ local function run(request, keys)
   local over = sent or how == 'gone' and deferred_again(request, status)
   if how ~= 'settled' and not (over and void(request, status)) then return how end
   count(request.state)
-  tell(status, request.id, request.state, request.line, '', request.facts)
+  record(status, request.id, request.state, request.line, '', request.facts)
   redis.call('PEXPIRE', status, KEEP_STATUS)
   return 'settled'
 end

@@ -1,11 +1,17 @@
 -- fsck_deferred: due times without a message, and messages without a due time, or that make no sense.
--- Keys: the status of each id. Returns {id, what is missing, what its status says} of each.
+-- include: bury_deferred, damage, deferred, status
+-- takes: ids, repair
+-- keys: status*
+-- answers: {{id, what is missing, what its status says}, ...}
+-- changes: deferred, deferred_messages, dead, status, events, counters
+--
 -- Mended: what makes no sense is buried, as promote would. A message goes back to be due, unless its status
 -- does not say that it waits: then it may have been sent, and a person decides about its dead letter.
+
 local function lose(id, status, state)
   redis.call('ZREM', DEFERRED, id)
-  if state and state ~= 'deferred' then return end -- the text is elsewhere; only its due time was left over
-  tell(status, id, 'lost', NOW .. ' lost its message is gone', 'fsck')
+  if state and state ~= 'deferred' then return end -- the message is elsewhere; only its due time was left over
+  record(status, id, 'lost', NOW .. ' lost its message is gone', 'fsck')
   redis.call('PEXPIRE', status, KEEP_STATUS)
 end
 

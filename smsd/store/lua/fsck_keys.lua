@@ -1,6 +1,13 @@
--- fsck_keys: what is wrong with the keys themselves, whoever they belong to. Keys: those beside the common ones, of `kinds`.
--- Returns {key, what: 'type' 'ids' 'count', reason} of each. Mended: a count that is none is begun anew; for the others
--- see fsck_set_aside and fsck_renew.
+-- fsck_keys: what is wrong with the keys themselves, whoever they belong to.
+-- include: damage, last_ids
+-- takes: kinds, counted, repair
+-- keys: any*
+-- answers: {{key, 'type' | 'ids' | 'count', reason}, ...}
+-- changes: counters
+--
+-- Keys are those beside the common ones, of `kinds`. Mended: a count that is none is begun anew; for the others see
+-- fsck_set_aside and fsck_renew.
+
 local function fault_of(key, kind, request)
   local reason = wrong_type(key, kind)
   if reason then return {key, 'type', reason} end

@@ -1,6 +1,13 @@
--- fsck_marks: marks in flight whose entry is gone, and those that `begin` cannot have made.
--- Returns {name, 'stray' or 'unreadable'} of each. Mended: unmarked; or, where there is an entry, marked as begun
--- at a time that nobody knows (0), which recovery finds in doubt. (Recovery asks for that by itself, too.)
+-- fsck_marks: in-flight records whose entry is gone, and those that `begin` cannot have made.
+-- include: damage, entries, full, unknown_attempt
+-- takes: names, repair
+-- keys: none
+-- answers: {{name, 'stray' | 'unreadable'}, ...}
+-- changes: inflight
+--
+-- Mended: removed; or, where there is an entry, marked as begun at a time that nobody knows (0), which recovery finds in
+-- doubt. (Recovery asks for that by itself, too.)
+
 local function is_readable(mark)
   local number, started = string.match(mark, '^([1-9]%d*) (%d+) [ -~]+$')
   return number and #number <= 10 and #started <= 13
@@ -22,7 +29,7 @@ end
 local function run(request)
   local faults = {}
   need(INFLIGHT)
-  if request.repair then open_the_door() end
+  if request.repair then allow_writes_while_full() end
   for _, name in ipairs(request.names) do faults[#faults + 1] = look(name, request.repair) end
   return faults
 end

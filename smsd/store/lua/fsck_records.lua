@@ -1,5 +1,12 @@
--- fsck_records: keys of hashes at which other hands put something else. Keys: those to look at.
--- Returns them. Mended: removed.
+-- fsck_records: keys of hashes at which other hands put something else.
+-- include: damage
+-- takes: repair
+-- keys: any*
+-- answers: {key, ...}
+-- changes: any
+--
+-- Mended: removed.
+
 local function run(request, keys)
   local wrong = {}
   for _, key in ipairs(keys) do

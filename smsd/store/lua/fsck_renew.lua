@@ -1,7 +1,14 @@
--- fsck_renew: make a stream anew whose ids have run out, which Redis forgives no other way. All in one step, of `most` entries.
--- Keys: the stream; where it is built; the status of each entry whose id leaves no room behind it, which `spent` names.
--- Those get a new id each; the others keep theirs, and the group what it has claimed.
--- Returns 'renewed', or why not: 'sound' 'long', 'marked' (one of them is being sent) or 'changed' (ask again).
+-- fsck_renew: make a stream anew whose ids have run out, which Redis forgives no other way.
+-- include: damage, entries, fields, last_ids, status
+-- takes: most, spent
+-- keys: any, any, status*
+-- answers: renewed | sound | long | marked | changed
+-- changes: queue, high, dead, status, events
+--
+-- All in one step, of `most` entries. Keys: the stream; where it is built; the status of each entry whose id leaves no
+-- room behind it, which `spent` names. Those get a new id each; the others keep theirs, and the group what it has
+-- claimed. 'marked': one of them is being sent. 'changed': ask again.
+
 local function pages(stream, from, to, act)
   while from do
     local page = redis.call('XRANGE', stream, from, to, 'COUNT', 100)
@@ -10,15 +17,15 @@ local function pages(stream, from, to, act)
   end
 end
 
-local function lane_of(stream) return stream == HIGH and 'h' or stream == QUEUE and 'n' end
+local function initial_of(stream) return stream == HIGH and 'h' or stream == QUEUE and 'n' end
 
 local function obstacle(request, stream, spent)
   if redis.call('XLEN', stream) > request.most then return 'long' end
   if #spent ~= #request.spent then return 'changed' end
   for i, entry in ipairs(spent) do
     if entry[1] ~= request.spent[i] then return 'changed' end
-    local lane = lane_of(stream)
-    if lane and redis.pcall('HEXISTS', INFLIGHT, lane .. entry[1]) ~= 0 then return 'marked' end
+    local initial = initial_of(stream)
+    if initial and redis.pcall('HEXISTS', INFLIGHT, initial .. entry[1]) ~= 0 then return 'marked' end
   end
 end
 
@@ -43,18 +50,18 @@ end
 
 -- Its message keeps its id, and a look-up finds it in its new place.
 local function move(entry, stream, anew, status)
-  local lane, fields = lane_of(stream), entry[2]
-  if not lane then
+  local initial, fields = initial_of(stream), entry[2]
+  if not initial then
     local id = redis.call('XADD', anew, '*', unpack(fields))
     if stream == DEAD and redis.pcall('HGET', status, 'letter') == entry[1] then
       redis.call('HSET', status, 'letter', id)
     end
     return
   end
-  local id = field_of(fields, 'id') or string.gsub(lane .. entry[1], '^n', '')
+  local id = field_of(fields, 'id') or id_after(initial .. entry[1])
   local kept = append_all(without(fields, {'id'}), {'id', id})
-  local name = lane .. redis.call('XADD', anew, '*', unpack(kept))
-  tell(status, id, 'queued', NOW .. ' queued moved', 'moved', {'entry', name})
+  local name = initial .. redis.call('XADD', anew, '*', unpack(kept))
+  record(status, id, 'queued', NOW .. ' queued moved', 'moved', {'entry', name})
 end
 
 local function run(request, keys)

@@ -1,5 +1,12 @@
--- fsck_statuses: texts that by their status are waiting or dead, and are nowhere. Keys: the status of each id.
--- Returns {id, what its status says} of each, 'foreign' for one that is none. Mended: marked lost, or removed.
+-- fsck_statuses: messages that by their status are waiting or dead, and are nowhere.
+-- include: damage, entries, fields, status
+-- takes: ids, repair
+-- keys: status*
+-- answers: {{id, what its status says}, ...}
+-- changes: status, events
+--
+-- What its status says is 'foreign' for one that is none. Mended: recorded as lost, or removed.
+
 local function is_there(id, status)
   if wrong_type(status, 'hash') then return 'foreign', false end
   local state, name, letter = unpack(redis.call('HMGET', status, 'state', 'entry', 'letter'))
@@ -8,9 +15,9 @@ local function is_there(id, status)
   elseif state == 'dead' then
     return state, entry_of(DEAD, letter or '')
   elseif state == 'queued' then
-    name = name or (string.sub(id, 1, 1) == 'h' and id or 'n' .. id)
+    name = name or first_entry(id)
     local fields = entry_of(stream_of(name))
-    return state, fields and (field_of(fields, 'id') or string.gsub(name, '^n', '')) == id
+    return state, fields and (field_of(fields, 'id') or id_after(name)) == id
   end
   return state, true
 end
@@ -26,7 +33,7 @@ local function run(request, keys)
       if request.repair and state == 'foreign' then
         redis.call('DEL', status)
       elseif request.repair then
-        tell(status, id, 'lost', NOW .. ' lost it was ' .. state .. ' and is nowhere', 'fsck')
+        record(status, id, 'lost', NOW .. ' lost it was ' .. state .. ' and is nowhere', 'fsck')
         redis.call('PEXPIRE', status, KEEP_STATUS)
       end
     end

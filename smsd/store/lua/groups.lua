@@ -1,7 +1,14 @@
 -- groups: make what is missing of streams and groups, also while Redis is full; from 0, so that no entry is skipped.
+-- include: damage, full
+-- takes: store_id
+-- keys: none
+-- answers: there
+-- changes: queue, high, store
+--
 -- Data that has no id yet gets the one that is brought.
+
 local function run(request)
-  open_the_door()
+  allow_writes_while_full()
   if redis.call('TYPE', STORE).ok ~= 'hash' then redis.call('DEL', STORE) end
   redis.call('HSETNX', STORE, 'id', request.store_id)
   for _, stream in ipairs({HIGH, QUEUE}) do

@@ -1,5 +1,12 @@
--- letters: a page of dead letters, {id, fields} each; of one that is too large, its short facts alone.
+-- letters: a page of dead letters; of one that is too large, its short facts alone.
+-- include: clip, damage, fields, last_ids
+-- takes: read, start, stop, count, most_octets
+-- keys: none
+-- answers: {{id, fields}, ...}
+-- changes: none
+--
 -- Read one by one, up to so many octets: letters of many megabytes must not hold Redis up for seconds.
+
 local MOST_OCTETS = 250000
 local SHORT, MOST_FACTS = 1024, 50
 

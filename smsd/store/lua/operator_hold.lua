@@ -1,8 +1,14 @@
--- operator_hold: dispatch stays held until it is released, through every restart. Keys: the hold, the last release's number.
--- Returns the number that a release of it exceeds, 'other' where this is not the data that was compared (`token`), and
--- 'released' where a hold that was made before (`after` is its number) has been released meanwhile.
--- The reason of one that stands already is kept beside the new one: a release has to answer both.
--- `known`, where it is given, is what the release lets this data count as.
+-- operator_hold: dispatch stays held until it is released, through every restart.
+-- include: full, operator
+-- takes: reason, by, after?, token?, known?
+-- keys: held, released
+-- answers: the number that a release of it exceeds | other | released
+-- changes: held, events
+--
+-- 'other' where this is not the data that was compared (`token`), and 'released' where a hold that was made before
+-- (`after` is its number) has been released meanwhile. The reason of one that stands already is kept beside the new
+-- one: a release has to answer both. `known`, where it is given, is what the release lets this data count as.
+
 local MOST_REASONS, MOST_IDS = 1000, 1000 -- octets
 
 local function joined(standing, reason)
@@ -23,7 +29,7 @@ local function run(request, keys)
   local held, released = unpack(keys)
   if request.token and redis.pcall('HGET', STORE, 'compared') ~= request.token then return 'other' end
   if request.after and last_release(released) > request.after then return 'released' end
-  open_the_door()
+  allow_writes_while_full()
   if redis.call('TYPE', held).ok ~= 'hash' then redis.call('DEL', held) end
   local after = math.max(tonumber(NOW), highest(held, released))
   local standing, since, by = unpack(redis.call('HMGET', held, 'reason', 'since', 'by'))

@@ -1,6 +1,13 @@
 -- operator_release: end the hold; the number of the release also ends what the daemon holds for the provider's sake.
--- Keys: the hold, the number. It is the time, or more than that where clocks differ: it has to grow.
--- A hold for the data says what was known. That is kept with the data: who compares it later finds that it was released.
+-- include: full, operator
+-- takes: by
+-- keys: held, released
+-- answers: released
+-- changes: held, released, store, events
+--
+-- The number is the time, or more than that where clocks differ: it has to grow. A hold for the data says what was known.
+-- That is kept with the data: who compares it later finds that it was released.
+
 local function is_repeated(held, last)
   return redis.call('EXISTS', held) == 0 and last >= tonumber(NOW) and last <= tonumber(NOW) + 1
 end
@@ -12,7 +19,7 @@ end
 
 local function run(request, keys)
   local held, released = unpack(keys)
-  open_the_door()
+  allow_writes_while_full()
   if is_repeated(held, last_release(released)) then return 'released' end -- our own reply was lost
   local number = math.max(tonumber(NOW), highest(held, released) + 1)
   keep_known(held)

@@ -1,8 +1,14 @@
--- promote: due messages go back into the queue. Keys: the status of each.
--- Returns {how many did, how many could not and wait on, why the first of them could not}, or 'older' where newer data
--- was known.
--- What no text can be made of is buried instead. One that has been in line before goes ahead of those that have not: it has waited.
--- `foreign` tells, in hexadecimal digits, what stands where an id should, of those whose id had to be made up.
+-- promote: due messages go back into the queue.
+-- include: add, bury_deferred, counters, damage, deferred, fields, full, identity, status
+-- takes: ids, foreign
+-- keys: status*
+-- answers: older | {how many did, how many could not and wait on, why the first of them could not}
+-- changes: queue, high, deferred, deferred_messages, dead, status, events, counters
+--
+-- 'older' where newer data was known. What no message can be made of is buried instead. One that has been in line before
+-- goes ahead of those that have not: it has waited. `foreign` gives, in hexadecimal digits, what stands where an id
+-- should, of those whose id had to be made up.
+
 local function octets_of(digits)
   return (string.gsub(digits, '..', function(digit) return string.char(tonumber(digit, 16)) end))
 end
@@ -13,7 +19,7 @@ local function promote(id, status, foreign)
   local due = redis.call('ZSCORE', DEFERRED, name)
   if not due or tonumber(due) > tonumber(NOW) then return 0 end
   local packed = redis.call('HGET', MESSAGES, name)
-  open_the_door()
+  allow_writes_while_full()
   if not packed then -- by other hands: nothing is left to send, and the rest must not wait for it
     redis.call('ZREM', DEFERRED, name)
     return 0
@@ -21,15 +27,13 @@ local function promote(id, status, foreign)
   local fields = not foreign and unpacked(packed)
   if not fields then
     bury_deferred(id, status, packed, INVALID, name)
-    count('buried')
     return 0
   end
   local ahead = field_of(fields, 'priority') == 'high' or field_of(fields, 'attempts')
   local name = (ahead and 'h' or 'n') .. add(ahead and HIGH or QUEUE, fields)
-  redis.call('ZREM', DEFERRED, id)
-  redis.call('HDEL', MESSAGES, id)
+  forget_deferred(id)
   count('promoted')
-  tell(status, id, 'queued', NOW .. ' queued', 'due', {'entry', name})
+  record(status, id, 'queued', NOW .. ' queued', 'due', {'entry', name})
   return 1
 end
 

@@ -1,6 +1,13 @@
 -- reclaim: hand out again entries that were claimed but that nobody here knows (a reply was lost, a daemon died).
--- Returns 'older' where newer data was known, and 'fenced' while another daemon holds the lease: what it is sending is
--- not ours to take for left behind.
+-- include: clip, damage, entries, identity, lease
+-- takes: names, most_octets
+-- keys: none
+-- answers: older | fenced | {{name, fields, octets}, ...}
+-- changes: queue, high
+--
+-- 'older' where newer data was known, and 'fenced' while another daemon holds the lease: what it is sending is not ours
+-- to take for left behind.
+
 local function run(request)
   if is_fenced() then return 'fenced' end
   if is_older() then return 'older' end

@@ -1,14 +1,21 @@
 -- take_key: let only the first message with an idempotency key stay in the queue.
--- Keys: the record of the key, the status of the message. Returns 'first', 'duplicate', or 'conflict' where another
--- message has the key. The record holds the message's id, so the same message is the first again whoever asks again.
+-- include: counters, damage, fields, full, settle, status
+-- takes: name, id, fingerprint, key_ttl, line, facts
+-- keys: idempotency, status
+-- answers: first | duplicate | conflict
+-- changes: queue, high, idempotency, status, events, counters, store
+--
+-- 'conflict' where another message has the key. The record holds the message's id, so the same message is the first
+-- again whoever asks again.
+
 local function run(request, keys)
-  local record, status = keys[1], keys[2]
-  need_hash(record)
-  local first, fingerprint = unpack(redis.call('HMGET', record, 'id', 'fingerprint'))
+  local kept, status = keys[1], keys[2]
+  need_hash(kept)
+  local first, fingerprint = unpack(redis.call('HMGET', kept, 'id', 'fingerprint'))
   if not first then
-    open_the_door()
-    redis.call('HSET', record, 'id', request.id, 'fingerprint', request.fingerprint)
-    redis.call('PEXPIRE', record, request.key_ttl)
+    allow_writes_while_full()
+    redis.call('HSET', kept, 'id', request.id, 'fingerprint', request.fingerprint)
+    redis.call('PEXPIRE', kept, request.key_ttl)
     return 'first'
   end
   if first == request.id then return 'first' end
@@ -17,7 +24,7 @@ local function run(request, keys)
     count('duplicate')
     removed = removed + 1
     local why = {'reason', 'duplicate', 'detail', 'of ' .. first}
-    tell(status, request.id, 'duplicate', request.line .. ' of ' .. first, first, append_all(request.facts, why))
+    record(status, request.id, 'duplicate', request.line .. ' of ' .. first, first, append_all(request.facts, why))
     redis.call('PEXPIRE', status, KEEP_STATUS)
   end
   return 'duplicate'
