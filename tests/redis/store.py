@@ -217,17 +217,7 @@ def content(**fields: object) -> Content:
 
 def at(due_ms: int, **fields: object) -> Content:
     """A text that waits until `due_ms`."""
-    said = content(**fields)
-    return Content(
-        said.text,
-        said.segments,
-        said.sender,
-        said.priority,
-        due_ms,
-        said.expires_at,
-        said.campaign,
-        said.ref,
-    )
+    return content(**fields)._replace(send_at=due_ms)
 
 
 def sha(script: str) -> bytes:

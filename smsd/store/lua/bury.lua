@@ -1,6 +1,6 @@
 -- bury: out of the stream, into the dead letters, with the reason; optionally suppress the recipient.
 -- include: counters, damage, dead_letters, deferred, entries, fields, full, in_flight, settle, settle_again, shown, status
--- takes: name, mark, id, reason, code, detail, attempts, line, facts?, look_up_names, suppress?, again?
+-- takes: name, mark, id, reason, code, detail, attempts, line, facts?, look_up_names?, suppress?, again?
 -- keys: status
 -- answers: settled | gone | marked
 -- changes: queue, high, deferred, deferred_messages, inflight, dead, optouts, status, events, counters, store
