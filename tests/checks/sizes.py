@@ -14,7 +14,6 @@ LEFT: dict[str, int] = {
     "tests/property/test_queue_machine.py": 706,
     "tests/redis/test_embedded.py": 619,
     "tests/redis/test_faults.py": 885,
-    "tests/redis/test_queue.py": 1603,
     "tests/redis/test_status.py": 640,
     "tests/redis/test_topologies.py": 802,
     "tests/system/test_hostile.py": 949,

@@ -31,8 +31,8 @@ from smsd.web.edge.listener import Listener
 from smsd.web.edge.turns import Turns
 from smsd.web.errors import ApiError
 from smsd.web.send import Send, SendLimits
-from tests.redis.store import Store, Ticks, Wall
 from tests.support.redis_server import RedisServer
+from tests.support.store import Store, Ticks, Wall
 
 T = TypeVar("T")
 LIMITS = Limits()

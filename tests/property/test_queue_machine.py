@@ -32,7 +32,9 @@ from smsd.dispatch.recovery import Recovery
 from smsd.metrics import Metrics
 from smsd.store.entry import Attempt, Entry
 from smsd.store.queue import Append, Fenced
-from tests.redis.store import (
+from tests.support.proxy import Proxy
+from tests.support.redis_server import RedisServer
+from tests.support.store import (
     LIMITS,
     Store,
     Ticks,
@@ -43,8 +45,6 @@ from tests.redis.store import (
     load_scripts,
     sha,
 )
-from tests.support.proxy import Proxy
-from tests.support.redis_server import RedisServer
 
 T = TypeVar("T")
 Rule = TypeVar("Rule", bound=Callable[..., Any])

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.redis.store import OpenStore, Store, Ticks, Wall, load_scripts
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
+from tests.support.store import OpenStore, Store, Ticks, Wall, load_scripts
 
 _numbers = itertools.count(1)
 

@@ -16,7 +16,7 @@ from smsd.dispatch.promoter import Promoter
 from smsd.dispatch.recovery import Recovery
 from smsd.metrics import Metrics
 from smsd.provider.base import FindSettled
-from tests.redis.store import SECOND, Store
+from tests.support.store import SECOND, Store
 
 
 def nanoseconds() -> int:

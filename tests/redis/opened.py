@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from smsd.store.lost_writes import Loss, Witness
 from smsd.store.reconcile import Reconciler
-from tests.redis.store import Store, Ticks, Wall, until
 from tests.support.redis_server import RedisServer
+from tests.support.store import Store, Ticks, Wall, until
 
 
 class Opened:

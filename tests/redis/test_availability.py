@@ -14,9 +14,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from smsd.redis.availability import Availability
 from smsd.redis.errors import Away, NoReply, OutOfMemory, RefusesWrites, meaning
 from tests.redis.dispatching import at_work
-from tests.redis.store import OpenStore, Store
 from tests.support.processes import Daemon, eventually
 from tests.support.redis_server import RedisServer
+from tests.support.store import OpenStore, Store
 
 ANYBODY = {"to": "+12025550123", "message": "x"}
 

@@ -22,8 +22,8 @@ from smsd.redis.binary import EmbeddedError, find_server
 from smsd.redis.connection import connect
 from smsd.redis.durability import persistence
 from smsd.redis.embedded import Embedded
-from tests.redis.store import ALICE, OpenStore, soon, until
 from tests.support.redis_server import RedisServer
+from tests.support.store import ALICE, OpenStore, soon, until
 
 
 @pytest.fixture

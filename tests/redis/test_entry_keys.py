@@ -8,7 +8,7 @@ from smsd.core.life import DeadReason
 from smsd.core.message import Message
 from smsd.dispatch.claimer import parse_entry
 from smsd.store.entry import Entry
-from tests.redis.store import ALICE, BOB, LIMITS, OpenStore, Store, Wall
+from tests.support.store import ALICE, BOB, LIMITS, OpenStore, Store, Wall
 
 FIELDS = {"to": ALICE, "message": "Hi", "key": "order-7"}
 

@@ -35,7 +35,9 @@ from smsd.store.entry import Attempt, Entry
 from smsd.store.identity import Data
 from smsd.store.lease import lease_keys
 from smsd.store.queue import APPEND_PATIENCE_S, Append
-from tests.redis.store import (
+from tests.support.proxy import Proxy
+from tests.support.redis_server import RedisServer
+from tests.support.store import (
     ALICE,
     LIMITS,
     OpenStore,
@@ -48,8 +50,6 @@ from tests.redis.store import (
     soon,
     until,
 )
-from tests.support.proxy import Proxy
-from tests.support.redis_server import RedisServer
 
 Life = tuple[Entry, Attempt, Message]
 

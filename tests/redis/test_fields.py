@@ -12,7 +12,7 @@ from smsd.core.fields import FIELDS, INSTANT, Field, rfc3339
 from smsd.core.life import DeadReason
 from smsd.core.message import Message
 from smsd.store.queue import Append
-from tests.redis.store import ALICE, Store, Wall, content
+from tests.support.store import ALICE, Store, Wall, content
 
 GIVEN = [field for field in FIELDS if not field.by_smsd]
 each_field = pytest.mark.parametrize("field", GIVEN, ids=lambda field: field.name)

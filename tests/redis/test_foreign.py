@@ -24,7 +24,7 @@ from smsd.store.fsck import Fault, Fsck
 from smsd.store.identity import OlderData
 from smsd.store.keys import GROUP, Keys
 from tests.redis.dispatching import at_work, dispatcher
-from tests.redis.store import ALICE, LIMITS, Store, until
+from tests.support.store import ALICE, LIMITS, Store, until
 
 Sending = tuple[Entry, Attempt, Message]
 Put = Callable[[Any, str], Awaitable[Any]]

@@ -13,8 +13,8 @@ from smsd.metrics import Metrics
 from smsd.store.fsck import STEP, Fault, Fsck
 from smsd.store.keys import GROUP
 from smsd.store.queue import Append
-from tests.redis.store import ALICE, BOB, LIMITS, OpenStore, Store, Wall, at, dump
 from tests.support.proxy import Proxy
+from tests.support.store import ALICE, BOB, LIMITS, OpenStore, Store, Wall, at, dump
 
 Spoil = Callable[[Store], Awaitable[str]]
 

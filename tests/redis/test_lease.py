@@ -25,10 +25,10 @@ from smsd.store.lease import (
 )
 from smsd.store.lookup import Held
 from smsd.store.queue import Fenced
-from tests.redis.store import OpenStore, Store, Ticks, soon, until
 from tests.support.processes import eventually
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
+from tests.support.store import OpenStore, Store, Ticks, soon, until
 
 Keep = Callable[[Store], "asyncio.Task[None]"]
 
@@ -389,7 +389,7 @@ async def test_nothing_that_stands_in_the_place_of_a_hold_costs_the_lease(
 HOLDER = """
 import asyncio, sys
 from smsd.redis import owner
-from tests.redis.store import Store, Ticks, Wall
+from tests.support.store import Store, Ticks, Wall
 
 async def main(url, prefix):
     me = Store(url, prefix, owner=owner.name(), wall=Wall(), ticks=Ticks(), lease_s=600.0)

@@ -7,8 +7,8 @@ import pytest
 
 from smsd.store.long_lists import PART, Unfinished
 from smsd.store.queue import Append, KeyConflict, QueueFull
-from tests.redis.store import OpenStore, Store, Wall, at, content, sha, soon
 from tests.support.proxy import Proxy
+from tests.support.store import OpenStore, Store, Wall, at, content, sha, soon
 
 NUMBERS = [f"+1202555{n:04d}" for n in range(2_500)]
 PARTS = 3  # of 1,000, 1,000 and 500

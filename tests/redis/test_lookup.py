@@ -16,8 +16,8 @@ from smsd.dispatch.recovery import Recovery
 from smsd.metrics import Metrics
 from smsd.provider.base import FindSettled, ProviderSettings, ProxyFor, Slot, direct
 from tests.redis.dispatching import at_work, dispatcher, impatient
-from tests.redis.store import ALICE, BOB, LIMITS, OpenStore, Store, sha, soon, until
 from tests.support.proxy import Proxy
+from tests.support.store import ALICE, BOB, LIMITS, OpenStore, Store, sha, soon, until
 
 LOST = InDoubt("the answer was lost")
 TAKEN = Accepted("p1")

@@ -18,9 +18,9 @@ from smsd.store.queue import Append
 from smsd.store.reconcile import PAUSE_S
 from smsd.store.settled import Settled
 from tests.redis.opened import Opened, Tail
-from tests.redis.store import ALICE, LIMITS, Store, content
 from tests.support.processes import Daemon, Recorder, eventually
 from tests.support.redis_server import RedisServer
+from tests.support.store import ALICE, LIMITS, Store, content
 
 SENT = 1_097  # messages that a restored backup had sent twice
 TOGETHER = 256

@@ -9,9 +9,9 @@ from smsd.dispatch.claimer import parse_entry
 from smsd.store.long_lists import part_of
 from smsd.store.queue import Append
 from tests.redis.opened import Opened, Tail
-from tests.redis.store import ALICE, LIMITS, Store, at, content
 from tests.redis.test_older_data import claimed, held, queue, reach, seen_to_differ
 from tests.support.redis_server import RedisServer
+from tests.support.store import ALICE, LIMITS, Store, at, content
 
 
 async def reasons(store: Store) -> list[object]:

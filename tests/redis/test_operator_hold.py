@@ -12,8 +12,8 @@ from smsd.store.lease import RENEW_S
 from smsd.store.operator_hold import HeldBy, Operator
 from tests.redis.dispatch.test_dispatcher import Carrier, claimed
 from tests.redis.dispatching import at_work, dispatcher, nanoseconds
-from tests.redis.store import ALICE, OpenStore, Store, soon
 from tests.support.redis_server import RedisServer
+from tests.support.store import ALICE, OpenStore, Store, soon
 
 NONE = Operator(None, 0)
 

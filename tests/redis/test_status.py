@@ -10,9 +10,9 @@ from smsd.redis.scripts import Call
 from smsd.store.dead_letters import Choice, Letters, Order
 from smsd.store.entry import LARGEST_ENTRY
 from smsd.store.lookup import Census
-from tests.redis.store import ALICE, BOB, OpenStore, Store, Wall, dump, soon
-from tests.redis.test_queue import BAD_IDS
+from tests.support.bad_ids import BAD_IDS
 from tests.support.redis_server import RedisServer
+from tests.support.store import ALICE, BOB, OpenStore, Store, Wall, dump, soon
 
 # -- one text in each state ---------------------------------------------------------------------
 

@@ -10,9 +10,9 @@ from smsd.store.keys import Keys
 from smsd.store.lost_writes import Witness
 from smsd.store.queue import Append
 from tests.redis.opened import Opened, Tail
-from tests.redis.store import at, content
 from tests.redis.test_older_data import held, queue, reach, send
 from tests.support.redis_server import RedisServer
+from tests.support.store import at, content
 
 LIST = [f"+1202555{number:04}" for number in range(2500)]
 

@@ -28,7 +28,10 @@ from smsd.store.entry import Attempt, Entry
 from smsd.store.lost_writes import Loss
 from smsd.store.queue import Append
 from tests.redis.opened import Opened, Tail
-from tests.redis.store import (
+from tests.support.processes import Daemon, Recorder, eventually
+from tests.support.proxy import Proxy
+from tests.support.redis_server import RedisServer, free_port
+from tests.support.store import (
     ALICE,
     Store,
     content,
@@ -36,9 +39,6 @@ from tests.redis.store import (
     sha,
     until,
 )
-from tests.support.processes import Daemon, Recorder, eventually
-from tests.support.proxy import Proxy
-from tests.support.redis_server import RedisServer, free_port
 from tests.support.topologies import (
     PASSWORD,
     QUOTED,

@@ -14,9 +14,9 @@ from smsd.daemon.errors import StartError
 from smsd.daemon.storage import Storage
 from smsd.metrics import Metrics
 from smsd.redis.version import Version, dumped, printed, recorded, too_old
-from tests.redis.store import soon
 from tests.support.old_server import old_server
 from tests.support.redis_server import RedisServer
+from tests.support.store import soon
 
 REFUSAL = r"Redis is version 6\.2\.\d+, and smsd needs 7\.0 or newer"
 

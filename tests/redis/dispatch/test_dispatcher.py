@@ -29,8 +29,8 @@ from smsd.redis.errors import WrongType
 from smsd.store.entry import Attempt, Entry
 from smsd.store.queue import Begun
 from tests.redis.dispatching import at_work, dispatcher, nanoseconds
-from tests.redis.store import ALICE, BOB, LIMITS, OpenStore, Store, sha, soon, until
 from tests.support.proxy import Proxy
+from tests.support.store import ALICE, BOB, LIMITS, OpenStore, Store, sha, soon, until
 
 NO_FUNDS = Halted("20005", "no funds")
 

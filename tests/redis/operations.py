@@ -1,0 +1,255 @@
+"""One operation for each thing that a script does, on a store that was prepared for it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from smsd.core.life import DeadReason
+from smsd.dispatch.claimer import parse_entry
+from smsd.redis.scripts import Call
+from smsd.store.identity import Data, accept
+from smsd.store.lease import lease_keys
+from smsd.store.operator_hold import OperatorHold
+from smsd.store.queue import Append
+from tests.support.store import (
+    ALICE,
+    BOB,
+    LIMITS,
+    Store,
+    content,
+)
+
+Operation = Callable[[], Awaitable[object]]
+
+
+Prepared = Callable[[Store], Awaitable[Operation]]
+
+
+async def append_one(store: Store) -> Operation:
+    return store.append
+
+
+async def append_many_high(store: Store) -> Operation:
+    return lambda: store.append(ALICE, BOB, priority="high")
+
+
+async def append_group(store: Store) -> Operation:
+    return lambda: asyncio.gather(*(store.append() for _ in range(50)))
+
+
+async def append_scheduled(store: Store) -> Operation:
+    return lambda: store.schedule(5)
+
+
+async def append_idempotent(store: Store) -> Operation:
+    request = Append(content(), [ALICE], idempotency_key="k", fingerprint="f", answer=b"{}")
+    return lambda: store.queue.append(request)
+
+
+async def append_long(store: Store) -> Operation:
+    request = Append(content(), [ALICE] * 1001, idempotency_key="k", fingerprint="f", answer=b"{}")
+    return lambda: store.queue.append(request)
+
+
+async def append_repeated(store: Store) -> Operation:
+    operation = await append_idempotent(store)
+    await operation()
+    return operation
+
+
+async def claim(store: Store) -> Operation:
+    await store.append()
+    return lambda: store.queue.claim(10, 10)
+
+
+async def begin(store: Store) -> Operation:
+    await store.append()
+    entry, message = await store.claim_one()
+    return lambda: store.begin(entry, store.attempt(), message.recipient)
+
+
+async def release(store: Store) -> Operation:
+    entry, attempt, _ = await store.sending()
+    return lambda: store.queue.release(entry.name, attempt)
+
+
+async def ack(store: Store) -> Operation:
+    entry, attempt, message = await store.sending()
+    return lambda: store.queue.ack(entry, attempt, message, "p")
+
+
+async def late_ack(store: Store) -> Operation:
+    entry, attempt, message = await store.sending()
+    await store.queue.bury(entry, attempt, message, reason=DeadReason.IN_DOUBT)
+    return lambda: store.queue.ack(entry, attempt, message, "p")
+
+
+async def expire(store: Store) -> Operation:
+    entry, attempt, message = await store.sending()
+    return lambda: store.queue.expire(entry, attempt, message)
+
+
+async def suppress(store: Store) -> Operation:
+    await store.append()
+    entry, message = await store.claim_one()
+    return lambda: store.queue.suppress(entry, message)
+
+
+async def defer(store: Store) -> Operation:
+    entry, attempt, message = await store.sending()
+    return lambda: store.queue.defer(entry, attempt, message, until=1, attempts=1, why="w")
+
+
+async def bury(store: Store) -> Operation:
+    entry, attempt, message = await store.sending()
+    return lambda: store.queue.bury(
+        entry, attempt, message, reason=DeadReason.REJECTED, suppress=True
+    )
+
+
+async def bury_unparsed(store: Store) -> Operation:
+    await store.redis.xadd(store.keys.queue, {"nonsense": "x"})
+    [entry] = await store.queue.claim(0, 1)
+    return lambda: store.queue.bury(entry, None, None, reason=DeadReason.INVALID)
+
+
+async def promote(store: Store) -> Operation:
+    await store.schedule(1, "s1")
+    await store.schedule(1, "s2", priority="high")
+    store.wall.advance(2)
+    return store.queue.promote
+
+
+async def cancel_queued(store: Store) -> Operation:
+    [id_] = await store.append()
+    return lambda: store.queue.cancel(id_)
+
+
+async def cancel_deferred(store: Store) -> Operation:
+    id_ = await store.schedule(5)
+    return lambda: store.queue.cancel(id_)
+
+
+async def replay(store: Store) -> Operation:
+    letter, id_ = await store.dead_letter()
+    return lambda: store.queue.replay(letter, id_)
+
+
+async def drop(store: Store) -> Operation:
+    letter, id_ = await store.dead_letter()
+    return lambda: store.queue.drop(letter, id_)
+
+
+async def reclaim(store: Store) -> Operation:
+    await store.append()
+    [entry] = await store.queue.claim(0, 1)
+    return lambda: store.queue.reclaim([entry.name])
+
+
+async def take_key(store: Store) -> Operation:
+    for _ in range(2):
+        await store.redis.xadd(store.keys.queue, {"to": ALICE, "message": "Hi", "key": "k"})
+    entries = await store.queue.claim(0, 9)
+    keyed = [(entry, parse_entry(entry, LIMITS, store.wall())) for entry in entries]
+    return lambda: store.queue.take_keys(keyed)
+
+
+async def census(store: Store) -> Operation:
+    await store.append()
+    return store.status.census
+
+
+async def letters(store: Store) -> Operation:
+    await store.dead_letter()
+    return lambda: store.status.dead_letters("", 10)
+
+
+async def groups(store: Store) -> Operation:
+    await store.append()
+    await store.redis.delete(store.keys.high)
+    await store.redis.xgroup_destroy(store.keys.queue, "smsd")
+    return store.client.ensure_groups
+
+
+async def touch(store: Store) -> Operation:
+    call = Call("touch", {"life_ms": 60_000}, [store.keys.ack])
+    return lambda: store.client.ask(call)
+
+
+async def acquire(store: Store) -> Operation:
+    await store.redis.delete(store.keys.lease)
+    return lambda: store.client.ask(
+        Call(
+            "acquire",
+            {"life_ms": 60_000, "dead": "", "hold": "x", "held_s": 1},
+            lease_keys(store.keys),
+        )
+    )
+
+
+async def operator_hold(store: Store) -> Operation:
+    return lambda: OperatorHold(store.client).hold("maintenance", "me")
+
+
+async def operator_release(store: Store) -> Operation:
+    await OperatorHold(store.client).hold("maintenance", "me")
+    return lambda: OperatorHold(store.client).release("me")
+
+
+async def accept_data(store: Store) -> Operation:
+    compared = {"id": "other", "settled": 3, "compared": "t"}
+    await store.redis.hset(store.keys.store, mapping=compared)
+    return lambda: store.client.ask(accept(Data("known", 5), "t"))
+
+
+async def compared(store: Store) -> Operation:
+    return lambda: store.client.ask(Call("compared", {"token": "t"}))
+
+
+async def mark_again(store: Store) -> Operation:
+    await store.sending()
+    await store.redis.delete(store.keys.inflight)
+    return store.queue.mark_again
+
+
+async def yield_lease(store: Store) -> Operation:
+    return lambda: store.client.ask(Call("yield", keys=[store.keys.hold]))
+
+
+CASES: list[tuple[str, Prepared]] = [
+    ("append", append_one),
+    ("append", append_many_high),
+    ("append", append_group),
+    ("append", append_scheduled),
+    ("append", append_idempotent),
+    ("append", append_repeated),
+    ("append_part", append_long),
+    ("append_end", append_long),
+    ("claim", claim),
+    ("begin", begin),
+    ("release", release),
+    ("finish", ack),
+    ("finish", late_ack),
+    ("finish", expire),
+    ("finish", suppress),
+    ("defer", defer),
+    ("bury", bury),
+    ("bury", bury_unparsed),
+    ("promote", promote),
+    ("cancel", cancel_queued),
+    ("cancel", cancel_deferred),
+    ("replay", replay),
+    ("drop", drop),
+    ("reclaim", reclaim),
+    ("take_key", take_key),
+    ("census", census),
+    ("letters", letters),
+    ("groups", groups),
+    ("touch", touch),
+    ("acquire", acquire),
+    ("accept", accept_data),
+    ("compared", compared),
+    ("mark_again", mark_again),
+    ("yield", yield_lease),
+    ("operator_hold", operator_hold),
+    ("operator_release", operator_release),
+]

@@ -1,0 +1,58 @@
+"""Every script may run twice, since its reply was lost. Rule: the second changes nothing."""
+
+import pytest
+
+from tests.redis.operations import CASES, Prepared, append_repeated
+from tests.support.proxy import Proxy
+from tests.support.store import (
+    Store,
+    all_scripts,
+    dump,
+    sha,
+)
+
+SETTLEMENTS = {"finish", "defer", "bury"}
+
+
+def _ids(value: object) -> str:
+    return getattr(value, "__name__", "").strip("_")
+
+
+@pytest.mark.parametrize(("script", "prepare"), CASES, ids=_ids)
+async def test_a_script_that_runs_twice_changes_nothing_more(
+    wired: Store, proxy: Proxy, script: str, prepare: Prepared
+) -> None:
+    operation = await prepare(wired)
+    before = await dump(wired.redis, wired.keys.prefix)
+    await operation()
+    [*_, command] = [one for one in proxy.commands if sha(script) in one]
+    after = await dump(wired.redis, wired.keys.prefix)
+    if script not in ("census", "letters", "reclaim") and prepare is not append_repeated:
+        assert after != before
+    for _ in range(2):
+        assert (await proxy.repeat(command)).startswith(b"*")
+        assert await dump(wired.redis, wired.keys.prefix) == after
+    assert await wired.difference() == 0
+
+
+def test_every_script_is_among_those_that_run_twice() -> None:
+    others = {script for script in all_scripts() if script.startswith("fsck_")}  # test_fsck.py
+    assert {script for script, _ in CASES} | others == set(all_scripts())
+
+
+@pytest.mark.parametrize(
+    ("script", "prepare"), [case for case in CASES if case[0] in SETTLEMENTS], ids=_ids
+)
+async def test_a_settlement_that_runs_again_when_the_text_is_long_over_changes_nothing(
+    wired: Store, proxy: Proxy, script: str, prepare: Prepared
+) -> None:
+    operation = await prepare(wired)
+    await operation()
+    [*_, command] = [one for one in proxy.commands if sha(script) in one]
+    for letter, fields in await wired.status.dead_letters("", 10):
+        await wired.queue.replay(letter, fields["id"])
+    await wired.queue.promote()
+    settled = await dump(wired.redis, wired.keys.prefix)
+    await proxy.repeat(command)
+    assert await dump(wired.redis, wired.keys.prefix) == settled
+    assert await wired.difference() == 0
