@@ -11,9 +11,8 @@ import orjson
 
 from smsd.cli.store import EX_FAILED, Store, config_option, fail, say, with_store
 from smsd.core.life import DeadReason
-from smsd.store import dead_letters as letters
-from smsd.store.dead_letters import Letters, Order, Swept
-from smsd.web.dead_letters import told_of
+from smsd.store.dead_letter_request import Order, read_choice, read_order
+from smsd.store.dead_letters import PAGE, DeadLetters, Swept
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -21,14 +20,14 @@ WIDTHS = {"letter": 16, "id": 16, "to": 14, "reason": 9}  # what most are: the c
 
 
 def selectors(command: Command) -> Command:
-    """The options that choose letters."""
-    for name, about in (
+    """The options that choose dead letters."""
+    for name, help_ in (
         ("campaign", "Those of this campaign."),
-        ("reason", f"Those that died of this: {', '.join(DeadReason)}."),
-        ("letter", "The one with this id."),
-        ("id", "That of the text with this id."),
+        ("reason", f"Those with this reason: {', '.join(DeadReason)}."),
+        ("letter", "The dead letter with this id."),
+        ("id", "That of the message with this id."),
     ):
-        command = click.option(f"--{name}", name, help=about)(command)
+        command = click.option(f"--{name}", name, help=help_)(command)
     return config_option(command)
 
 
@@ -39,19 +38,18 @@ def dead_letters() -> None:
 
 @dead_letters.command("list")
 @selectors
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a letter.")
-@click.option("--message", "with_text", is_flag=True, help="Show the texts too.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a dead letter.")
+@click.option("--message", "with_text", is_flag=True, help="Show the text of each message, too.")
 def list_(config_path: Path, *, as_json: bool, with_text: bool, **options: str | None) -> None:
-    """Show them, oldest first."""
+    """Show dead letters, oldest first."""
 
     async def show(store: Store) -> None:
-        found = Letters(store.queue, store.status)
-        choice, after, more = letters.choose(_given(options)), "", True
+        choice, after, more = read_choice(_given(options)), "", True
         while more:
-            page = await found.find(choice, after=after, count=letters.PAGE)
-            for letter in page.letters:
-                told = told_of(letter, with_text=with_text)
-                say(orjson.dumps(told).decode() if as_json else _line(told))
+            page = await store.dead_letters.find(choice, after=after, count=PAGE)
+            for dead_letter in page.dead_letters:
+                fields = dead_letter.shown(with_text=with_text)
+                say(orjson.dumps(fields).decode() if as_json else _line(fields))
             after, more = page.swept.after, page.swept.more
 
     with_store(config_path, show)
@@ -62,9 +60,9 @@ def list_(config_path: Path, *, as_json: bool, with_text: bool, **options: str |
 @click.option("--all", "all_", is_flag=True, help="All of them.")
 @click.option("--in-doubt", is_flag=True, help="Also those that may have been sent: then twice.")
 def replay(config_path: Path, *, all_: bool, in_doubt: bool, **options: str | None) -> None:
-    """Put them back into the queue."""
+    """Put dead letters back into the queue."""
     order = {**_given(options), "all": all_, "in_doubt": in_doubt}
-    swept = _sweep(config_path, order, "replay", lambda found: found.replay)
+    swept = _sweep(config_path, order, "replay", lambda dead_letters: dead_letters.replay)
     _found_one(swept, options)
     say(f"{swept.done} replayed")
     if swept.skipped:
@@ -75,9 +73,9 @@ def replay(config_path: Path, *, all_: bool, in_doubt: bool, **options: str | No
 @selectors
 @click.option("--all", "all_", is_flag=True, help="All of them.")
 def drop(config_path: Path, *, all_: bool, **options: str | None) -> None:
-    """Throw them away for good."""
+    """Throw dead letters away for good."""
     order = {**_given(options), "all": all_}
-    swept = _sweep(config_path, order, "drop", lambda found: found.drop)
+    swept = _sweep(config_path, order, "drop", lambda dead_letters: dead_letters.drop)
     _found_one(swept, options)
     say(f"{swept.done} dropped")
 
@@ -86,11 +84,11 @@ def _sweep(
     config_path: Path,
     fields: dict[str, object],
     what: str,
-    how: Callable[[Letters], Callable[[Order], Awaitable[Swept]]],
+    how: Callable[[DeadLetters], Callable[[Order], Awaitable[Swept]]],
 ) -> Swept:
     async def sweep(store: Store) -> Swept:
-        order = letters.order(fields, replay=what == "replay")
-        step, total = how(Letters(store.queue, store.status)), Swept(more=True)
+        order = read_order(fields, replay=what == "replay")
+        step, total = how(store.dead_letters), Swept(more=True)
         while total.more:
             swept = await step(order)
             total.done += swept.done
@@ -112,15 +110,15 @@ def _given(options: dict[str, str | None]) -> dict[str, object]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _line(told: dict[str, object]) -> str:
-    columns = [f"{told.get(name) or '-':<{width}}" for name, width in WIDTHS.items()]
-    died, tried = _moment(told.get("failed_at")), f"tried {told.get('attempts', '-')}"
-    rest = [str(told[name]) for name in ("code", "detail", "message") if told.get(name)]
+def _line(fields: dict[str, object]) -> str:
+    columns = [f"{fields.get(name) or '-':<{width}}" for name, width in WIDTHS.items()]
+    died, tried = _moment(fields.get("failed_at")), f"tried {fields.get('attempts', '-')}"
+    rest = [str(fields[name]) for name in ("code", "detail", "message") if fields.get(name)]
     return "  ".join((*columns, f"{died:<20}", f"{tried:<8}", *rest)).rstrip()
 
 
 def _moment(unix_ms: object) -> str:
-    """UTC; "-" for what is no time: other hands may have left the letter there."""
+    """UTC; "-" for what is no time: other hands may have left it there."""
     try:
         moment = datetime.fromtimestamp(int(str(unix_ms)) // 1000, UTC)
     except (ValueError, OverflowError, OSError):

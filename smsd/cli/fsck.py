@@ -17,7 +17,7 @@ def fsck(config_path: Path, *, repair: bool) -> None:
 
     async def look(store: Store) -> list[Fault]:
         found = []
-        async for fault in Fsck(store.client, store.status, repair=repair).faults():
+        async for fault in Fsck(store.client, repair=repair).faults():
             say(_line(fault))
             found.append(fault)
         return found

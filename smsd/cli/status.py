@@ -15,8 +15,9 @@ from smsd.redis import owner
 from smsd.redis.damage import among
 from smsd.redis.durability import Persistence, persistence
 from smsd.redis.errors import Away, OutOfMemory, Refused
+from smsd.store.census import Census, take_census
 from smsd.store.examine import look
-from smsd.store.lookup import Census, Held
+from smsd.store.lease import ReportedHold, lease_holder, reported_hold
 from smsd.store.operator_hold import HeldBy, OperatorHold
 
 
@@ -50,7 +51,7 @@ class Report:
     damage: Mapping[str, str]  # what is wrong with keys of ours, by key
     damage_of_dispatch: str  # what of it keeps messages from being sent, or empty
     holder: Holder | None
-    held: Held | None
+    held: ReportedHold | None
     operator: HeldBy | None
     census: Census
     redis: Persistence
@@ -96,7 +97,7 @@ def status(config_path: Path, *, as_json: bool) -> None:
 async def _look(store: Store) -> Report:
     keys = store.client.keys
     damage = {fault.key: fault.reason for fault in await look(store.client)}
-    name = await store.status.holder()
+    name = await lease_holder(store.client)
     holder = Holder.read(name) if name else None
     return Report(
         await _intake_fault(store) or among(damage, keys.for_intake),
@@ -105,15 +106,15 @@ async def _look(store: Store) -> Report:
         holder,
         await _held(store, holder.name) if holder and not holder.died else None,
         await OperatorHold(store.client).look(),
-        await store.status.census(),
+        await take_census(store.client),
         await store.client.read(persistence),
         store.settings.rate.segments_per_second,
     )
 
 
-async def _held(store: Store, holder: str) -> Held | None:
+async def _held(store: Store, holder: str) -> ReportedHold | None:
     with suppress(Refused):  # it is shown as what is wrong
-        return await store.status.hold(holder)
+        return await reported_hold(store.client, holder)
     return None
 
 
@@ -129,11 +130,11 @@ async def _intake_fault(store: Store) -> str:
 
 def _places(census: Census) -> dict[str, int]:
     return {
-        "queued": census.queued - census.inflight,
-        "in_flight": census.inflight,
+        "queued": census.queued - census.in_flight,
+        "in_flight": census.in_flight,
         "deferred": census.deferred,
         "dead": census.dead,
-        **census.ended,
+        **census.finished,
         "adjusted": census.adjusted,
     }
 

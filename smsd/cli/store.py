@@ -22,7 +22,8 @@ from smsd.redis.damage import Damage
 from smsd.redis.durability import persistence
 from smsd.redis.embedded import Embedded
 from smsd.redis.errors import Away, NoReply, RedisError, Unreachable
-from smsd.store.lookup import Status
+from smsd.store.dead_letters import DeadLetters
+from smsd.store.events import Events
 from smsd.store.queue import Queue
 
 T = TypeVar("T")
@@ -52,7 +53,8 @@ class Store:
     settings: Settings
     client: RedisClient
     queue: Queue
-    status: Status
+    dead_letters: DeadLetters
+    events: Events
 
 
 def with_store(config_path: Path, work: Callable[[Store], Awaitable[T]]) -> T:
@@ -83,7 +85,8 @@ async def _work(config_path: Path, work: Callable[[Store], Awaitable[T]]) -> T:
         client = daemon.build_client(settings, redis, *seen, owner=owner.name())
         await _reach(client, settings, config_path)
         queue = daemon.build_queue(settings, client)
-        return await work(Store(settings, client, queue, Status(client)))
+        dead_letters = DeadLetters(client, queue)
+        return await work(Store(settings, client, queue, dead_letters, Events(client)))
     finally:
         await redis.aclose()
 

@@ -135,4 +135,4 @@ EFFECTS: Mapping[Event, Effect] = {
 ADJUSTED = "adjusted"  # counts differences that were found and booked, not messages
 COUNTERS = (*dict.fromkeys(one.counter for one in EFFECTS.values() if one.counter), ADJUSTED)
 # Over, and counted each under its own name. What is lost is counted as adjusted.
-ENDED = tuple(state for state in State if state not in TRANSITIONS and state is not State.LOST)
+FINISHED = tuple(state for state in State if state not in TRANSITIONS and state is not State.LOST)

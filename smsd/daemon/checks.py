@@ -7,9 +7,9 @@ from contextlib import suppress
 from smsd.daemon.storage import Storage
 from smsd.metrics import Metrics
 from smsd.redis.errors import Away, Refused
+from smsd.store.census import Census, take_census
 from smsd.store.examine import examine
 from smsd.store.fsck import Fsck
-from smsd.store.lookup import Census
 
 log = logging.getLogger("smsd.checks")
 CENSUS_S = 5.0  # between counts of all messages
@@ -31,18 +31,18 @@ class Checks:
         """Count all messages for the metrics, and log an error when one is unaccounted for."""
         while True:
             with suppress(Away, Refused):  # the client has logged it
-                self._report(await self._storage.status.census())
+                self._report(await take_census(self._storage.client))
             await asyncio.sleep(CENSUS_S)
 
     def _report(self, census: Census) -> None:
         places = {
-            "queued": census.queued - census.inflight,
-            "in_flight": census.inflight,
+            "queued": census.queued - census.in_flight,
+            "in_flight": census.in_flight,
             "deferred": census.deferred,
             "dead": census.dead,
             "adjusted": census.adjusted,
         }
-        self._metrics.messages = places | dict(census.ended)
+        self._metrics.messages = places | dict(census.finished)
         self._metrics.difference = census.difference
         if census.difference:
             fields = {"difference": census.difference, "look": "smsd fsck"}
@@ -75,8 +75,7 @@ class Checks:
             await asyncio.sleep(STUCK_EVERY_S)
 
     async def _look_for_stuck(self) -> None:
-        client, status = self._storage.client, self._storage.status
-        fsck = Fsck(client, status, repair=False, pause_s=STUCK_PAUSE_S)
+        fsck = Fsck(self._storage.client, repair=False, pause_s=STUCK_PAUSE_S)
         stuck, last = 0, ""
         async for fault in fsck.stuck():
             stuck, last = stuck + 1, fault.name

@@ -19,10 +19,9 @@ from smsd.daemon.errors import StartError
 from smsd.daemon.readiness import Readiness
 from smsd.daemon.storage import Storage
 from smsd.metrics import Metrics
-from smsd.store.dead_letters import Letters
 from smsd.web import routes as app
 from smsd.web.auth import Callers
-from smsd.web.dead_letters import DeadLetters
+from smsd.web.dead_letters import DeadLetterCalls
 from smsd.web.edge.body_memory import Room
 from smsd.web.edge.guard import Guard
 from smsd.web.edge.listener import Listener, room_for
@@ -129,14 +128,14 @@ class Intake:
             default_audience=settings.audiences.get(settings.campaign.default_audience, ()),
             now_ms=now_ms,
         )
-        dead_letters = DeadLetters(
-            Letters(storage.queue, storage.status),
+        dead_letters = DeadLetterCalls(
+            storage.dead_letters,
             max_body=http.max_body,
             body_timeout_s=http.body_timeout,
         )
         return app.build(
             send,
-            Messages(storage.queue, storage.status),
+            Messages(storage.queue, storage.lookup),
             dead_letters,
             HoldCalls(
                 storage.operator_hold, max_body=http.max_body, body_timeout_s=http.body_timeout

@@ -27,10 +27,12 @@ from smsd.redis.embedded import START_S, Embedded
 from smsd.redis.errors import Away, OutOfMemory, Refused
 from smsd.redis.scripts import load_all
 from smsd.store.arrivals import Arrivals
+from smsd.store.dead_letters import DeadLetters
+from smsd.store.events import Events
 from smsd.store.identity import Identity
 from smsd.store.keys import Keys
 from smsd.store.lease import Lease
-from smsd.store.lookup import Status
+from smsd.store.lookup import Lookup
 from smsd.store.lost_writes import Loss, Witness
 from smsd.store.operator_hold import HeldBy, Operator, OperatorHold
 from smsd.store.reconcile import Reconciler
@@ -191,8 +193,10 @@ class Storage:
         )
         self.operator_hold = OperatorHold(self.client)
         self.arrivals = Arrivals(self.client, reader)
-        self.status = Status(self.client)
+        self.lookup = Lookup(self.client)
+        self.events = Events(self.client)
         self.queue = build_queue(settings, self.client)
+        self.dead_letters = DeadLetters(self.client, self.queue)
         self.reconciler = Reconciler(
             self.client,
             witness,

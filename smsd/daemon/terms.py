@@ -113,7 +113,7 @@ class Terms:
             clock=clock,
             now_ms=now_ms,
         )
-        asker = InDoubtAsker(provider, settled_as=self._storage.status.settled_as)
+        asker = InDoubtAsker(provider, settled_as=self._storage.events.settled_as)
         recovery = Recovery(
             queue,
             claimer,

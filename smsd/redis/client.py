@@ -9,8 +9,8 @@ import asyncio
 import itertools
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar, cast
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 from redis.asyncio import Redis
 
@@ -292,3 +292,8 @@ def _raised(reply: object) -> object:
 def text(raw: object) -> str:
     """A reply as text."""
     return raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
+
+
+def decode_fields(fields: Mapping[Any, Any] | None) -> dict[str, str]:
+    """The fields of a hash or of an entry as text; none of what is not there."""
+    return {text(name): text(value) for name, value in (fields or {}).items()}

@@ -1,40 +1,39 @@
-"""Dead letters in bulk. Rule: none is touched unless it was chosen, and every sweep has an end.
+"""Dead letters. Rule: none is touched unless it was chosen, and every sweep has an end.
 
-A sweep is bounded: it tells where it stopped, to be continued from there. It ends at the letter
-that was last when it began, so one that is replayed and dies again is not replayed for ever.
+A sweep is bounded: it returns where it stopped, to be continued from there. It ends at the dead
+letter that was last when it began, so one that is replayed and dies again is not replayed for ever.
 """
 
-import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import NamedTuple, cast
 
-from smsd.core.fields import FieldError
+from smsd.core.fields import DEAD_LETTER
 from smsd.core.life import DeadReason
-from smsd.store.entry import LAST_ID
-from smsd.store.lookup import Status
+from smsd.redis.client import RedisClient, decode_fields, text
+from smsd.redis.scripts import Call
+from smsd.store.dead_letter_request import Choice, Order
+from smsd.store.entry import LARGEST_ENTRY
 from smsd.store.queue import Queue
 
-PAGE = 100  # letters read at a time, at most; more would hold up the event loop
-MOST_HANDLED = 1000  # letters that one sweep replays, drops or finds
-MOST_READ = 10_000  # letters that one sweep looks at
-MOST_FOUND = 500_000  # characters of the letters that one sweep finds: they become one answer
-SELECTORS = ("id", "letter", "reason", "campaign")
-
-_LETTER = re.compile(r"[0-9]{1,19}-[0-9]{1,19}|" + LAST_ID)
-_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+PAGE = 100  # dead letters read at a time, at most; more would hold up the event loop
+MOST_HANDLED = 1000  # dead letters that one sweep replays, drops or finds
+MOST_READ = 10_000  # dead letters that one sweep looks at
+MOST_FOUND = 500_000  # characters of what one sweep finds: it becomes one answer
+LARGEST_DEAD_LETTER = LARGEST_ENTRY + 4096  # octets: an entry that is read, and why it died
+LONGEST_SHOWN = 256  # characters of a field; an entry that died unread may hold anything
 
 
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """A dead letter. Its id is not the message's."""
+class DeadLetter(NamedTuple):
+    """A message that died, with why. Its id is not the message's."""
 
     id: str
-    fields: Mapping[str, str]
+    fields: dict[str, str]
 
     @property
     def message_id(self) -> str:
-        """The id of the text that died; "" in a letter that smsd did not write."""
+        """The id of the message that died; "" in a dead letter that smsd did not write."""
         return self.fields.get("id", "")
 
     @property
@@ -47,42 +46,34 @@ class Letter:
         """Whether it may have been sent."""
         return self.fields.get("reason") == DeadReason.IN_DOUBT
 
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which letters: those of which all that is given here is true."""
-
-    id: str = ""  # of the message
-    letter: str = ""
-    reason: str = ""
-    campaign: str = ""
-
-    def takes(self, letter: Letter) -> bool:
-        """Whether this one is meant."""
+    def matches(self, choice: Choice) -> bool:
+        """Whether this one is chosen."""
         return (
-            self.letter in ("", letter.id)
-            and self.id in ("", letter.message_id)
-            and self.reason in ("", letter.fields.get("reason"))
-            and self.campaign in ("", letter.fields.get("campaign"))
+            choice.dead_letter_id in ("", self.id)
+            and choice.message_id in ("", self.message_id)
+            and choice.reason in ("", self.fields.get("reason"))
+            and choice.campaign in ("", self.fields.get("campaign"))
         )
 
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What to sweep. `after` and `until`, ids of letters, continue an earlier sweep."""
-
-    choice: Choice
-    after: str = ""
-    until: str = ""
-    in_doubt: bool = False  # replay those too that may have been sent
+    def shown(self, *, with_text: bool) -> dict[str, object]:
+        """What a person is shown of it; the message's text only if asked for."""
+        shown: dict[str, object] = {"letter": self.id, "id": self.message_id}
+        for field in DEAD_LETTER:
+            value = self.fields.get(field.name, "")
+            number = field.kind.show(value) if field.kind.is_number else None
+            if value:
+                shown[field.name] = _clipped(value) if number is None else number
+        if with_text and "message" in self.fields:  # not in one that is too large to be read
+            shown["message"] = self.fields["message"]
+        return shown
 
 
 @dataclass(slots=True)
 class Swept:
-    """What a sweep did, and where it stopped. `more`: there are letters behind that place."""
+    """What a sweep did, and where it stopped. `more`: there are others behind that place."""
 
     done: int = 0
-    skipped: int = 0  # in doubt, and nobody had said that they may be sent twice
+    skipped: int = 0  # in doubt, and the order does not permit that they are sent twice
     read: int = 0
     after: str = ""
     until: str = ""
@@ -91,59 +82,63 @@ class Swept:
 
 @dataclass(slots=True)
 class Found:
-    """Letters, and where looking for them stopped."""
+    """Dead letters, and where looking for them stopped."""
 
-    letters: list[Letter] = field(default_factory=list)
-    swept: Swept = field(default_factory=Swept)
-
-
-def choose(fields: Mapping[str, object]) -> Choice:
-    """The selectors among `fields`. Raises `FieldError`."""
-    given = {name: _word(name, fields[name]) for name in SELECTORS if name in fields}
-    if "letter" in given:
-        _letter_id("letter", given["letter"])
-    if "reason" in given and given["reason"] not in set(DeadReason):
-        raise FieldError("reason", f"must be one of {', '.join(DeadReason)}")
-    if not _ID.fullmatch(given.get("id", "-")):
-        raise FieldError("id", "must be 1 to 64 letters, digits, - or _")
-    return Choice(**given)
+    dead_letters: list[DeadLetter]
+    swept: Swept
 
 
-def order(fields: Mapping[str, object], *, replay: bool) -> Order:
-    """What a person asks for: selectors or `all`. Raises `FieldError`."""
-    known = (*SELECTORS, "all", "after", "until", *(("in_doubt",) if replay else ()))
-    for name in fields:
-        if name not in known:
-            raise FieldError(name, f"is no known field; known are {', '.join(known)}")
-    chosen, everything = choose(fields), _flag("all", fields)
-    if everything and chosen != Choice():
-        raise FieldError("all", f"does not go together with {', '.join(SELECTORS)}")
-    if not everything and chosen == Choice():
-        raise FieldError("all", f"must be true where none of {', '.join(SELECTORS)} is given")
-    after, until = (_letter_id(name, fields.get(name, "")) for name in ("after", "until"))
-    return Order(chosen, after, until, _flag("in_doubt", fields))
+class DeadLetters:
+    """Reads dead letters, and sweeps over them."""
 
-
-def after(fields: Mapping[str, object]) -> str:
-    """Behind which letter to go on, "" for the first. Raises `FieldError`."""
-    return _letter_id("after", fields.get("after", ""))
-
-
-class Letters:
-    """Sweeps over the dead letters."""
-
-    def __init__(self, queue: Queue, status: Status) -> None:
+    def __init__(self, client: RedisClient, queue: Queue) -> None:
+        self._client = client
         self._queue = queue
-        self._status = status
+
+    # -- reading --------------------------------------------------------------------------------
+
+    async def page(self, after: str, count: int, until: str = "+") -> list[DeadLetter]:
+        """Up to `count` dead letters behind the one with id `after` ("" for the first).
+
+        Fewer where they are large, but none only at the end. Of one that is larger than
+        `LARGEST_DEAD_LETTER`, only the short fields.
+        """
+        return await self._read("XRANGE", f"({after}" if after else "-", until, count)
+
+    async def get(self, dead_letter_id: str) -> DeadLetter | None:
+        """The dead letter with this id, or None; of a large one only the short fields."""
+        found = await self._read("XRANGE", dead_letter_id, dead_letter_id, 1)
+        return found[0] if found else None
+
+    async def _last_id(self) -> str:
+        found = await self._read("XREVRANGE", "+", "-", 1)
+        return found[0].id if found else ""
+
+    async def _read(self, read: str, start: str, stop: str, count: int) -> list[DeadLetter]:
+        request = {"read": read, "start": start, "stop": stop, "count": count}
+        call = Call("letters", request | {"most_octets": LARGEST_DEAD_LETTER})
+        page = cast("list[tuple[bytes, list[bytes]]]", await self._client.ask(call))
+        return [
+            DeadLetter(text(id_), decode_fields(dict(zip(flat[::2], flat[1::2], strict=True))))
+            for id_, flat in page
+        ]
+
+    async def id_of(self, message_id: str) -> str:
+        """Id of the dead letter that a message became, as far as its status knows, or ""."""
+        key = self._client.keys.message(message_id)
+        found = await self._client.read(lambda redis: redis.hget(key, "letter"))
+        return text(found) if found else ""
+
+    # -- sweeps ---------------------------------------------------------------------------------
 
     async def find(self, choice: Choice, *, after: str, count: int) -> Found:
-        """Up to `count` letters behind `after`, or as many as make up `MOST_FOUND`."""
-        found, characters = Found(), 0
+        """Up to `count` of those chosen behind `after`, or as many as make up `MOST_FOUND`."""
+        found, characters = Found([], Swept()), 0
 
-        async def keep(letter: Letter) -> bool:
+        async def keep(dead_letter: DeadLetter) -> bool:
             nonlocal characters
-            found.letters.append(letter)
-            characters += letter.characters
+            found.dead_letters.append(dead_letter)
+            characters += dead_letter.characters
             return True
 
         found.swept = await self._sweep(
@@ -153,84 +148,72 @@ class Letters:
         )
         return found
 
-    async def replay(self, wanted: Order) -> Swept:
-        """Put letters back into the queue; those in doubt only where the order says so."""
-        return await self._sweep(wanted, self._replay)
+    async def replay(self, order: Order) -> Swept:
+        """Put them back into the queue; those in doubt only where the order says so."""
+        return await self._sweep(order, self._replay)
 
-    async def _replay(self, letter: Letter) -> bool:
-        # Without an id it was put there by other hands, and nothing says whose text it would be.
-        return letter.message_id != "" and await self._queue.replay(letter.id, letter.message_id)
+    async def _replay(self, one: DeadLetter) -> bool:
+        # Without an id it was put there by other hands, and nothing says whose message it would be.
+        return one.message_id != "" and await self._queue.replay(one.id, one.message_id)
 
-    async def drop(self, wanted: Order) -> Swept:
-        """Throw letters away for good."""
+    async def drop(self, order: Order) -> Swept:
+        """Throw them away for good."""
         return await self._sweep(
-            replace(wanted, in_doubt=True),
-            lambda letter: self._queue.drop(letter.id, letter.message_id),
+            replace(order, in_doubt=True), lambda one: self._queue.drop(one.id, one.message_id)
         )
 
     async def _sweep(
         self,
-        wanted: Order,
-        act: Callable[[Letter], Awaitable[bool]],
+        order: Order,
+        act: Callable[[DeadLetter], Awaitable[bool]],
         *,
         enough: Callable[[Swept], bool] = lambda swept: swept.done >= MOST_HANDLED,
     ) -> Swept:
-        swept = Swept(after=wanted.after)
-        swept.until = wanted.until or await self._status.last_letter()
-        async with aclosing(self._letters(wanted.choice, swept.after, swept.until)) as letters:
-            async for letter in letters:
+        swept = Swept(after=order.after)
+        swept.until = order.until or await self._last_id()
+        async with aclosing(self._candidates(order.choice, swept.after, swept.until)) as candidates:
+            async for one in candidates:
                 if enough(swept) or swept.read >= MOST_READ:
                     swept.more = True
                     break
                 swept.read += 1
-                swept.after = letter.id
-                if not wanted.choice.takes(letter):
+                swept.after = one.id
+                if not one.matches(order.choice):
                     continue
-                if letter.in_doubt and not wanted.in_doubt:
+                if one.in_doubt and not order.in_doubt:
                     swept.skipped += 1
                 else:
-                    swept.done += await act(letter)
+                    swept.done += await act(one)
         return swept
 
-    async def _letters(
+    async def _candidates(
         self, choice: Choice, after: str, until: str
-    ) -> AsyncGenerator[Letter, None]:
+    ) -> AsyncGenerator[DeadLetter, None]:
+        """The one that an id leads to; without one, all between the two places."""
         if not until:
             return
-        name = choice.letter or (choice.id and await self._status.letter_of(choice.id))
-        if name and (fields := await self._status.dead_letter(name)) is not None:
-            letter = Letter(name, fields)
-            if choice.letter or choice.takes(letter):
-                if _place(after or "0-0") < _place(name) <= _place(until):
-                    yield letter
-                return
-        if choice.letter:
-            return
-        while page := await self._status.dead_letters(after, PAGE, until):
-            for id_, fields in page:
-                yield Letter(id_, fields)
-            after = page[-1][0]
+        if (named := await self._named(choice)) is not None:
+            if _place(after or "0-0") < _place(named.id) <= _place(until):
+                yield named
+        elif not choice.dead_letter_id:
+            while page := await self.page(after, PAGE, until):
+                for one in page:
+                    yield one
+                after = page[-1].id
+
+    async def _named(self, choice: Choice) -> DeadLetter | None:
+        """The chosen one, as far as it can be found by an id."""
+        if choice.dead_letter_id:
+            return await self.get(choice.dead_letter_id)
+        id_ = await self.id_of(choice.message_id) if choice.message_id else ""
+        found = await self.get(id_) if id_ else None
+        return found if found and found.matches(choice) else None
 
 
-def _place(letter: str) -> tuple[int, ...]:
-    """Ids of letters as they follow each other."""
-    return tuple(map(int, letter.split("-")))
+def _place(dead_letter_id: str) -> tuple[int, ...]:
+    """Ids of dead letters as they follow each other."""
+    return tuple(map(int, dead_letter_id.split("-")))
 
 
-def _word(name: str, raw: object) -> str:
-    if not isinstance(raw, str) or not raw:
-        raise FieldError(name, "must be a string that is not empty")
-    return raw
-
-
-def _flag(name: str, fields: Mapping[str, object]) -> bool:
-    raw = fields.get(name, False)
-    if not isinstance(raw, bool):
-        raise FieldError(name, "must be true or false")
-    return raw
-
-
-def _letter_id(name: str, raw: object) -> str:
-    if raw != "" and not (isinstance(raw, str) and _LETTER.fullmatch(raw)):
-        raise FieldError(name, 'must be the id of a dead letter, like "1767225600000-0"')
-    return str(raw)
+def _clipped(value: str) -> str:
+    return value if len(value) <= LONGEST_SHOWN else f"{value[:LONGEST_SHOWN]}…"

@@ -19,8 +19,8 @@ from smsd.redis.client import RedisClient, text
 from smsd.redis.damage import COMMANDS
 from smsd.redis.errors import Refused
 from smsd.redis.scripts import Call
+from smsd.store.census import Census, take_census
 from smsd.store.examine import KeyFault, look, renew, set_aside
-from smsd.store.lookup import Census, Status
 
 STEP = 50  # what one script looks at: a quarter of a millisecond of Redis
 MOST_COPIED = 200_000  # entries of a stream that is made anew: a second or two of Redis
@@ -60,13 +60,10 @@ class Fault:
 class Fsck:
     """One look at everything, in bounded steps."""
 
-    def __init__(
-        self, client: RedisClient, status: Status, *, repair: bool, pause_s: float = 0.0
-    ) -> None:
+    def __init__(self, client: RedisClient, *, repair: bool, pause_s: float = 0.0) -> None:
         """`pause_s`: between steps, for a look that is in no hurry."""
         self._pause_s = pause_s
         self._client = client
-        self._status = status
         self._repair = repair
 
     async def faults(self) -> AsyncGenerator[Fault, None]:
@@ -178,7 +175,7 @@ class Fsck:
                 yield self._fault("key", key, NO_RECORD, "removed; nobody knows what it answered")
 
     async def _counters(self) -> AsyncGenerator[Fault, None]:
-        census = await self._status.census()
+        census = await take_census(self._client)
         for _ in range(TRIES):
             if census.difference == 0:
                 return
@@ -186,7 +183,7 @@ class Fsck:
             if not self._repair or await self._book(census):
                 yield Fault("counters", *_explained(census.difference), remedy, self._repair)
                 return
-            census = await self._status.census()
+            census = await take_census(self._client)
         yield Fault("counters", *_explained(census.difference))
 
     async def _book(self, census: Census) -> bool:

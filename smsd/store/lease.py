@@ -21,12 +21,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from smsd.core.pacer import SECOND
 from smsd.redis import owner
-from smsd.redis.client import RedisClient, text
-from smsd.redis.errors import Away, Refused
+from smsd.redis.client import RedisClient, decode_fields, text
+from smsd.redis.errors import Away, Refused, WrongType
 from smsd.redis.scripts import Call
 from smsd.store.keys import Keys
 from smsd.store.operator_hold import HeldBy, Operator
@@ -38,6 +38,7 @@ STANDBY_S = 0.5  # how often a standby looks whether the lease is free
 GONE_S = 2 * RENEW_S  # without a renewal, before a holder that has died here is believed to have
 GONE_LOOK_S = 0.1  # how often that is looked at
 SILENT_S = 3.0  # without a renewal, a holder is not known to dispatch
+LONGEST_HELD = 15  # digits of the seconds that a hold is reported to last
 
 
 class Lease:
@@ -165,6 +166,34 @@ class Lease:
         """Hand over at once; nothing may be sent any more."""
         self._valid_until = 0
         await self._client.ask(Call("yield", keys=[self._client.keys.hold]))
+
+
+class ReportedHold(NamedTuple):
+    """That dispatch is held, as the daemon that holds the lease reported at its last renewal."""
+
+    reason: str
+    seconds: int  # for how long by then
+
+
+async def lease_holder(client: RedisClient) -> str | None:
+    """The daemon that holds the lease, or None; what is no string is no daemon."""
+    key = client.keys.lease
+    try:
+        found = await client.read(lambda redis: redis.get(key))
+    except WrongType:
+        return None
+    return text(found) if found else None
+
+
+async def reported_hold(client: RedisClient, holder: str) -> ReportedHold | None:
+    """Why `holder` holds dispatch, or None while it does not."""
+    key = client.keys.hold
+    fields = decode_fields(await client.read(lambda redis: redis.hgetall(key)))
+    if fields.get("by") != holder:  # its lease went over to another meanwhile
+        return None
+    seconds = fields.get("seconds", "")
+    is_number = seconds.isascii() and seconds.isdigit() and len(seconds) <= LONGEST_HELD
+    return ReportedHold(fields.get("reason", ""), int(seconds) if is_number else 0)
 
 
 def lease_keys(keys: Keys) -> list[str]:

@@ -8,52 +8,49 @@ from aiohttp import web
 
 from smsd.core.fields import FieldError
 from smsd.redis.errors import Away
-from smsd.store import dead_letters as letters
-from smsd.store.dead_letters import Letter, Letters, Order, Swept
+from smsd.store.dead_letter_request import SELECTORS, Order, read_after, read_choice, read_order
+from smsd.store.dead_letters import MOST_HANDLED, PAGE, DeadLetters, Swept
 from smsd.web.body import read_body, read_object
 from smsd.web.errors import json_response, unavailable
 from smsd.web.slices import STEP, Slices
 
-COUNT = 100  # letters in an answer that is not asked for so many
-LONGEST_SHOWN = 256  # characters of a fact; an entry that died unread may hold anything
-SHOWN = ("to", "from", "reason", "code", "detail", "attempts", "failed_at",
-         "priority", "send_at", "expires_at", "campaign", "ref")  # fmt: skip
-QUERY = (*letters.SELECTORS, "after", "count", "message")
+COUNT = 100  # dead letters in an answer, where the request gives no count
+QUERY = (*SELECTORS, "after", "count", "message")
 
 
-class DeadLetters:
+class DeadLetterCalls:
     """The handlers."""
 
-    def __init__(self, found: Letters, *, max_body: int, body_timeout_s: float) -> None:
-        self._letters = found
+    def __init__(self, dead_letters: DeadLetters, *, max_body: int, body_timeout_s: float) -> None:
+        self._dead_letters = dead_letters
         self._max_body = max_body
         self._body_timeout_s = body_timeout_s
         self._long_pages = asyncio.Lock()
 
     async def show(self, request: web.Request) -> web.Response:
-        """`GET`: letters with all that is known of them; their texts only with `message=true`."""
+        """`GET`: dead letters with their fields; their texts only with `message=true`."""
         query = _query(request)
-        if _count(query) <= letters.PAGE:
+        if _count(query) <= PAGE:
             return json_response(await self._page(query))
         async with self._long_pages:  # so that their steps do not add up in one turn of the loop
             return json_response(await self._page(query))
 
     async def _page(self, query: Mapping[str, object]) -> dict[str, object]:
         count, with_text = _count(query), _with_text(query)
-        found = await self._letters.find(
-            letters.choose(query), after=letters.after(query), count=count
+        found = await self._dead_letters.find(
+            read_choice(query), after=read_after(query), count=count
         )
-        told, slices = [], Slices()
-        for place, letter in enumerate(found.letters):
+        shown, slices = [], Slices()
+        for place, dead_letter in enumerate(found.dead_letters):
             if place % STEP == 0:
                 await slices.rest()
-            told.append(told_of(letter, with_text=with_text))
-        return {"dead_letters": told, **_more(found.swept, "after")}
+            shown.append(dead_letter.shown(with_text=with_text))
+        return {"dead_letters": shown, **_more(found.swept, "after")}
 
     async def replay(self, request: web.Request) -> web.Response:
         """`POST …/replay`: put the chosen ones back into the queue."""
-        order = letters.order(await self._body(request), replay=True)
-        swept = await _finished(self._letters.replay, order, "replayed")
+        order = read_order(await self._body(request), replay=True)
+        swept = await _finished(self._dead_letters.replay, order, "replayed")
         return json_response(
             {
                 "status": "replayed",
@@ -65,8 +62,8 @@ class DeadLetters:
 
     async def drop(self, request: web.Request) -> web.Response:
         """`DELETE`: throw the chosen ones away."""
-        order = letters.order(await self._body(request), replay=False)
-        swept = await _finished(self._letters.drop, order, "dropped")
+        order = read_order(await self._body(request), replay=False)
+        swept = await _finished(self._dead_letters.drop, order, "dropped")
         return json_response(
             {"status": "dropped", "dropped": swept.done, **_more(swept, "after", "until")}
         )
@@ -74,21 +71,6 @@ class DeadLetters:
     async def _body(self, request: web.Request) -> dict[str, object]:
         body = await read_body(request, most_octets=self._max_body, timeout_s=self._body_timeout_s)
         return read_object(body)
-
-
-def told_of(letter: Letter, *, with_text: bool) -> dict[str, object]:
-    """A letter as it is shown."""
-    told: dict[str, object] = {"letter": letter.id, "id": letter.message_id}
-    for name in SHOWN:
-        value = letter.fields.get(name, "")
-        if value:
-            told[name] = _clipped(value)
-    for name in ("attempts", "failed_at"):
-        if re.fullmatch("[0-9]{1,19}", value := letter.fields.get(name, "")):
-            told[name] = int(value)
-    if with_text and "message" in letter.fields:  # not of one that is too large to be read
-        told["message"] = letter.fields["message"]
-    return told
 
 
 async def _finished(sweep: Callable[[Order], Awaitable[Swept]], order: Order, done: str) -> Swept:
@@ -114,8 +96,8 @@ def _query(request: web.Request) -> dict[str, object]:
 
 def _count(query: Mapping[str, object]) -> int:
     raw = str(query.get("count", COUNT))
-    if not re.fullmatch("[0-9]{1,9}", raw) or not 1 <= int(raw) <= letters.MOST_HANDLED:
-        raise FieldError("count", f"must be 1 to {letters.MOST_HANDLED}")
+    if not re.fullmatch("[0-9]{1,9}", raw) or not 1 <= int(raw) <= MOST_HANDLED:
+        raise FieldError("count", f"must be 1 to {MOST_HANDLED}")
     return int(raw)
 
 
@@ -132,7 +114,3 @@ def _more(swept: Swept, *places: str) -> dict[str, object]:
     if swept.more:
         more |= {place: getattr(swept, place) for place in places}
     return more
-
-
-def _clipped(value: str) -> str:
-    return value if len(value) <= LONGEST_SHOWN else f"{value[:LONGEST_SHOWN]}…"

@@ -8,7 +8,7 @@ is told, not even whether there is such a text: 401 comes before Redis is asked.
 from aiohttp import web
 
 from smsd.redis.availability import within
-from smsd.store.lookup import Status
+from smsd.store.lookup import Lookup
 from smsd.store.queue import Queue
 from smsd.web.errors import ANSWER_S, ApiError, json_response
 
@@ -18,17 +18,17 @@ NOT_FOUND = "no text of this id is known; finished ones are forgotten after [que
 class Messages:
     """The handlers."""
 
-    def __init__(self, queue: Queue, status: Status) -> None:
+    def __init__(self, queue: Queue, lookup: Lookup) -> None:
         self._queue = queue
-        self._status = status
+        self._lookup = lookup
 
     async def show(self, request: web.Request) -> web.Response:
         """`GET`: state, facts and history of one text."""
         message_id = request.match_info["id"]
         async with within(ANSWER_S):
-            found = await self._status.message(message_id)
+            found = await self._lookup.message(message_id)
             if found is None:  # or it was settled between the two reads that a look-up takes
-                found = await self._status.message(message_id)
+                found = await self._lookup.message(message_id)
         if found is None:
             raise ApiError(404, "not_found", NOT_FOUND)
         return json_response(found)

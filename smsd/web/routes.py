@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from smsd.web.dead_letters import DeadLetters
+from smsd.web.dead_letters import DeadLetterCalls
 from smsd.web.hold import HoldCalls
 from smsd.web.messages import Messages
 from smsd.web.operations import Operations
@@ -12,7 +12,7 @@ from smsd.web.send import Send
 def build(
     send: Send,
     messages: Messages,
-    dead_letters: DeadLetters,
+    dead_letters: DeadLetterCalls,
     hold: HoldCalls,
     operations: Operations,
     *,

@@ -340,8 +340,8 @@ def test_any_entry_waits_for_its_slot_or_its_time_or_is_a_dead_letter(
 async def _dead_letters(store: Store) -> dict[str, dict[str, str]]:
     """All of them; a page holds fewer where they are large."""
     dead: dict[str, dict[str, str]] = {}
-    while page := await store.status.dead_letters(next(reversed(dead), ""), 100):
-        dead.update(page)
+    while page := await store.dead_letters.page(next(reversed(dead), ""), 100):
+        dead.update((one.id, one.fields) for one in page)
     return dead
 
 
@@ -370,7 +370,7 @@ async def _can_be_looked_up(
     store: Store, claimed: Sequence[Entry], dead: Mapping[str, Mapping[str, str]]
 ) -> None:
     for entry in claimed:
-        told = await store.status.message(entry.first_message_id)
+        told = await store.lookup.message(entry.first_message_id)
         assert told is None or told["state"] in ("queued", "dead", "deferred")
     for letter in dead.values():
         assert letter["reason"] == "invalid"

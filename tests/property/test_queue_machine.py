@@ -184,7 +184,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     async def _look_each_up(self) -> None:
         for text in self.texts.values():
-            told = await self.eye.status.message(text.id)
+            told = await self.eye.lookup.message(text.id)
             assert told is not None, text
             expected = text.place if text.place != "queue" else "queued"
             assert told["state"] == ("sending" if text.name in self.marks else expected), text
@@ -613,7 +613,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert {id_.decode() for id_ in packed} == {text.id for text in self._in("deferred")}
         self._compare_dead({fields[b"id"].decode(): (id_, fields) for id_, fields in dead})
         assert {name.decode(): mark.decode() for name, mark in journal.items()} == self.marks
-        census = await self.eye.status.census()
+        census = await self.eye.census()
         assert census.difference == 0
         assert census.accepted == len(self.texts)
 

@@ -155,12 +155,12 @@ async def take_key(store: Store) -> Operation:
 
 async def census(store: Store) -> Operation:
     await store.append()
-    return store.status.census
+    return store.census
 
 
 async def letters(store: Store) -> Operation:
     await store.dead_letter()
-    return lambda: store.status.dead_letters("", 10)
+    return lambda: store.dead_letters.page("", 10)
 
 
 async def groups(store: Store) -> Operation:

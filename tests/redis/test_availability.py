@@ -55,7 +55,7 @@ async def test_a_server_that_refuses_writes_is_away_once_however_much_is_read(
             with pytest.raises(RefusesWrites):
                 await store.queue.claim(1, 1)
             await store.queue.pending()
-            assert (await store.status.census()).queued == 1
+            assert (await store.census()).queued == 1
             assert await store.queue.cancel("1-1") == "unknown"  # a script that wrote nothing
         assert heard.changes == [True, False]
         assert store.availability.reason.startswith("ReadOnlyError: ")

@@ -242,8 +242,8 @@ async def test_a_killed_server_is_started_again_with_everything_it_was_told(
         os.kill(pid, signal.SIGKILL)
         await until(lambda pid=pid: not _runs(pid), "it died")  # type: ignore[misc]
         assert await soon(store.queue.ack(*life, "p"))
-        census = await store.status.census()
-        assert (census.ended["sent"], census.difference) == (n + 1, 0)
+        census = await store.census()
+        assert (census.finished["sent"], census.difference) == (n + 1, 0)
         assert await _pid(server) != pid
     supervisor.cancel()
     await asyncio.gather(supervisor, return_exceptions=True)
@@ -614,7 +614,7 @@ async def test_a_daemon_with_few_rights_works(
     assert await store.queue.ack(*await store.begin_next(), "p")
     life = await store.begin_next()
     assert await store.queue.bury(*life, reason=DeadReason.REJECTED)
-    [(letter, _)] = await store.status.dead_letters("", 10)
+    [(letter, _)] = await store.dead_letters.page("", 10)
     assert await store.queue.replay(letter, life[2].id)
     await store.arrivals.wait(normal_too=True)
     assert await store.difference() == 0

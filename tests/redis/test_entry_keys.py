@@ -32,12 +32,12 @@ def waiting(store: Store) -> list[str]:
 async def test_a_repeated_entry_is_passed_over_and_counted(store: Store) -> None:
     first, again, other = await add(store), await add(store), await add(store, key="order-8")
     assert await admit(store) == [first, other]
-    told = await store.status.message(again)
+    told = await store.lookup.message(again)
     assert told is not None
     assert (told["state"], told["detail"], told["to"]) == ("duplicate", f"of {first}", ALICE)
     assert [change["state"] for change in told["history"]] == ["queued", "duplicate"]  # type: ignore[attr-defined]
-    census = await store.status.census()
-    assert (census.ended["duplicate"], census.queued, census.difference) == (1, 2, 0)
+    census = await store.census()
+    assert (census.finished["duplicate"], census.queued, census.difference) == (1, 2, 0)
     assert await store.redis.ttl(store.keys.message(again)) > 0
 
 
@@ -50,13 +50,13 @@ async def test_one_that_comes_later_in_the_other_stream_or_spelled_in_another_or
     await store.redis.xadd(store.keys.queue, backwards)
     await add(store, store.keys.high)
     assert await admit(store) == []
-    assert (await store.status.census()).ended["duplicate"] == 2
+    assert (await store.census()).finished["duplicate"] == 2
 
 
 async def test_a_key_that_came_with_another_message_loses_neither(store: Store) -> None:
     first, other = await add(store), await add(store, to=BOB)
     assert await admit(store) == [first]
-    [(_, letter)] = await store.status.dead_letters("", 10)
+    [(_, letter)] = await store.dead_letters.page("", 10)
     assert (letter["id"], letter["reason"], letter["code"]) == (other, "invalid", "key")
     assert letter["detail"] == "was used for another message"
     assert await store.difference() == 0
@@ -91,7 +91,7 @@ async def test_it_may_be_deferred_promoted_and_replayed_and_is_no_repetition_of_
     entry, message = await _only(store)
     assert (message.id, message.attempts, message.key) == (first, 1, "order-7")
     await store.queue.bury(entry, None, message, reason=DeadReason.EXHAUSTED)
-    [(letter, _)] = await store.status.dead_letters("", 10)
+    [(letter, _)] = await store.dead_letters.page("", 10)
     assert await store.queue.replay(letter, first)
     assert await admit(store) == [first]
     again = await add(store)

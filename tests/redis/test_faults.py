@@ -471,7 +471,7 @@ async def test_a_server_that_loads_its_data_is_away_until_it_has(
         assert await soon(store.queue.ack(*life, "p"))
         await starting
         assert await store.difference() == 0
-        assert (await store.status.census()).ended["sent"] == 1
+        assert (await store.census()).finished["sent"] == 1
     finally:
         await starting
         slow.kill()

@@ -50,7 +50,7 @@ async def produce(store: Store, field: Field, wall: Wall) -> tuple[str, str]:
 @each_field
 async def test_a_look_up_shows_it_in_every_state(store: Store, wall: Wall, field: Field) -> None:
     async def shown() -> bool:
-        return is_shown(field, await store.status.message(id_), written)
+        return is_shown(field, await store.lookup.message(id_), written)
 
     id_, written = await produce(store, field, wall)
     assert await shown(), "queued"
@@ -71,7 +71,7 @@ async def test_a_look_up_shows_it_of_a_cancelled_message(
 ) -> None:
     id_, written = await produce(store, field, wall)
     assert await store.queue.cancel(id_) == "cancelled"
-    assert is_shown(field, await store.status.message(id_), written)
+    assert is_shown(field, await store.lookup.message(id_), written)
 
 
 @each_field
@@ -81,7 +81,7 @@ async def test_a_look_up_shows_it_of_a_message_that_cannot_be_read(
     id_, written = await produce(store, field, wall)
     [entry] = await store.queue.claim(0, 1)
     assert await store.queue.bury(entry, None, None, reason=DeadReason.INVALID)
-    assert is_shown(field, await store.status.message(id_), written)
+    assert is_shown(field, await store.lookup.message(id_), written)
 
 
 @each_field
@@ -101,7 +101,7 @@ async def test_it_survives_a_death_and_a_replay(store: Store, wall: Wall, field:
     await produce(store, field, wall)
     entry, attempt, before = await store.begin_next()
     assert await store.queue.bury(entry, attempt, before, reason=DeadReason.EXHAUSTED)
-    letter = await store.status.letter_of(before.id)
+    letter = await store.dead_letters.id_of(before.id)
     assert await store.queue.replay(letter, before.id)
     _, after = await store.claim_one()
     assert value(field, after) == value(field, before) is not None
@@ -123,7 +123,7 @@ async def test_it_survives_a_schedule(store: Store, wall: Wall, field: Field) ->
     said = said._replace(send_at=wall())
     [id_] = (await store.queue.append(Append(said, [ALICE], ["s1"]))).ids
     written = field.kind.write(value(field, Message("", "", said)))
-    assert is_shown(field, await store.status.message(id_), written)
+    assert is_shown(field, await store.lookup.message(id_), written)
     await store.queue.promote()
     _, message = await store.claim_one()
     assert value(field, message) == value(field, Message("", "", said)) is not None

@@ -17,12 +17,13 @@ from smsd.metrics import Metrics
 from smsd.provider.base import Slot
 from smsd.redis.damage import COMMANDS
 from smsd.redis.errors import Refused
-from smsd.store.dead_letters import Choice, Letters, Order
+from smsd.store.dead_letter_request import Choice, Order
 from smsd.store.entry import LAST_ID, Attempt, Entry
 from smsd.store.examine import examine
 from smsd.store.fsck import Fault, Fsck
 from smsd.store.identity import OlderData
 from smsd.store.keys import GROUP, Keys
+from smsd.store.lease import lease_holder, reported_hold
 from tests.redis.dispatching import at_work, dispatcher
 from tests.support.store import ALICE, LIMITS, Store, until
 
@@ -75,7 +76,7 @@ def recovery(store: Store) -> Recovery:
 
 
 async def fsck(store: Store, *, repair: bool = False) -> list[Fault]:
-    return [fault async for fault in Fsck(store.client, store.status, repair=repair).faults()]
+    return [fault async for fault in Fsck(store.client, repair=repair).faults()]
 
 
 # -- a life, each step of which works or is refused by the name of the key ------------------------
@@ -104,8 +105,7 @@ async def _retry(store: Store) -> None:
 
 
 async def _die_and_rise(store: Store) -> None:
-    letters = Letters(store.queue, store.status)
-    for sweep in (letters.replay, letters.drop):
+    for sweep in (store.dead_letters.replay, store.dead_letters.drop):
         assert await store.queue.bury(*await _sending(store), reason=DeadReason.EXHAUSTED)
         assert (await sweep(Order(Choice(reason="exhausted")))).done
 
@@ -123,9 +123,9 @@ STEPS: dict[str, Callable[[Store], Awaitable[Any]]] = {
     "retry": _retry,
     "die and rise": _die_and_rise,
     "cancel": _cancel,
-    "count": lambda store: store.status.census(),
-    "look up the hold": lambda store: store.status.hold(store.owner),
-    "ask who holds the lease": lambda store: store.status.holder(),
+    "count": lambda store: store.census(),
+    "look up the hold": lambda store: reported_hold(store.client, store.owner),
+    "ask who holds the lease": lambda store: lease_holder(store.client),
     "wait": lambda store: store.arrivals.wait(normal_too=True, patience_s=0.001),
     "recover": lambda store: recovery(store)._recover(),
     "make the groups": lambda store: store.client.ensure_groups(),
@@ -216,7 +216,7 @@ async def test_where_the_in_flight_records_were_all_that_is_claimed_is_in_doubt(
     [fault] = await fsck(store, repair=True)
     assert fault.mended
     await recovery(store).recover()
-    [(_, fields)] = await store.status.dead_letters("", 10)
+    [(_, fields)] = await store.dead_letters.page("", 10)
     assert (fields["id"], fields["reason"]) == (message.id, "in_doubt")
 
 
@@ -304,7 +304,7 @@ async def test_a_status_of_another_make_is_shown_as_far_as_it_goes(
     store: Store, told: dict[str, str]
 ) -> None:
     await store.redis.hset(store.keys.message("1-1"), mapping=told)
-    found = await store.status.message("1-1")
+    found = await store.lookup.message("1-1")
     assert (found and found["state"]) == told.get("state")
 
 

@@ -20,7 +20,7 @@ Spoil = Callable[[Store], Awaitable[str]]
 
 
 async def look(store: Store, *, repair: bool = False) -> list[Fault]:
-    return [fault async for fault in Fsck(store.client, store.status, repair=repair).faults()]
+    return [fault async for fault in Fsck(store.client, repair=repair).faults()]
 
 
 async def kinds(store: Store) -> list[tuple[str, str]]:
@@ -275,7 +275,7 @@ async def test_a_spoilt_mark_is_in_doubt_mended_or_not(store: Store, *, repair: 
     await _spoil_a_mark(store)
     await look(store, repair=repair)
     await recovery(store).recover()
-    [(_, fields)] = await store.status.dead_letters("", 10)
+    [(_, fields)] = await store.dead_letters.page("", 10)
     assert fields["reason"] == "in_doubt"
     assert await look(store) == []
 
@@ -299,7 +299,7 @@ async def test_what_may_have_been_sent_becomes_a_dead_letter_in_doubt(
 ) -> None:
     id_ = await spoil(store)
     await look(store, repair=True)
-    [(letter, fields)] = await store.status.dead_letters("", 10)
+    [(letter, fields)] = await store.dead_letters.page("", 10)
     assert (fields["id"], fields["reason"], fields["to"]) == (id_, "in_doubt", ALICE)
     assert await store.redis.hlen(store.keys.deferred_messages) == 0
     assert await store.queue.replay(letter, id_)
@@ -315,10 +315,10 @@ async def test_what_makes_no_sense_becomes_an_invalid_dead_letter(
 ) -> None:
     id_ = await spoil(store)
     await look(store, repair=True)
-    [(_, fields)] = await store.status.dead_letters("", 10)
+    [(_, fields)] = await store.dead_letters.page("", 10)
     assert (fields["id"], fields["reason"], fields["code"]) == (id_, "invalid", "entry")
     assert await store.state(id_) == "dead"
-    assert (await store.status.census()).adjusted == 0
+    assert (await store.census()).adjusted == 0
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ async def test_what_a_status_says_stays_true_when_a_remainder_is_taken_away(
 async def test_a_text_that_is_nowhere_is_marked_lost_and_its_status_ends(store: Store) -> None:
     id_ = await _lose_a_promoted_entry(store)
     await look(store, repair=True)
-    told = await store.status.message(id_)
+    told = await store.lookup.message(id_)
     assert told is not None
     assert told["state"] == "lost"
     history = told["history"]
@@ -373,12 +373,12 @@ async def test_what_was_adjusted_stays_to_be_seen(
 ) -> None:
     await spoil(store)
     await look(store, repair=True)
-    census = await store.status.census()
+    census = await store.census()
     assert (census.adjusted, census.difference) == (adjusted, 0)
     await store.append()
     await store.redis.xtrim(store.keys.queue, maxlen=0)
     await look(store, repair=True)
-    assert (await store.status.census()).adjusted == adjusted + 1
+    assert (await store.census()).adjusted == adjusted + 1
 
 
 async def test_a_difference_is_booked_once_by_two_at_once(
@@ -388,7 +388,7 @@ async def test_a_difference_is_booked_once_by_two_at_once(
     other = open_store("b")
     found = await asyncio.gather(look(store, repair=True), look(other, repair=True))
     assert sorted(map(len, found)) == [0, 1]
-    assert (await store.status.census()).adjusted == 3
+    assert (await store.census()).adjusted == 3
 
 
 # -- a sound queue ------------------------------------------------------------------------------
@@ -449,7 +449,7 @@ async def test_a_queue_at_work_has_no_faults_at_any_moment(
         looks += 1
     await working
     assert looks > 1
-    assert (await store.status.census()).adjusted == 0
+    assert (await store.census()).adjusted == 0
 
 
 async def _one_life(store: Store, n: int) -> None:
@@ -461,7 +461,7 @@ async def _one_life(store: Store, n: int) -> None:
             await queue.ack(*life, "p")
         case 1:
             await queue.bury(*life, reason=DeadReason.REJECTED)
-            for letter, fields in await store.status.dead_letters("", 1):
+            for letter, fields in await store.dead_letters.page("", 1):
                 await (queue.replay, queue.drop)[n % 2](letter, fields["id"])
         case 2:
             await queue.defer(*life, until=store.wall() + 1, attempts=1, why="w")

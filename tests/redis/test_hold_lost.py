@@ -282,7 +282,7 @@ async def test_what_fsck_sets_aside_goes_on_holding(store: Store) -> None:
     await store.redis.set(store.keys.held, "STOP")
     await renewed_of(store)
     assert hold.engaged
-    faults = [fault async for fault in Fsck(store.client, store.status, repair=True).faults()]
+    faults = [fault async for fault in Fsck(store.client, repair=True).faults()]
     assert [fault.mended for fault in faults if fault.name == store.keys.held] == [True]
     found = await store.operator_hold.look()
     assert found is not None

@@ -21,9 +21,11 @@ from smsd.store.lease import (
     SILENT_S,
     STANDBY_S,
     Lease,
+    ReportedHold,
+    lease_holder,
     lease_keys,
+    reported_hold,
 )
-from smsd.store.lookup import Held
 from smsd.store.queue import Fenced
 from tests.support.processes import eventually
 from tests.support.proxy import Proxy
@@ -69,7 +71,7 @@ async def test_a_free_lease_is_taken(open_store: OpenStore, keep: Keep) -> None:
     await _taken(store.lease)
     assert _held(store)
     assert store.lease.holder == "a"
-    assert await store.status.holder() == "a"
+    assert await lease_holder(store.client) == "a"
     assert 9_000 < await store.redis.pttl(store.keys.lease) <= 10_000
 
 
@@ -82,7 +84,7 @@ async def test_a_lease_is_renewed_for_as_long_as_its_holder_lives(
     for _ in range(20):
         await asyncio.sleep(0.1)
         assert await store.redis.pttl(store.keys.lease) > 0
-    assert await store.status.holder() == "a"
+    assert await lease_holder(store.client) == "a"
 
 
 async def test_a_standby_waits_while_the_lease_is_held_and_takes_it_when_given_up(
@@ -102,7 +104,7 @@ async def test_a_standby_waits_while_the_lease_is_held_and_takes_it_when_given_u
     assert not _held(active)
     await _taken(standby.lease)
     assert _held(standby)
-    assert await standby.status.holder() == "b"
+    assert await lease_holder(standby.client) == "b"
 
 
 async def test_a_lease_that_is_not_renewed_runs_out_and_the_standby_takes_it(
@@ -114,7 +116,7 @@ async def test_a_lease_that_is_not_renewed_runs_out_and_the_standby_takes_it(
     keeping.cancel()  # as if it hung
     keep(standby)
     await _taken(standby.lease)
-    assert await standby.status.holder() == "b"
+    assert await lease_holder(standby.client) == "b"
 
 
 async def test_one_that_hung_learns_that_another_holds_the_lease(
@@ -219,7 +221,7 @@ async def test_a_lease_given_up_is_not_taken_from_whoever_has_it_now(
     await open_store("b").lead()
     stale = open_store("a")
     await stale.lease.give_up()
-    assert await stale.status.holder() == "b"
+    assert await lease_holder(stale.client) == "b"
 
 
 async def test_a_renewal_whose_reply_is_lost_is_tried_again(
@@ -258,7 +260,7 @@ async def test_a_lease_outlives_a_short_absence_of_redis(
     own_server.start()
     await until(lambda: seen.up, "a later one did not")
     assert _held(store)
-    assert await store.status.holder() == "a"
+    assert await lease_holder(store.client) == "a"
 
 
 async def test_the_lease_works_while_redis_is_full(
@@ -272,8 +274,8 @@ async def test_the_lease_works_while_redis_is_full(
             keep(store)
             await _taken(store.lease)
             await asyncio.sleep(1.5)
-            assert await store.status.holder() == "a"
-            assert await store.status.hold("a") == Held("provider down", 0)
+            assert await lease_holder(store.client) == "a"
+            assert await reported_hold(store.client, "a") == ReportedHold("provider down", 0)
             await store.lease.give_up()
         finally:
             client.config_set("maxmemory", 0)
@@ -282,10 +284,10 @@ async def test_the_lease_works_while_redis_is_full(
 # -- what the holder tells of a hold ------------------------------------------------------------
 
 
-async def _told(store: Store, what: Held | None) -> None:
+async def _told(store: Store, what: ReportedHold | None) -> None:
     """Return when all see this of a hold; a renewal is never further away than a second."""
     async with asyncio.timeout(RENEW_S + 0.5):
-        while await store.status.hold(store.owner) != what:
+        while await reported_hold(store.client, store.owner) != what:
             await asyncio.sleep(0.01)
 
 
@@ -295,19 +297,19 @@ async def test_the_holder_tells_why_dispatch_is_held_and_when_it_goes_on(
     store = open_store()
     keep(store)
     await _taken(store.lease)
-    assert await store.status.hold("a") is None
+    assert await reported_hold(store.client, "a") is None
     store.lease.tell_hold("halted: no_funds")
-    await _told(store, Held("halted: no_funds", 0))
+    await _told(store, ReportedHold("halted: no_funds", 0))
     assert 8_000 < await store.redis.pttl(store.keys.hold) <= 10_000
     ticks.advance(5)
     store.lease.tell_hold("halted: still no_funds")  # a probe failed: the same hold
-    await _told(store, Held("halted: still no_funds", 5))
+    await _told(store, ReportedHold("halted: still no_funds", 5))
     store.lease.tell_hold("")
     await _told(store, None)
     assert await store.redis.exists(store.keys.hold) == 0
     ticks.advance(5)
     store.lease.tell_hold("provider down")
-    await _told(store, Held("provider down", 0))
+    await _told(store, ReportedHold("provider down", 0))
 
 
 async def test_what_is_told_of_a_hold_ends_when_the_lease_is_given_up(
@@ -319,7 +321,7 @@ async def test_what_is_told_of_a_hold_ends_when_the_lease_is_given_up(
     await _taken(store.lease)
     keeping.cancel()
     await standby.lease.give_up()  # it had none
-    assert await standby.status.hold("a") == Held("provider down", 0)
+    assert await reported_hold(standby.client, "a") == ReportedHold("provider down", 0)
     await store.lease.give_up()
     assert await store.redis.exists(store.keys.hold) == 0
 
@@ -344,11 +346,11 @@ async def test_a_new_holder_does_not_tell_what_the_last_one_told(
     keeping = keep(store)
     await _taken(store.lease)
     keeping.cancel()
-    assert await standby.status.hold("b") is None  # of whom nothing is told
+    assert await reported_hold(standby.client, "b") is None  # of whom nothing is told
     standby.lease.tell_hold("held of old, but it does not dispatch")
     keep(standby)
     await until(lambda: standby.lease.holder == "a", "the standby has looked")
-    assert await standby.status.hold("a") == Held("provider down", 0)
+    assert await reported_hold(standby.client, "a") == ReportedHold("provider down", 0)
     standby.lease.tell_hold("")
     await store.redis.delete(store.keys.lease)  # by other hands: what it told is left
     await _taken(standby.lease)
@@ -369,7 +371,7 @@ async def test_a_hold_that_changes_while_redis_is_away_is_told_right_afterwards(
     await until(lambda: not seen.up, "a renewal failed")
     own_server.start()
     await until(lambda: seen.up, "a later one did not")
-    assert await store.status.hold("a") == (Held(after, 0) if after else None)
+    assert await reported_hold(store.client, "a") == (ReportedHold(after, 0) if after else None)
 
 
 async def test_nothing_that_stands_in_the_place_of_a_hold_costs_the_lease(
@@ -380,7 +382,7 @@ async def test_nothing_that_stands_in_the_place_of_a_hold_costs_the_lease(
     store.lease.tell_hold("half a pair: \ud83d")
     keep(store)
     await _taken(store.lease)
-    assert await store.status.hold("a") == Held("half a pair: ?", 0)
+    assert await reported_hold(store.client, "a") == ReportedHold("half a pair: ?", 0)
 
 
 # -- a death ------------------------------------------------------------------------------------
@@ -481,7 +483,7 @@ async def test_whatever_other_hands_leave_at_the_lease_it_is_taken_within_its_li
     keep(store)
     await _taken(store.lease)
     assert 0 < await store.redis.pttl(store.keys.lease) <= 500
-    assert await store.status.holder() == "a"
+    assert await lease_holder(store.client) == "a"
 
 
 async def test_a_holder_whose_lease_becomes_a_hash_sends_nothing_and_has_it_again(
@@ -492,7 +494,7 @@ async def test_a_holder_whose_lease_becomes_a_hash_sends_nothing_and_has_it_agai
     entry, message = await store.claim_one()
     await store.redis.delete(store.keys.lease)
     await store.redis.hset(store.keys.lease, "x", "y")
-    assert await store.status.holder() is None
+    assert await lease_holder(store.client) is None
     assert await store.begin(entry, store.attempt(), message.recipient) == "fenced"
     with pytest.raises(Fenced):
         await store.queue.claim(0, 1)

@@ -77,14 +77,14 @@ async def test_one_that_was_left_behind_is_finished_by_whoever_dispatches(
     assert await successor.redis.exists(successor.keys.staged) == 1  # perhaps it is being finished
     wall.advance(20)
     await successor.queue.long_lists.finish_left_behind()
-    census = await successor.status.census()
+    census = await successor.census()
     assert (census.deferred if scheduled else census.queued) == len(NUMBERS)
     assert census.difference == 0
     assert await successor.redis.exists(successor.keys.staged) == 0
     if not scheduled:
         assert await queued(successor) == NUMBERS
     await successor.queue.long_lists.finish_left_behind()
-    assert (await successor.status.census()).waiting == len(NUMBERS)
+    assert (await successor.census()).waiting == len(NUMBERS)
 
 
 async def test_a_repetition_with_the_key_goes_on_where_the_first_request_died(

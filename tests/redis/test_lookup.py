@@ -70,7 +70,7 @@ class Carrier:
 
 async def letters(store: Store) -> list[tuple[str, str]]:
     """What the dead letters died of."""
-    found = await store.status.dead_letters("", 10)
+    found = await store.dead_letters.page("", 10)
     return [(fields["id"], fields["reason"]) for _, fields in found]
 
 
@@ -92,7 +92,7 @@ def recovery(
         now_ms=store.wall,
         chance=lambda: 0.5,
         metrics=metrics or Metrics(),
-        asker=impatient(carrier, store.status.settled_as),
+        asker=impatient(carrier, store.events.settled_as),
     )
 
 
@@ -169,7 +169,7 @@ async def test_under_an_unreadable_mark_nobody_is_asked_and_the_policy_decides(
     assert carrier.asks == []
     assert await store.redis.hlen(store.keys.inflight) == 0
     assert await store.difference() == 0
-    told = await store.status.message(message.id)
+    told = await store.lookup.message(message.id)
     assert told is not None
     history = told["history"]
     assert isinstance(history, list)
@@ -198,7 +198,7 @@ async def test_of_two_like_messages_the_one_that_a_predecessor_settled_is_set_as
     await recovering.recover()
     async with at_work(recovering):
         await settled(successor)
-    told = await store.status.message(in_doubt[2].id)
+    told = await store.lookup.message(in_doubt[2].id)
     assert told is not None
     assert (told["state"], told["provider_id"]) == ("sent", "SM2")
 
@@ -220,7 +220,7 @@ async def test_a_look_up_waits_for_redis_to_tell_what_was_settled(
 async def test_what_was_settled_under_some_names_is_found_among_many(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("smsd.store.lookup.PAGE", 2)
+    monkeypatch.setattr("smsd.store.events.PAGE", 2)
     lives = [await store.sending() for _ in range(3)]
     for number, life in enumerate(lives):
         assert await store.queue.ack(*life, f"p{number}")
@@ -228,12 +228,11 @@ async def test_what_was_settled_under_some_names_is_found_among_many(
     await store.redis.xadd(store.keys.events, {"id": "another", "state": "sent"})
     await store.redis.set(store.keys.message("another"), "is no hash")
     now = int(time.time() * 1000)
-    status = store.status
-    assert await status.settled_as(["p1", "p9", "p2"], now - 60_000, now + 60_000) == {
+    assert await store.events.settled_as(["p1", "p9", "p2"], now - 60_000, now + 60_000) == {
         "p1": lives[1][2].id,
         "p2": lives[2][2].id,
     }
-    assert await status.settled_as(["p1"], now - 120_000, now - 60_000) == {}
+    assert await store.events.settled_as(["p1"], now - 120_000, now - 60_000) == {}
 
 
 async def test_an_unreadable_mark_leaves_what_was_spent_spent(store: Store) -> None:

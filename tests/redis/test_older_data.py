@@ -68,7 +68,7 @@ async def reach(store: Store) -> None:
     async with asyncio.timeout(20):
         while True:
             try:
-                await store.status.census()
+                await store.census()
             except Away:
                 await asyncio.sleep(0.02)
             else:
@@ -109,7 +109,7 @@ async def test_what_a_restored_backup_lacks_is_settled_again_before_anything_is_
         tail.lose()
         assert await claimed(store) == []
         assert opened.settled_again == SENT
-        assert (await store.status.census()).ended["sent"] == SENT
+        assert (await store.census()).finished["sent"] == SENT
         assert await store.length() == 0
         assert await store.operator_hold.look() is None
 
@@ -189,7 +189,7 @@ async def test_what_was_sent_from_a_later_entry_is_not_sent_from_the_first_one(
         assert "it lacks 2 settlements, 1 are not remembered" in (await held(store)).reason
         await store.operator_hold.release("me")
         assert await claimed(store) == []
-        assert (await store.status.census()).ended["sent"] == 1
+        assert (await store.census()).finished["sent"] == 1
 
 
 @pytest.mark.parametrize("gap", [False, True])
@@ -240,7 +240,7 @@ async def test_what_older_data_defers_again_and_was_being_sent_since_is_in_doubt
         assert await claimed(store) == []
         if sent:
             assert await store.queue.ack(*later, "p")
-        dead = [fields["reason"] for _, fields in await store.status.dead_letters("", 9)]
+        dead = [fields["reason"] for _, fields in await store.dead_letters.page("", 9)]
         assert (await store.state(id_), dead) == (("sent", []) if sent else ("dead", ["in_doubt"]))
         assert await store.difference() == 0
 
@@ -262,7 +262,7 @@ async def test_a_settlement_that_older_data_is_the_first_to_hear_is_made_there(
         await opened.reconciled()
         assert await store.queue.promote() == 0
         assert await claimed(store) == []
-        dead = [fields["reason"] for _, fields in await store.status.dead_letters("", 9)]
+        dead = [fields["reason"] for _, fields in await store.dead_letters.page("", 9)]
         assert (await store.state(id_), dead) == ("dead", ["rejected"])
         assert await store.difference() == 0
 
@@ -313,7 +313,7 @@ async def test_settlements_that_are_under_way_when_the_server_goes_are_no_gap(
         tail.lose()
         assert all(await asyncio.gather(*settling))
         assert await claimed(store) == []
-        assert (await store.status.census()).ended["sent"] == 5
+        assert (await store.census()).finished["sent"] == 5
         assert await store.operator_hold.look() is None
 
 
@@ -326,7 +326,7 @@ async def test_a_standby_leaves_it_to_the_active_daemon_to_decide(own_server: Re
         Opened(own_server.url) as active,
     ):
         await send(active.store, 5)
-        await standby.store.status.census()  # as its looks at the lease do
+        await standby.store.census()  # as its looks at the lease do
         assert standby.store.identity.known.settled == 5
         await active.store.redis.hset(active.store.keys.store, "settled", 2)
         await seen_to_differ(standby.store)
@@ -344,7 +344,7 @@ async def test_a_daemon_that_takes_over_from_one_that_died_with_its_server_holds
     async with Opened(own_server.url, owner="b") as successor:
         async with Opened(own_server.url) as died:
             await send(died.store, 5)
-            await successor.store.status.census()
+            await successor.store.census()
         await successor.store.lead()
         await successor.store.redis.hset(successor.store.keys.store, "settled", 3)
         await seen_to_differ(successor.store)
@@ -357,13 +357,13 @@ async def test_a_release_is_for_all_daemons(own_server: RedisServer) -> None:
         Opened(own_server.url) as active,
     ):
         await send(active.store, 5)
-        await standby.store.status.census()
+        await standby.store.census()
         await active.store.redis.flushall()
         await active.store.lead()
         await held(active.store)
         await active.store.operator_hold.release("me")
         await active.reconciled()
-        await standby.store.status.census()
+        await standby.store.census()
         await standby.reconciled()
         assert standby.store.identity.known.id == active.store.identity.known.id
 

@@ -15,7 +15,7 @@ from tests.support.store import ALICE, LIMITS, Store, at, content
 
 
 async def reasons(store: Store) -> list[object]:
-    return [fields["reason"] for _, fields in await store.status.dead_letters("", 9)]
+    return [fields["reason"] for _, fields in await store.dead_letters.page("", 9)]
 
 
 async def last_line(store: Store, id_: str) -> object:
@@ -168,8 +168,8 @@ async def test_a_repeated_entry_is_passed_over_in_older_data_too(
         assert await store.operator_hold.look() is None
         left = await claimed(store)
         assert left == ([] if sent else [one.message.id])
-        census = await store.status.census()
-        assert (census.ended["duplicate"], census.difference) == (1, 0)
+        census = await store.census()
+        assert (census.finished["duplicate"], census.difference) == (1, 0)
 
 
 # -- long lists ------------------------------------------------------------------------------------
@@ -286,7 +286,7 @@ async def test_what_ended_while_older_data_was_there_can_be_sent_anew(
         await seen_to_differ(store)
         assert not await store.queue.bury(*life, reason=DeadReason.REJECTED)
         await opened.reconciled()
-        [(letter, told)] = await store.status.dead_letters("", 9)
+        [(letter, told)] = await store.dead_letters.page("", 9)
         assert told["reason"] == "rejected"
         assert await store.queue.replay(letter, id_)
         assert (await store.begin_next())[2].id == id_

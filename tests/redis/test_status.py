@@ -7,9 +7,10 @@ import pytest
 
 from smsd.core.life import DeadReason
 from smsd.redis.scripts import Call
-from smsd.store.dead_letters import Choice, Letters, Order
+from smsd.store.census import Census
+from smsd.store.dead_letter_request import Choice, Order
 from smsd.store.entry import LARGEST_ENTRY
-from smsd.store.lookup import Census
+from smsd.store.lease import lease_holder
 from tests.support.bad_ids import BAD_IDS
 from tests.support.redis_server import RedisServer
 from tests.support.store import ALICE, BOB, OpenStore, Store, Wall, dump, soon
@@ -18,7 +19,7 @@ from tests.support.store import ALICE, BOB, OpenStore, Store, Wall, dump, soon
 
 
 async def _told(store: Store, message_id: str) -> dict[str, object]:
-    told = await store.status.message(message_id)
+    told = await store.lookup.message(message_id)
     assert told is not None
     history = told.pop("history")
     assert isinstance(history, list)
@@ -42,7 +43,7 @@ async def test_a_queued_text_is_known_by_its_entry_alone(store: Store) -> None:
         "ref": "r",
         "states": ["queued"],
     }
-    told = await store.status.message(id_)
+    told = await store.lookup.message(id_)
     assert told is not None
     assert told["history"] == [{"state": "queued", "at": int(id_.split("-")[0])}]
 
@@ -70,7 +71,7 @@ async def test_a_sent_text_says_when_it_was_queued_begun_and_taken(
     entry, attempt, message = await store.sending(ref="r")
     wall.advance(1.5)
     await store.queue.ack(entry, attempt, message, "SM1")
-    told = await store.status.message(message.id)
+    told = await store.lookup.message(message.id)
     assert told == {
         "id": message.id,
         "state": "sent",
@@ -89,7 +90,7 @@ async def test_a_sent_text_says_when_it_was_queued_begun_and_taken(
 
 async def test_a_scheduled_text_says_when_it_is_due(store: Store, wall: Wall) -> None:
     await store.schedule(60)
-    assert await store.status.message("s1") == {
+    assert await store.lookup.message("s1") == {
         "id": "s1",
         "state": "deferred",
         "to": ALICE,
@@ -129,7 +130,7 @@ async def test_a_retried_text_tells_its_whole_life_in_order(store: Store, wall: 
     await store.queue.bury(
         entry, attempt, message, reason=DeadReason.REJECTED, code="21211", detail="not a  mobile"
     )
-    told = await store.status.message(message.id)
+    told = await store.lookup.message(message.id)
     assert told is not None
     history = told["history"]
     assert isinstance(history, list)
@@ -187,7 +188,7 @@ SAID: dict[str, object] = {
 
 
 async def _shown(store: Store, id_: str) -> dict[str, object]:
-    told = await store.status.message(id_)
+    told = await store.lookup.message(id_)
     assert told is not None
     return {name: told.get(name) for name in (*FACTS, *ABOUT)}
 
@@ -324,7 +325,7 @@ async def test_nothing_is_known_of_an_id_that_is_unknown_or_malformed(
     store: Store, id_: str
 ) -> None:
     await store.append()
-    assert await store.status.message(id_) is None
+    assert await store.lookup.message(id_) is None
 
 
 async def test_a_text_is_not_found_by_the_id_of_the_entry_it_is_in_now(
@@ -334,7 +335,7 @@ async def test_a_text_is_not_found_by_the_id_of_the_entry_it_is_in_now(
     wall.advance(5)
     await store.queue.promote()
     [(entry, _)] = await store.redis.xrange(store.keys.queue)
-    assert await store.status.message(entry.decode()) is None
+    assert await store.lookup.message(entry.decode()) is None
 
 
 async def test_looking_changes_nothing(store: Store) -> None:
@@ -343,10 +344,10 @@ async def test_looking_changes_nothing(store: Store) -> None:
     _, _, message = await store.sending()
     before = await dump(store.redis, store.keys.prefix)
     for id_ in (message.id, "s1", "1-1", "nonsense"):
-        await store.status.message(id_)
-    await store.status.dead_letters("", 10)
-    await store.status.census()
-    await store.status.holder()
+        await store.lookup.message(id_)
+    await store.dead_letters.page("", 10)
+    await store.census()
+    await lease_holder(store.client)
     assert await dump(store.redis, store.keys.prefix) == before
 
 
@@ -359,7 +360,7 @@ async def test_every_change_is_an_event(store: Store, wall: Wall) -> None:
     await store.queue.promote()
     entry, attempt, message = await store.begin_next()
     await store.queue.bury(entry, attempt, message, reason=DeadReason.REJECTED)
-    [(letter, _)] = await store.status.dead_letters("", 10)
+    [(letter, _)] = await store.dead_letters.page("", 10)
     await store.queue.replay(letter, "s1")
     await store.queue.cancel("s1")
     events = await store.redis.xrange(store.keys.events)
@@ -418,7 +419,7 @@ async def test_dead_letters_are_paged_in_the_order_they_died(store: Store) -> No
         await store.dead_letter(message=f"text {n}")
     texts: list[str] = []
     after = ""
-    while page := await store.status.dead_letters(after, 3):
+    while page := await store.dead_letters.page(after, 3):
         assert len(page) <= 3
         texts += [fields["message"] for _, fields in page]
         after = page[-1][0]
@@ -443,8 +444,8 @@ async def _die_large(store: Store, count: int) -> list[str]:
 
 async def test_of_a_letter_that_is_too_large_what_is_short_is_told(store: Store) -> None:
     [id_] = await _die_large(store, 1)
-    [(letter, fields)] = await store.status.dead_letters("", 10)
-    assert fields == {
+    [dead_letter] = await store.dead_letters.page("", 10)
+    assert dead_letter.fields == {
         "id": id_,
         "to": ALICE,
         "reason": "invalid",
@@ -454,14 +455,14 @@ async def test_of_a_letter_that_is_too_large_what_is_short_is_told(store: Store)
         "failed_at": str(store.wall.ms),
         "lane": "n",
     }
-    assert await store.status.dead_letter(letter) == fields
+    assert await store.dead_letters.get(dead_letter.id) == dead_letter
 
 
 async def test_of_a_letter_with_very_many_fields_what_is_ours_is_told(store: Store) -> None:
     await store.redis.xadd(store.keys.queue, {f"f{n}": "x" for n in range(2000)})
     [entry] = await store.queue.claim(0, 1)
     await store.queue.bury(entry, None, None, reason=DeadReason.INVALID, detail="of many fields")
-    [(_, fields)] = await store.status.dead_letters("", 10)
+    [(_, fields)] = await store.dead_letters.page("", 10)
     assert (fields["reason"], fields["detail"]) == ("invalid", "of many fields")
     assert len(fields) <= 50
 
@@ -471,7 +472,7 @@ async def test_the_largest_text_that_is_read_can_be_looked_at_when_it_is_dead(st
     await store.redis.xadd(store.keys.queue, {"to": ALICE, "message": message})
     [entry] = await store.queue.claim(0, 1)
     await store.queue.bury(entry, None, None, reason=DeadReason.REJECTED, detail="d" * 1000)
-    [(_, fields)] = await store.status.dead_letters("", 10)
+    [(_, fields)] = await store.dead_letters.page("", 10)
     assert fields["message"] == message
 
 
@@ -480,13 +481,14 @@ async def test_no_look_at_large_letters_moves_their_octets(
 ) -> None:
     store = await open_store(url=own_server.url).lead()
     ids = await _die_large(store, 5)
-    letters = Letters(store.queue, store.status)
+    dead = store.dead_letters
     told_before = await _octets_told(store)
-    found = await letters.find(Choice(reason="invalid"), after="", count=100)
-    assert [letter.message_id for letter in found.letters] == ids
-    assert (await letters.find(Choice(id=ids[3]), after="", count=1)).letters == [found.letters[3]]
-    assert (await letters.replay(Order(Choice(id=ids[0])))).done == 1
-    assert (await letters.drop(Order(Choice()))).done == 4
+    all_ = (await dead.find(Choice(reason="invalid"), after="", count=100)).dead_letters
+    assert [one.message_id for one in all_] == ids
+    fourth = Choice(message_id=ids[3])
+    assert (await dead.find(fourth, after="", count=1)).dead_letters == [all_[3]]
+    assert (await dead.replay(Order(Choice(message_id=ids[0])))).done == 1
+    assert (await dead.drop(Order(Choice()))).done == 4
     assert await _octets_told(store) - told_before < LARGE
     assert await store.difference() == 0
 
@@ -496,23 +498,23 @@ async def _octets_told(store: Store) -> int:
 
 
 async def test_there_are_no_dead_letters_before_the_first(store: Store) -> None:
-    assert await store.status.dead_letters("", 10) == []
+    assert await store.dead_letters.page("", 10) == []
 
 
 async def test_the_holder_of_the_lease_is_told(store: Store) -> None:
-    assert await store.status.holder() == "a"
+    assert await lease_holder(store.client) == "a"
     await store.redis.delete(store.keys.lease)
-    assert await store.status.holder() is None
+    assert await lease_holder(store.client) is None
 
 
 # -- census -------------------------------------------------------------------------------------
 
 
 async def test_an_empty_redis_has_no_texts(open_store: OpenStore) -> None:
-    census = await open_store().status.census()
-    assert (census.queued, census.inflight, census.deferred, census.dead) == (0, 0, 0, 0)
+    census = await open_store().census()
+    assert (census.queued, census.in_flight, census.deferred, census.dead) == (0, 0, 0, 0)
     assert census.accepted == census.waiting == census.difference == 0
-    assert set(census.ended.values()) == {0}
+    assert set(census.finished.values()) == {0}
 
 
 async def test_the_census_counts_every_place(store: Store) -> None:
@@ -523,11 +525,11 @@ async def test_the_census_counts_every_place(store: Store) -> None:
     await store.schedule(5)
     [id_] = await store.append()
     await store.queue.cancel(id_)
-    census = await store.status.census()
-    assert (census.queued, census.inflight, census.deferred, census.dead) == (4, 1, 1, 1)
+    census = await store.census()
+    assert (census.queued, census.in_flight, census.deferred, census.dead) == (4, 1, 1, 1)
     assert census.accepted == 7
     assert census.waiting == 5
-    assert census.ended["cancelled"] == 1
+    assert census.finished["cancelled"] == 1
     assert census.difference == 0
 
 
@@ -541,7 +543,7 @@ async def test_after_anything_at_all_every_text_is_accounted_for(
         ids += await _anything(store, wall, chance, f"s{step}")
         if chance.random() < 0.3:
             await store.queue.cancel(chance.choice(ids or ["none"]))
-    census = await store.status.census()
+    census = await store.census()
     assert census.difference == 0
     assert census.accepted == len(ids)
     assert await _look_everywhere(store, ids) == _places(census)
@@ -559,7 +561,7 @@ async def _anything(store: Store, wall: Wall, chance: random.Random, name: str) 
         case 3:
             await store.queue.promote(chance.randint(1, 5))
         case 4:
-            for letter, fields in await store.status.dead_letters("", 1):
+            for letter, fields in await store.dead_letters.page("", 1):
                 await chance.choice((store.queue.replay, store.queue.drop))(letter, fields["id"])
         case _ if await store.length() > len(await store.queue.pending()):
             await _any_fate(store, chance)
@@ -581,11 +583,11 @@ async def _any_fate(store: Store, chance: random.Random) -> None:
 
 def _places(census: Census) -> dict[str, int]:
     places = {
-        "queued": census.queued - census.inflight,
-        "sending": census.inflight,
+        "queued": census.queued - census.in_flight,
+        "sending": census.in_flight,
         "deferred": census.deferred,
         "dead": census.dead,
-        **census.ended,
+        **census.finished,
     }
     return {place: texts for place, texts in places.items() if texts}
 
@@ -613,7 +615,7 @@ async def test_a_text_that_somebody_deleted_by_hand_is_missed(store: Store) -> N
 async def test_a_text_that_came_by_xadd_counts_as_accepted(store: Store) -> None:
     await store.redis.xadd(store.keys.queue, {"to": ALICE, "message": "Hi"})
     await store.redis.xadd(store.keys.high, {"nonsense": ""})
-    census = await store.status.census()
+    census = await store.census()
     assert census.accepted == census.queued == 2
     assert census.difference == 0
 
@@ -622,8 +624,8 @@ async def test_a_late_ack_does_not_count_a_text_twice(store: Store) -> None:
     life = await store.sending()
     await store.queue.bury(*life, reason=DeadReason.IN_DOUBT)
     await store.queue.ack(*life, "p")
-    census = await store.status.census()
-    assert (census.dead, census.ended["sent"], census.difference) == (0, 1, 0)
+    census = await store.census()
+    assert (census.dead, census.finished["sent"], census.difference) == (0, 1, 0)
 
 
 async def test_the_numbers_survive_a_rewrite_of_the_append_only_file(
@@ -633,11 +635,11 @@ async def test_the_numbers_survive_a_rewrite_of_the_append_only_file(
     await store.append(*[ALICE] * 10)
     for _ in range(4):
         await store.queue.ack(*await store.begin_next(), "p")
-    before = await store.status.census()
+    before = await store.census()
     await store.redis.bgrewriteaof()
     while (await store.redis.info("persistence"))["aof_rewrite_in_progress"]:
         await asyncio.sleep(0.01)
     own_server.kill()
     own_server.start()
     await soon(store.client.insist(Call("census")))  # it is back
-    assert await store.status.census() == before
+    assert await store.census() == before

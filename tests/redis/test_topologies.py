@@ -86,8 +86,8 @@ async def whole_life(store: Store) -> None:
     assert await store.queue.promote() == 2
     life = await store.begin_next()
     assert await store.queue.bury(*life, reason=DeadReason.REJECTED, suppress=True)
-    assert (await store.status.message(message.id) or {})["state"] in ("dead", "queued")
-    [letter, *_] = await store.status.dead_letters("", 10)
+    assert (await store.lookup.message(message.id) or {})["state"] in ("dead", "queued")
+    [letter, *_] = await store.dead_letters.page("", 10)
     assert await store.queue.replay(letter[0], letter[1]["id"])
     [id_] = await store.append()
     assert await store.queue.cancel(id_) == "cancelled"
@@ -493,8 +493,8 @@ async def test_a_text_whose_promotion_was_lost_as_well_is_not_sent_again(
         assert await store.queue.promote() == 0
         assert await store.state(life[2].id) == "sent"
         assert opened.settled_again == 1
-        census = await store.status.census()
-        assert (census.deferred, census.ended["sent"], census.difference) == (0, 1, 0)
+        census = await store.census()
+        assert (census.deferred, census.finished["sent"], census.difference) == (0, 1, 0)
 
 
 async def test_a_server_that_has_the_last_settlement_is_told_none_of_them_again(
@@ -595,7 +595,7 @@ async def test_a_master_that_was_demoted_is_left_for_the_new_one(
         told += await insist(store)
         for life in lives:
             assert await store.queue.ack(*life, "p")
-        assert (await store.status.census()).ended["sent"] == 5
+        assert (await store.census()).finished["sent"] == 5
         present = await asyncio.to_thread(entries, pair.replica, [store.keys.queue])
         assert told[-1] in present
         missing = [id_ for id_ in told if id_ not in present]
@@ -608,7 +608,7 @@ async def reach(store: Store) -> None:
     """Return when the server that was away has answered."""
     while True:
         try:
-            await store.status.census()
+            await store.census()
         except Away:
             pass
         else:
@@ -644,11 +644,11 @@ async def test_what_a_failover_lost_is_counted_said_and_never_sent_again(
         [after] = await insist(store)
         await opened.reconciled()
         assert _texts(opened.losses) == [(8, lost[0], lost[-1], True)]
-        census = await store.status.census()
+        census = await store.census()
         assert opened.settled_again == 8
         assert len(opened.losses) == 2
-        assert census.ended["sent"] == 1 + 6
-        assert (census.dead, census.deferred, census.inflight) == (1, 1, 0)
+        assert census.finished["sent"] == 1 + 6
+        assert (census.dead, census.deferred, census.in_flight) == (1, 1, 0)
         assert census.difference == 0
         present = await asyncio.to_thread(entries, pair.replica, [store.keys.queue])
         assert after in present

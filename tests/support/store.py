@@ -19,11 +19,14 @@ from smsd.redis.connection import connect
 from smsd.redis.damage import Damage
 from smsd.redis.scripts import Call
 from smsd.store.arrivals import Arrivals
+from smsd.store.census import Census, take_census
+from smsd.store.dead_letters import DeadLetters
 from smsd.store.entry import Attempt, Entry
+from smsd.store.events import Events
 from smsd.store.identity import Identity
 from smsd.store.keys import GROUP, Keys
 from smsd.store.lease import Lease, lease_keys
-from smsd.store.lookup import Status
+from smsd.store.lookup import Lookup
 from smsd.store.operator_hold import Operator, OperatorHold
 from smsd.store.queue import Append, Begun, Queue
 
@@ -94,8 +97,10 @@ class Store:
         )
         self.operator_hold = OperatorHold(self.client)
         self.arrivals = Arrivals(self.client, self._reader)
-        self.status = Status(self.client)
+        self.lookup = Lookup(self.client)
+        self.events = Events(self.client)
         self.queue = Queue(self.client, max_length=max_length, keep_idempotency_ms=86_400_000)
+        self.dead_letters = DeadLetters(self.client, self.queue)
         self.prefetch = Prefetch(45)
         self.claimer = Claimer(
             self.queue,
@@ -179,15 +184,18 @@ class Store:
         """A dead letter and its message's id."""
         entry, attempt, message = await self.sending(**fields)
         assert await self.queue.bury(entry, attempt, message, reason=reason)
-        letters = await self.status.dead_letters("", 10_000)
-        return letters[-1][0], message.id
+        dead_letters = await self.dead_letters.page("", 10_000)
+        return dead_letters[-1].id, message.id
+
+    async def census(self) -> Census:
+        return await take_census(self.client)
 
     async def difference(self) -> int:
-        return (await self.status.census()).difference
+        return (await self.census()).difference
 
     async def state(self, message_id: str) -> object:
-        told = await self.status.message(message_id)
-        return told and told["state"]
+        shown = await self.lookup.message(message_id)
+        return shown and shown["state"]
 
     async def length(self) -> int:
         """Entries in both streams."""

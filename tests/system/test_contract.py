@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from smsd.web import routes as app
-from smsd.web.dead_letters import DeadLetters
+from smsd.web.dead_letters import DeadLetterCalls
 from smsd.web.hold import HoldCalls
 from smsd.web.messages import Messages
 from smsd.web.operations import Operations
@@ -162,7 +162,7 @@ def test_the_contract_has_every_call_and_no_other() -> None:
     built = app.build(
         Send.__new__(Send),
         Messages.__new__(Messages),
-        DeadLetters.__new__(DeadLetters),
+        DeadLetterCalls.__new__(DeadLetterCalls),
         HoldCalls.__new__(HoldCalls),
         Operations.__new__(Operations),
         max_body=1,

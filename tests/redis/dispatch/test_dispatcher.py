@@ -237,7 +237,7 @@ async def test_what_was_not_sent_is_not_in_doubt_in_the_next_term(
     await soon(recovered)
     assert wired.prefetch.knows(second[0].name)  # and is sent
     assert await wired.state(first[2].id) == "sent"
-    assert await wired.status.dead_letters("", 10) == []
+    assert await wired.dead_letters.page("", 10) == []
 
 
 async def _settle(store: Store, life: tuple[Entry, Attempt, Message]) -> None:
@@ -316,7 +316,7 @@ async def test_one_text_cannot_hold_up_the_others_for_ever(store: Store) -> None
         await promoted(store, REST_PROBES)
         await until(lambda: part._metrics.settled["bury"] == 1, "and the bad one its end")
     assert carrier.submitted == [bad, *good, bad]
-    [(_, letter)] = await store.status.dead_letters("", 10)
+    [(_, letter)] = await store.dead_letters.page("", 10)
     assert (letter["id"], letter["reason"], letter["code"]) == (bad, "rejected", "21606")
     assert await store.difference() == 0
 
@@ -337,7 +337,7 @@ async def test_bad_numbers_among_the_probes_do_not_prove_that_an_account_has_fun
             await until(lambda: len(carrier.submitted) == 3 * turn + 2, "each has had its turn")  # noqa: B023
             await promoted(store, 30)
         assert hold.engaged
-    letters = [letter["id"] for _, letter in await store.status.dead_letters("", 10)]
+    letters = [letter["id"] for _, letter in await store.dead_letters.page("", 10)]
     assert letters == [ids[1], ids[3]]
 
 
@@ -406,7 +406,7 @@ async def test_each_probe_is_another_message_and_none_is_written_more_often_than
             await asyncio.sleep(0.05)
         assert Counter(carrier.submitted) == dict.fromkeys(ids, 2)  # the last is for afterwards
         assert hold.engaged
-        assert await store.status.dead_letters("", 10) == []
+        assert await store.dead_letters.page("", 10) == []
 
         carrier.up = True
         [new] = await claimed(store, BOB)
@@ -437,9 +437,9 @@ async def test_what_has_no_attempt_left_waits_for_the_end_of_a_hold_and_is_in_do
         await promoted(store, 1000)
         await until(lambda: part._metrics.settled["bury"] == 1, "it is decided on")
     assert carrier.submitted == [id_]
-    [(_, letter)] = await store.status.dead_letters("", 10)
+    [(_, letter)] = await store.dead_letters.page("", 10)
     assert (letter["reason"], letter["attempts"]) == ("in_doubt", "1")
-    assert await store.queue.replay((await store.status.dead_letters("", 1))[0][0], id_)
+    assert await store.queue.replay((await store.dead_letters.page("", 1))[0][0], id_)
     [(entry, message)] = [await store.claim_one()]
     assert message.attempts == 0  # it begins anew
     assert await store.queue.suppress(entry, message)
@@ -462,7 +462,7 @@ async def test_a_connection_that_fails_spends_no_attempt(store: Store) -> None:
             await until(lambda: hold.engaged or not len(store.prefetch), "and settled")
             await promoted(store, 10)
     assert carrier.submitted == [id_] * 6
-    told = await store.status.message(id_)
+    told = await store.lookup.message(id_)
     assert told is not None
     assert told.get("attempts", 0) == 0
 

@@ -60,7 +60,7 @@ async def test_as_many_recipients_as_may_be_set_fit_one_request(
     appended = await store.queue.append(request._replace(idempotency_key="k", fingerprint="f"))
     assert len(set(appended.ids)) == MOST_RECIPIENTS
     assert await store.state(appended.ids[-1]) == ("queued" if due_in_ms < 0 else "deferred")
-    assert (await store.status.census()).waiting == MOST_RECIPIENTS
+    assert (await store.census()).waiting == MOST_RECIPIENTS
 
 
 async def test_what_is_appended_is_what_is_claimed_to_the_octet(store: Store) -> None:

@@ -10,7 +10,7 @@ from tests.support.store import (
 async def test_begin_marks_an_entry_in_flight(store: Store) -> None:
     entry, attempt, _ = await store.sending()
     assert await store.queue.journal() == {entry.name: attempt}
-    assert (await store.status.census()).inflight == 1
+    assert (await store.census()).in_flight == 1
 
 
 async def test_begin_again_with_the_same_mark_is_begun(store: Store) -> None:

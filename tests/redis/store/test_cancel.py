@@ -16,7 +16,7 @@ async def test_a_deferred_text_can_be_cancelled(store: Store, wall: Wall) -> Non
     assert await store.queue.promote() == 0
     assert await store.redis.hlen(store.keys.deferred_messages) == 0
     assert await store.queue.cancel("s1") == "cancelled"
-    assert (await store.status.census()).ended["cancelled"] == 1
+    assert (await store.census()).finished["cancelled"] == 1
     assert await store.difference() == 0
 
 

@@ -55,11 +55,11 @@ async def test_a_hostile_entry_is_buried_and_never_delays_the_next(
     assert len(store.prefetch) == 1
     held = store.prefetch.take()
     assert held.message.content.text == "Hi"
-    [(letter, fields)] = await store.status.dead_letters("", 10)
+    [(letter, fields)] = await store.dead_letters.page("", 10)
     id_ = raw.decode() if lane == "n" else f"h{raw.decode()}"
     assert fields["reason"] == "invalid"
     assert fields["id"] == id_
-    told = await store.status.message(id_)
+    told = await store.lookup.message(id_)
     assert told is not None
     assert told["state"] == "dead"
     assert await store.queue.pending() == [held.entry.name]
@@ -90,7 +90,7 @@ async def test_a_text_that_can_no_longer_be_parsed_is_buried_under_its_own_id(
     for _ in range(2):
         await strict.admit(await store.queue.claim(10, 10))
         assert await store.state("s1") == "dead"
-        [(letter, fields)] = await store.status.dead_letters("", 10)
+        [(letter, fields)] = await store.dead_letters.page("", 10)
         assert fields["id"] == "s1"
         assert await store.queue.replay(letter, "s1")
     assert await store.queue.cancel("s1") == "cancelled"
@@ -100,7 +100,7 @@ async def test_a_text_that_can_no_longer_be_parsed_is_buried_under_its_own_id(
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_a_hostile_entry_can_be_looked_up_and_cancelled(store: Store, name: str) -> None:
     raw = await store.redis.execute_command("XADD", store.keys.queue, "*", *HOSTILE[name])
-    told = await store.status.message(raw.decode())
+    told = await store.lookup.message(raw.decode())
     assert told is None or told["state"] == "queued"
     assert await store.queue.cancel(raw.decode()) in ("cancelled", "unknown")
     assert await store.difference() == 0
@@ -128,7 +128,7 @@ async def test_an_entry_with_too_many_fields_is_told_how_many_are_read(
         "XADD", store.keys.queue, "*", "to", ALICE, "message", "Hi", *words
     )
     await store.claimer.admit(await store.queue.claim(9, 9))
-    [(_, letter)] = await store.status.dead_letters("", 10)
+    [(_, letter)] = await store.dead_letters.page("", 10)
     assert letter["detail"].startswith(code)
 
 
@@ -165,14 +165,14 @@ async def _claiming_to_be(store: Store, id_: str, **fields: str) -> str:
 
 async def test_an_entry_cannot_take_over_the_id_of_a_scheduled_text(store: Store) -> None:
     await store.schedule(60)
-    before = await store.status.message("s1")
+    before = await store.lookup.message("s1")
     impostor = await _claiming_to_be(store, "s1")
     assert await store.state(impostor) == "queued"
     await store.claimer.admit(await store.queue.claim(9, 9))
-    told = await store.status.message(impostor)
+    told = await store.lookup.message(impostor)
     assert told is not None
     assert (told["state"], told["reason"], told["code"]) == ("dead", "invalid", "id")
-    assert await store.status.message("s1") == before
+    assert await store.lookup.message("s1") == before
     assert await store.queue.cancel("s1") == "cancelled"
     assert await store.difference() == 0
 
@@ -187,7 +187,7 @@ async def test_what_only_we_write_is_an_unknown_field_of_anybody_else(
         await store.redis.xadd(store.keys.queue, fields)
     await store.claimer.admit(await store.queue.claim(9, 9))
     assert len(store.prefetch) == 0
-    letters = await store.status.dead_letters("", 10)
+    letters = await store.dead_letters.page("", 10)
     assert [letter["code"] for _, letter in letters] == [field, field]
     assert len({letter["id"] for _, letter in letters}) == 2
     # The letter has our own of each, so that a person may replay it.
@@ -218,7 +218,7 @@ async def test_entries_for_later_that_say_the_same_id_are_known_as_their_own(
     later = "2027-01-01T00:00:00Z"
     ids = [await _claiming_to_be(store, "dup", send_at=later) for _ in range(2)]
     await store.claimer.admit(await store.queue.claim(9, 9))
-    assert await store.status.message("dup") is None
+    assert await store.lookup.message("dup") is None
     assert await store.queue.cancel("dup") == "unknown"
     assert [await store.state(id_) for id_ in ids] == ["dead", "dead"]
     assert await store.difference() == 0
@@ -249,10 +249,10 @@ async def test_a_text_deferred_where_other_hands_put_another_goes_by_its_entry(
     await store.redis.zadd(store.keys.deferred, {"s1": wall() + 60_000})
     other = ["to", BOB, "message", "Ho"]
     await store.redis.hset(store.keys.deferred_messages, "s1", json.dumps(other))
-    before = await store.status.message("s1")
+    before = await store.lookup.message("s1")
     await store.queue.defer(entry, attempt, message, until=wall(), attempts=1, why="w")
     assert await store.state(entry.first_message_id) == "deferred"
-    told = await store.status.message("s1")
+    told = await store.lookup.message("s1")
     assert told is not None
     assert before is not None
     assert told["history"] == before["history"]

@@ -58,7 +58,7 @@ async def test_a_text_that_is_never_due_stays_and_one_that_always_is_goes(
     async with at_work(promoter):
         await asyncio.sleep(0.1)
     assert await store.redis.zcard(store.keys.deferred) == 2
-    assert [fault async for fault in Fsck(store.client, store.status, repair=True).faults()] == []
+    assert [fault async for fault in Fsck(store.client, repair=True).faults()] == []
     assert await store.queue.cancel("never") == "cancelled"
     assert await store.difference() == 0
 
@@ -148,7 +148,7 @@ async def test_a_deferred_text_that_cannot_be_read_is_buried_and_delays_no_other
     wall.advance(2)
     assert await store.queue.promote() == 2
     assert [await store.state(id_) for id_ in ("s1", "s2", "s3")] == ["queued", "dead", "queued"]
-    [(letter, fields)] = await store.status.dead_letters("", 10)
+    [(letter, fields)] = await store.dead_letters.page("", 10)
     assert (fields["id"], fields["reason"], fields["code"]) == ("s2", "invalid", "entry")
     assert await store.redis.hget(store.keys.message("s2"), "letter") == letter.encode()
     assert await store.redis.hlen(store.keys.deferred_messages) == 0

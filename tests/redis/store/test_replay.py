@@ -16,7 +16,7 @@ async def test_a_replayed_letter_is_queued_as_it_came_with_its_attempts_forgotte
 ) -> None:
     letter, id_ = await store.dead_letter(ref="r", sender="smsd")
     assert await store.queue.replay(letter, id_)
-    assert await store.status.dead_letters("", 10) == []
+    assert await store.dead_letters.page("", 10) == []
     entry, message = await store.claim_one()
     assert entry.lane == "n"
     assert message.id == id_
@@ -40,7 +40,7 @@ async def test_a_replayed_campaign_that_had_been_retried_does_not_overtake_what_
     await store.queue.promote()
     entry, attempt, message = await store.begin_next()
     await store.queue.bury(entry, attempt, message, reason=DeadReason.EXHAUSTED)
-    [(letter, _)] = await store.status.dead_letters("", 10)
+    [(letter, _)] = await store.dead_letters.page("", 10)
     assert await store.queue.replay(letter, message.id)
     entry, _ = await store.claim_one()
     assert entry.lane == "n"
@@ -94,11 +94,11 @@ async def test_a_replayed_text_can_be_looked_up_cancelled_and_sent(store: Store)
 async def test_a_dropped_letter_is_over(store: Store) -> None:
     letter, id_ = await store.dead_letter()
     assert await store.queue.drop(letter, id_)
-    assert await store.status.dead_letters("", 10) == []
+    assert await store.dead_letters.page("", 10) == []
     assert await store.state(id_) == "dropped"
     assert not await store.queue.drop(letter, id_)
     assert not await store.queue.replay(letter, id_)
-    assert (await store.status.census()).ended["dropped"] == 1
+    assert (await store.census()).finished["dropped"] == 1
     assert await store.difference() == 0
 
 

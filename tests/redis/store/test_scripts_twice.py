@@ -49,7 +49,7 @@ async def test_a_settlement_that_runs_again_when_the_text_is_long_over_changes_n
     operation = await prepare(wired)
     await operation()
     [*_, command] = [one for one in proxy.commands if sha(script) in one]
-    for letter, fields in await wired.status.dead_letters("", 10):
+    for letter, fields in await wired.dead_letters.page("", 10):
         await wired.queue.replay(letter, fields["id"])
     await wired.queue.promote()
     settled = await dump(wired.redis, wired.keys.prefix)

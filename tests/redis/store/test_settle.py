@@ -20,7 +20,7 @@ async def test_ack_ends_a_text_and_keeps_its_status_for_a_while(store: Store) ->
     assert await store.queue.journal() == {}
     assert await store.state(message.id) == "sent"
     assert 0 < await store.redis.pttl(store.keys.message(message.id)) <= 86_400_000
-    assert (await store.status.census()).ended["sent"] == 1
+    assert (await store.census()).finished["sent"] == 1
 
 
 async def test_expire_ends_a_text_with_or_without_an_attempt(store: Store) -> None:
@@ -31,7 +31,7 @@ async def test_expire_ends_a_text_with_or_without_an_attempt(store: Store) -> No
     assert await store.queue.expire(entry, attempt, message)
     assert await store.length() == 0
     assert await store.queue.journal() == {}
-    assert (await store.status.census()).ended["expired"] == 2
+    assert (await store.census()).finished["expired"] == 2
 
 
 async def test_suppress_ends_a_text(store: Store) -> None:
@@ -60,7 +60,7 @@ async def test_bury_keeps_what_came_and_says_why(store: Store) -> None:
     assert await store.queue.bury(
         entry, attempt, message, reason=DeadReason.REJECTED, code="21211", detail="invalid number"
     )
-    [(_, letter)] = await store.status.dead_letters("", 10)
+    [(_, letter)] = await store.dead_letters.page("", 10)
     assert letter == {
         "to": ALICE,
         "message": "Hi",
@@ -143,7 +143,7 @@ async def test_an_ack_is_a_fact_and_holds_against_a_foreign_mark(
     assert await store.queue.journal() == {entry.name: theirs}  # theirs to undo
     assert not await other.queue.ack(entry, theirs, message, "q")
     assert await store.queue.journal() == {}
-    told = await store.status.message(message.id)
+    told = await store.lookup.message(message.id)
     assert told is not None
     assert told["provider_id"] == "p"
     assert await store.difference() == 0
@@ -156,8 +156,8 @@ async def test_a_late_ack_voids_the_dead_letter_of_the_text_in_doubt(
     other = await open_store("b").lead()
     assert await other.queue.bury(entry, attempt, message, reason=DeadReason.IN_DOUBT, detail="d")
     assert await store.queue.ack(entry, attempt, message, "p")
-    assert await store.status.dead_letters("", 10) == []
-    told = await store.status.message(message.id)
+    assert await store.dead_letters.page("", 10) == []
+    told = await store.lookup.message(message.id)
     assert told is not None
     assert told["state"] == "sent"
     assert "reason" not in told
@@ -190,7 +190,7 @@ async def test_a_late_ack_leaves_other_dead_letters_alone(store: Store) -> None:
     entry, attempt, message = await store.sending()
     assert await store.queue.bury(entry, attempt, message, reason=DeadReason.REJECTED)
     assert not await store.queue.ack(entry, attempt, message, "p")
-    assert len(await store.status.dead_letters("", 10)) == 1
+    assert len(await store.dead_letters.page("", 10)) == 1
     assert await store.state(message.id) == "dead"
 
 

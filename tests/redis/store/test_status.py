@@ -14,11 +14,16 @@ async def test_a_status_that_cannot_be_written_undoes_no_settlement(store: Store
     await store.redis.set(store.keys.message(bad[2].id), "of another make")
     answers = await asyncio.gather(*(store.queue.ack(*life, "p") for life in (first, bad, *rest)))
     assert answers == [True] * 5
-    census = await store.status.census()
-    assert (census.ended["sent"], census.queued, census.inflight, census.difference) == (5, 0, 0, 0)
+    census = await store.census()
+    assert (census.finished["sent"], census.queued, census.in_flight, census.difference) == (
+        5,
+        0,
+        0,
+        0,
+    )
     assert await store.queue.pending() == []
     for _, _, message in (first, *rest):
-        found = await store.status.message(message.id)
+        found = await store.lookup.message(message.id)
         assert found is not None
         assert found["state"] == "sent"
 
@@ -31,7 +36,7 @@ async def test_a_history_keeps_its_beginning_and_its_end_and_never_grows_beyond_
     lines = ["1 queued", *(f"{n} deferred throttled again and again" for n in range(2, 2000))]
     await store.redis.hset(key, mapping={"state": "queued", "history": "\n".join(lines)})
     assert await store.queue.ack(entry, attempt, message, "p")
-    told = await store.status.message(message.id)
+    told = await store.lookup.message(message.id)
     assert told is not None
     history = cast("list[dict[str, object]]", told["history"])
     assert [change["at"] for change in history[1:3]] == [1, history[2]["at"]]
@@ -47,7 +52,7 @@ async def test_a_history_with_a_line_beyond_all_bounds_can_still_be_read(store: 
     history = f"1 queued\n2 dead rejected {'9' * 9000}"
     await store.redis.hset(key, mapping={"state": "queued", "history": history})
     assert await store.queue.ack(entry, attempt, message, "p")
-    told = await store.status.message(message.id)
+    told = await store.lookup.message(message.id)
     assert told is not None
     changes = cast("list[dict[str, object]]", told["history"])
     assert [change["state"] for change in changes[1:]] == ["queued", "sending", "sent"]

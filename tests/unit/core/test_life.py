@@ -5,7 +5,7 @@ from importlib import resources
 from smsd.core.life import (
     COUNTERS,
     EFFECTS,
-    ENDED,
+    FINISHED,
     SETTLED_AGAIN,
     TRANSITIONS,
     Event,
@@ -31,11 +31,11 @@ def test_every_state_can_be_reached_from_the_beginning() -> None:
 def test_a_message_that_is_not_over_can_end() -> None:
     for state in TRANSITIONS:
         row = TRANSITIONS[state].values()
-        assert set(row) & set(ENDED) or state is None, state
+        assert set(row) & set(FINISHED) or state is None, state
 
 
 def test_what_has_ended_is_counted_under_its_own_name() -> None:
-    assert ENDED == (
+    assert FINISHED == (
         State.SENT,
         State.EXPIRED,
         State.SUPPRESSED,
@@ -45,7 +45,7 @@ def test_what_has_ended_is_counted_under_its_own_name() -> None:
     )
     for row in TRANSITIONS.values():
         for event, after in row.items():
-            assert after not in ENDED or EFFECTS[event].counter == after, event
+            assert after not in FINISHED or EFFECTS[event].counter == after, event
 
 
 def test_what_is_settled_again_is_an_event_of_a_first_settlement() -> None:
@@ -63,4 +63,4 @@ def test_every_script_that_is_named_exists() -> None:
 
 def test_every_counter_is_known_by_one_name() -> None:
     assert len(COUNTERS) == len(set(COUNTERS))
-    assert set(COUNTERS) >= set(ENDED)
+    assert set(COUNTERS) >= set(FINISHED)

@@ -10,8 +10,7 @@ import pytest
 import smsd
 from smsd.core.fields import FieldError
 from smsd.core.life import DeadReason
-from smsd.store import dead_letters as letters
-from smsd.store.dead_letters import Choice
+from smsd.store.dead_letter_request import Choice, read_choice, read_order
 
 # A reason as it is given where a text is buried: by a verdict, by hand, and by a script.
 GIVEN = re.compile(r"""\bDeadReason\.([A-Z_]+)|\breason = '(\w+)'""")
@@ -30,18 +29,18 @@ def test_the_contract_lists_the_same_reasons() -> None:
 
 
 def test_every_reason_chooses() -> None:
-    assert [letters.choose({"reason": one}) for one in DeadReason] == [
+    assert [read_choice({"reason": one}) for one in DeadReason] == [
         Choice(reason=one) for one in DeadReason
     ]
 
 
 @pytest.mark.parametrize("reason", ["bogus", "Invalid", "invalid ", "in-doubt"])
 def test_a_reason_that_nothing_dies_of_is_refused_with_those_there_are(reason: str) -> None:
-    for choose in (
-        letters.choose,
-        lambda fields: letters.order(fields, replay=True),
-        lambda fields: letters.order(fields, replay=False),
+    for read in (
+        read_choice,
+        lambda fields: read_order(fields, replay=True),
+        lambda fields: read_order(fields, replay=False),
     ):
         with pytest.raises(FieldError, match="one of invalid, rejected, exhausted, in_doubt") as e:
-            choose({"reason": reason})
+            read({"reason": reason})
         assert e.value.field == "reason"
