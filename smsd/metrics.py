@@ -77,16 +77,27 @@ class Metrics:
     def collect(self) -> Iterator[Metric]:
         """Yield every metric, as the registry asks for them."""
         yield InfoMetricFamily("smsd_build", "What runs here", {"version": __version__})
+        yield from self._of_submissions()
+        yield from self._of_the_pace()
+        yield from self._of_messages()
+        yield from self._of_redis()
+        yield from self._of_dispatch()
+
+    def _of_submissions(self) -> Iterator[Metric]:
         yield _counts("smsd_outcomes", "What providers answered", "outcome", self.outcomes)
         yield _counts("smsd_messages_settled", "What became of attempts", "verdict", self.settled)
-        yield CounterMetricFamily(
-            "smsd_segments_started", "Segments handed to the provider", self.segments_started
-        )
+        yield CounterMetricFamily("smsd_segments_started", "Segments sent", self.segments_started)
         yield CounterMetricFamily(
             "smsd_segments_differ",
             "Messages whose segments the provider counts differently",
             self.segments_differ,
         )
+        yield GaugeMetricFamily("smsd_in_flight", "Submissions in flight", self.in_flight)
+        yield self.submit_seconds.family(
+            "smsd_submit_seconds", "From preparing a submission to its outcome"
+        )
+
+    def _of_the_pace(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(
             "smsd_pace_target_segments_per_second", "The configured rate", self.pace_target
         )
@@ -103,16 +114,14 @@ class Metrics:
         yield self.late_seconds.family(
             "smsd_start_late_seconds", "How late messages left, by their slot"
         )
-        yield self.submit_seconds.family(
-            "smsd_submit_seconds", "From preparing a submission to its outcome"
-        )
-        yield GaugeMetricFamily("smsd_in_flight", "Submissions under way", self.in_flight)
-        messages = GaugeMetricFamily(
+
+    def _of_messages(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(
             "smsd_messages", "Messages by place, as last counted", labels=["place"]
         )
         for place, number in self.messages.items():
-            messages.add_metric([place], number)
-        yield messages
+            family.add_metric([place], number)
+        yield family
         yield GaugeMetricFamily(
             "smsd_messages_difference",
             "Accepted messages that are in no known place",
@@ -121,22 +130,24 @@ class Metrics:
         yield GaugeMetricFamily(
             "smsd_messages_stuck", "Deferred messages that nothing would send", self.stuck
         )
-        yield GaugeMetricFamily(
-            "smsd_redis_damaged_keys", "Keys that hold what is not ours", self.damaged_keys
-        )
+
+    def _of_redis(self) -> Iterator[Metric]:
         yield GaugeMetricFamily("smsd_redis_up", "Whether Redis answers", self.redis_up)
-        yield _counts(
-            "smsd_redis_lost", "What Redis had answered and then lost", "what", self.redis_lost
+        yield GaugeMetricFamily(
+            "smsd_redis_damaged_keys", "Keys with foreign values", self.damaged_keys
         )
+        yield _counts("smsd_redis_lost", "Writes that Redis lost", "what", self.redis_lost)
+
+    def _of_dispatch(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("smsd_lease_held", "Whether this daemon may dispatch", self.leader)
         yield GaugeMetricFamily(
             "smsd_dispatch_held", "Whether dispatch is held", self.held and self.leader
         )
         yield GaugeMetricFamily(
             "smsd_dispatch_share",
-            "The part of the rate that may be sent, less while dispatch is held",
+            "The part of the rate that may be sent, less than 1 while dispatch is held",
             self.share(),
         )
-        yield GaugeMetricFamily("smsd_lease_held", "Whether this daemon may dispatch", self.leader)
 
 
 def _counts(name: str, help_text: str, label: str, counts: Mapping[str, int]) -> Metric:

@@ -2,15 +2,15 @@
 
 import sys
 
-from tests.checks import paths, sizes, words
+from tests.checks import journey, paths, sizes, words
 
 
 def main() -> int:
     """Print the faults of all; 1 if there is one."""
-    faults = [fault for check in (words, sizes, paths) for fault in check.faults()]
+    faults = [fault for check in (words, sizes, paths, journey) for fault in check.faults()]
     for fault in faults:
         print(fault)
-    print(f"{len(faults)} faults" if faults else "words, sizes and paths are right")
+    print(f"{len(faults)} faults" if faults else "words, sizes, paths and pictures are right")
     return 1 if faults else 0
 
 

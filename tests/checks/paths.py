@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "tests/README.md", "docs/*.md")
 _PATH = re.compile(r"(?<![\w./…*-])((?:smsd|tests|docs|systemd|\.ci|\.github)/[\w./*-]*[\w/*])")
 _LINK = re.compile(r"\]\(([^)#:]+)[^):]*\)")
-_NAME = re.compile(r"`([A-Z]\w+)\.(\w+)` in `(smsd/[\w/]+\.py)`")
+_NAME = re.compile(r"`(?:([A-Z]\w+)\.)?(\w+)` in\s`(smsd/[\w/]+\.py)`")
 
 
 def faults() -> list[str]:
@@ -30,6 +30,11 @@ def _missing(document: Path) -> Iterator[str]:
         if not (document.parent / link).exists():
             yield link
     for owner, member, path in _NAME.findall(text):
-        source = (ROOT / path).read_text("utf-8") if (ROOT / path).exists() else ""
-        if f"class {owner}" not in source or f"def {member}" not in source:
-            yield f"{owner}.{member} in {path}"
+        if not _defines(ROOT / path, owner, member):
+            yield f"{owner}{owner and '.'}{member} in {path}"
+
+
+def _defines(path: Path, owner: str, member: str) -> bool:
+    source = path.read_text("utf-8") if path.exists() else ""
+    has_member = re.search(rf"^ *(?:async )?(?:def|class) {member}\b", source, re.MULTILINE)
+    return has_member is not None and (not owner or f"class {owner}" in source)
