@@ -55,7 +55,7 @@ def test_the_journeys_of_the_document_are_those_of_the_table() -> None:
 
 def test_a_journey_that_the_table_does_not_have_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = (journey.APPENDED, journey.Step(Event.REPLAY, "nobody", "nothing"))
-    monkeypatch.setitem(journey.JOURNEYS, "takeover", steps)  # type: ignore[arg-type]
+    monkeypatch.setitem(journey.JOURNEYS, "takeover", steps)
 
     with pytest.raises(KeyError):
         journey.made("<!-- made: takeover -->\n<!-- end -->")
