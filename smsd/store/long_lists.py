@@ -54,7 +54,9 @@ class LongLists:
         recipients = cast("Sequence[str]", request["recipients"])
         scheduled = cast("Sequence[str]", request.get("scheduled", ()))
         common = {
-            name: request[name] for name in ("stream", "fields", "due", "facts") if name in request
+            name: request[name]
+            for name in ("stream", "fields", "due", "look_up")
+            if name in request
         }
         parts = []
         most = part_of(scheduled=bool(scheduled))

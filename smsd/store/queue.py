@@ -161,7 +161,7 @@ class Queue:
         own_keys = list(map(keys.message, one.scheduled_ids))
         if scheduled:
             request |= {"due": content.send_at, "scheduled": one.scheduled_ids}
-            request["facts"] = look_up_fields(content)
+            request["look_up"] = look_up_fields(content)
         key = keys.idempotency(one.idempotency_key) if one.idempotency_key else ""
         if len(one.recipients) > part_of(scheduled=scheduled):
             own_keys = [keys.staged]
@@ -235,7 +235,7 @@ class Queue:
             "fingerprint": entry.fingerprint,
             "key_ttl": self._keep_idempotency_ms,
             "line": self._line(None, "duplicate"),
-            "facts": _look_up_fields(message),
+            "look_up": _look_up_fields(message),
         }
         own_keys = [keys.idempotency(digest.hexdigest()), keys.message(message.id)]
         return Call("take_key", request, own_keys)
@@ -270,8 +270,8 @@ class Queue:
 
     def ack(self, entry: Entry, attempt: Attempt, message: Message, provider_id: str) -> Settlement:
         """The provider took it: a fact, whoever holds the lease by now."""
-        facts = ["provider_id", provider_id, "attempts", str(attempt.number)]
-        return self._finish(entry, attempt, message, "sent", facts)
+        outcome = ["provider_id", provider_id, "attempts", str(attempt.number)]
+        return self._finish(entry, attempt, message, "sent", outcome)
 
     def expire(self, entry: Entry, attempt: Attempt | None, message: Message) -> Settlement:
         """`expires_at` has passed before it could be sent."""
@@ -279,8 +279,8 @@ class Queue:
 
     def suppress(self, entry: Entry, message: Message) -> Settlement:
         """The recipient has opted out."""
-        facts = ["reason", "opted_out", "detail", "the recipient has opted out"]
-        return self._finish(entry, None, message, "suppressed", facts)
+        outcome = ["reason", "opted_out", "detail", "the recipient has opted out"]
+        return self._finish(entry, None, message, "suppressed", outcome)
 
     def _finish(
         self,
@@ -288,7 +288,7 @@ class Queue:
         attempt: Attempt | None,
         message: Message,
         state: Literal["sent", "expired", "suppressed"],
-        facts: list[str],
+        outcome: list[str],
     ) -> Settlement:
         line = self._line(attempt if state == "sent" else None, state)
         return self._settle(
@@ -296,7 +296,7 @@ class Queue:
             entry,
             attempt,
             message.id,
-            {"state": state, "line": line, "facts": _look_up_fields(message) + facts},
+            {"state": state, "line": line, "look_up": _look_up_fields(message) + outcome},
         )
 
     def defer(
@@ -320,11 +320,11 @@ class Queue:
             "dropped": NOT_DEFERRED,
             "line": self._line(attempt, "deferred", why),
             "detail": why,
-            "facts": _look_up_fields(message),
+            "look_up": _look_up_fields(message),
         }
         if attempt:
             request["attempts"] = attempts
-            request["facts"] = [*_look_up_fields(message), "attempts", str(attempts)]
+            request["look_up"] = [*_look_up_fields(message), "attempts", str(attempts)]
         return self._settle("defer", entry, attempt, message.id, request)
 
     def bury(
@@ -349,7 +349,7 @@ class Queue:
         if message is None:
             request["look_up_names"] = ENTRY_IN_LOOK_UP
         else:
-            request["facts"] = _look_up_fields(message)
+            request["look_up"] = _look_up_fields(message)
         if message and suppress:
             request["suppress"] = message.recipient
         message_id = message.id if message else entry.message_id

@@ -87,6 +87,32 @@ async def test_one_that_was_left_behind_is_finished_by_whoever_dispatches(
     assert (await successor.census()).waiting == len(NUMBERS)
 
 
+@pytest.mark.parametrize("scheduled", [False, True], ids=["now", "scheduled"])
+async def test_one_that_a_version_before_kept_is_finished(
+    store: Store, open_store: OpenStore, wall: Wall, *, scheduled: bool
+) -> None:
+    """It has `lane` for `stream`, and `facts` for `look_up`."""
+    text = at(wall() + 60_000, ref="r") if scheduled else content(priority="high", ref="r")
+    await dies_after(store, 0, Append.of(text, NUMBERS, wall()))
+    staged = store.keys.staged
+    for name, packed in (await store.redis.hgetall(staged)).items():
+        if name.count(b":") == 1:
+            renamed = packed.replace(b'"stream":', b'"lane":').replace(b'"look_up":', b'"facts":')
+            assert renamed != packed
+            await store.redis.hset(staged, name, renamed)
+    wall.advance(20)
+    await open_store("b").queue.long_lists.finish_left_behind()
+    place = (
+        store.redis.zcard(store.keys.deferred) if scheduled else store.redis.xlen(store.keys.high)
+    )
+    assert await place == len(NUMBERS)
+    if scheduled:
+        [id_] = await store.redis.zrange(store.keys.deferred, 0, 0)
+        shown = await store.lookup.message(id_.decode())
+        assert shown is not None
+        assert (shown["ref"], shown["encoding"]) == ("r", "gsm7")
+
+
 async def test_a_repetition_with_the_key_goes_on_where_the_first_request_died(
     store: Store, open_store: OpenStore, wall: Wall
 ) -> None:

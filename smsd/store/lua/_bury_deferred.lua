@@ -6,14 +6,14 @@ local INVALID = {reason = 'invalid', code = 'entry', detail = 'what was deferred
 local function bury_deferred(id, status, packed, why, name)
   local fields = unpacked(packed) or {'message', packed}
   local attempts, high = field_of(fields, 'attempts') or '0', field_of(fields, 'priority') == 'high'
-  local facts = {'reason', why.reason, 'code', why.code, 'detail', why.detail, 'attempts', attempts}
+  local why_dead = {'reason', why.reason, 'code', why.code, 'detail', why.detail, 'attempts', attempts}
   local ours = {'id', id, 'failed_at', NOW, 'lane', high and 'h' or 'n'}
   need(DEFERRED, MESSAGES)
   allow_writes_while_full()
-  local letter = add_dead_letter(fields, append_all(ours, facts))
+  local letter = add_dead_letter(fields, append_all(ours, why_dead))
   forget_deferred(name or id)
   count('buried')
   local state = redis.pcall('HGET', status, 'state')
   if type(state) == 'string' and state ~= 'deferred' then return end -- what it says stays true
-  record(status, id, 'dead', NOW .. ' dead ' .. why.reason, why.reason, append_all({'letter', letter}, facts))
+  record(status, id, 'dead', NOW .. ' dead ' .. why.reason, why.reason, append_all({'letter', letter}, why_dead))
 end

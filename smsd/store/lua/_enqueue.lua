@@ -1,7 +1,7 @@
 -- _enqueue: queue the messages of one list, all or none.
 -- include: add, counters, damage, events, fields, status
 
--- (A list that was kept by a version before says `lane`.)
+-- (A list that was kept by a version before has `lane` for `stream`, and `facts` for `look_up`.)
 local function home_of(request) return (request.stream or request.lane) == 'h' and HIGH or QUEUE end
 
 local function take_back(stream, entries)
@@ -31,8 +31,8 @@ local function schedule(request, keys)
     redis.call('ZADD', DEFERRED, request.due, id)
     redis.call('HSET', MESSAGES, id, cjson.encode(append_all({'id', id, 'to', recipient}, request.fields)))
     count('scheduled')
-    local facts = append_all({'due', request.due, 'to', recipient}, request.facts)
-    record(status, id, 'deferred', NOW .. ' deferred scheduled', 'scheduled', facts)
+    local shown = append_all({'due', request.due, 'to', recipient}, request.look_up or request.facts)
+    record(status, id, 'deferred', NOW .. ' deferred scheduled', 'scheduled', shown)
   end
   return request.scheduled
 end

@@ -1,11 +1,11 @@
 -- bury: out of the stream, into the dead letters, with the reason; optionally suppress the recipient.
 -- include: counters, damage, dead_letters, deferred, entries, fields, full, in_flight, settle, settle_again, shown, status
--- takes: name, mark, id, reason, code, detail, attempts, line, facts?, look_up_names?, suppress?, again?
+-- takes: name, mark, id, reason, code, detail, attempts, line, look_up?, look_up_names?, suppress?, again?
 -- keys: status
 -- answers: settled | gone | marked
 -- changes: queue, high, deferred, deferred_messages, inflight, dead, optouts, status, events, counters, store
 --
--- A look-up shows `facts`; of an entry that cannot be read, its fields that are named in `look_up_names`.
+-- A look-up shows the fields `look_up`; of an entry that cannot be read, its fields that are named in `look_up_names`.
 
 local function run(request, keys)
   local id, status = request.id, keys[1]
@@ -29,7 +29,7 @@ local function run(request, keys)
     'letter', letter, 'reason', request.reason, 'code', request.code, 'detail', request.detail,
     'attempts', request.attempts,
   }
-  local shown = request.facts or shown_of(fields or deferred, request.look_up_names)
+  local shown = request.look_up or shown_of(fields or deferred, request.look_up_names)
   record(status, id, 'dead', request.line, request.reason, append_all(shown, why))
   return 'settled'
 end

@@ -25,7 +25,7 @@ end
 local function run(request, keys)
   local id, status = request.id, keys[1]
   local state, name = unpack(redis.pcall('HMGET', status, 'state', 'entry'))
-  local facts = {}
+  local shown = {}
   if state == 'deferred' then
     need(DEFERRED, MESSAGES)
     forget_deferred(id)
@@ -34,10 +34,10 @@ local function run(request, keys)
   else
     local fields, why_not = take_entry(id, name or first_entry(id), keys[2])
     if not fields then return why_not end
-    facts = shown_of(fields, request.look_up_names)
+    shown = shown_of(fields, request.look_up_names)
   end
   count('cancelled')
-  record(status, id, 'cancelled', NOW .. ' cancelled', '', facts)
+  record(status, id, 'cancelled', NOW .. ' cancelled', '', shown)
   redis.call('PEXPIRE', status, KEEP_STATUS)
   return 'cancelled'
 end

@@ -1,6 +1,6 @@
 -- defer: out of the stream, into the deferred messages, until `due`, without the fields named in `dropped`.
 -- include: damage, entries, fields, settle, settle_again, status
--- takes: name, mark, id, due, priority, line, detail, facts, dropped, attempts?, again?
+-- takes: name, mark, id, due, priority, line, detail, look_up, dropped, attempts?, again?
 -- keys: status, status
 -- answers: settled | gone | marked
 -- changes: queue, high, deferred, deferred_messages, inflight, status, events, store
@@ -25,6 +25,6 @@ local function run(request, keys)
   if request.attempts then append_all(kept, {'attempts', request.attempts}) end
   redis.call('ZADD', DEFERRED, request.due, id)
   redis.call('HSET', MESSAGES, id, cjson.encode(kept))
-  record(status, id, 'deferred', request.line, request.detail, append_all(request.facts, {'due', request.due}))
+  record(status, id, 'deferred', request.line, request.detail, append_all(request.look_up, {'due', request.due}))
   return 'settled'
 end

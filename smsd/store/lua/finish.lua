@@ -1,6 +1,6 @@
 -- finish: a message has ended (sent, suppressed, expired): forget the entry, keep the status for a while.
 -- include: counters, entries, settle, settle_again, status
--- takes: name, mark, id, state, line, facts, again?
+-- takes: name, mark, id, state, line, look_up, again?
 -- keys: status
 -- answers: settled | gone | marked
 -- changes: queue, high, deferred, deferred_messages, inflight, dead, status, events, counters, store
@@ -37,7 +37,7 @@ local function run(request, keys)
   local over = sent or how == 'gone' and deferred_again(request, status)
   if how ~= 'settled' and not (over and void(request, status)) then return how end
   count(request.state)
-  record(status, request.id, request.state, request.line, '', request.facts)
+  record(status, request.id, request.state, request.line, '', request.look_up)
   redis.call('PEXPIRE', status, KEEP_STATUS)
   return 'settled'
 end

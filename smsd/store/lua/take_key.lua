@@ -1,6 +1,6 @@
 -- take_key: let only the first message with an idempotency key stay in the queue.
 -- include: counters, damage, fields, full, settle, status
--- takes: name, id, fingerprint, key_ttl, line, facts
+-- takes: name, id, fingerprint, key_ttl, line, look_up
 -- keys: idempotency, status
 -- answers: first | duplicate | conflict
 -- changes: queue, high, idempotency, status, events, counters, store
@@ -24,7 +24,7 @@ local function run(request, keys)
     count('duplicate')
     removed = removed + 1
     local why = {'reason', 'duplicate', 'detail', 'of ' .. first}
-    record(status, request.id, 'duplicate', request.line .. ' of ' .. first, first, append_all(request.facts, why))
+    record(status, request.id, 'duplicate', request.line .. ' of ' .. first, first, append_all(request.look_up, why))
     redis.call('PEXPIRE', status, KEEP_STATUS)
   end
   return 'duplicate'

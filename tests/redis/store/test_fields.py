@@ -108,6 +108,17 @@ async def test_it_survives_a_death_and_a_replay(store: Store, wall: Wall, field:
     assert (after.id, after.attempts) == (before.id, 0)
 
 
+@each_field
+async def test_its_dead_letter_shows_it(store: Store, wall: Wall, field: Field) -> None:
+    id_, written = await produce(store, field, wall)
+    entry, attempt, message = await store.begin_next()
+    assert await store.queue.bury(entry, attempt, message, reason=DeadReason.EXHAUSTED)
+    [dead_letter] = await store.dead_letters.page("", 10)
+    shown = dead_letter.shown(with_text=field.name == "message")
+    should_be = field.in_dead_letter or field.name == "message"
+    assert (shown["id"], shown.get(field.name)) == (id_, written if should_be else None)
+
+
 @each_of_send
 async def test_it_survives_the_queue_of_a_request(store: Store, wall: Wall, field: Field) -> None:
     said = content(**{field.name: sample(field, wall)})
