@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from smsd.core.fields import FIELDS, Field
 from smsd.core.message import Message
+from smsd.core.user_data import octets
 
 Placeholders = Mapping[str, Callable[[Message], str]]
 
@@ -30,6 +31,10 @@ PLACEHOLDERS: Placeholders = {
     **{field.placeholder: _value_of(field) for field in FIELDS if field.placeholder},
     "to_no_plus": lambda message: message.recipient.removeprefix("+"),
     "from_no_plus": lambda message: message.content.sender.removeprefix("+"),
+    # For gateways that take octets: GSM 7-bit codes, or UTF-16BE, as hexadecimal digits.
+    "text_hex": lambda message: octets(
+        message.content.text, message.content.segments.encoding
+    ).hex(),
 }
 
 

@@ -140,7 +140,7 @@ def _field(
 
 def _check_complete(placeholders: set[str]) -> None:
     # Else every message would be sent empty, or to nobody, and count as sent.
-    if "text" not in placeholders:
+    if not placeholders & {"text", "text_hex"}:
         raise ValueError("fields: must hold {text} somewhere")
     if not placeholders & {"to", "to_no_plus"}:
         raise ValueError("fields: must hold {to} or {to_no_plus} somewhere")

@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from smsd.config import Settings, load
+from smsd.provider import load as load_provider
 from smsd.provider.generic.http import Http
 from smsd.provider.sandbox import Sandbox
 from smsd.provider.twilio.provider import Twilio
@@ -19,7 +20,12 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
 
 @pytest.mark.parametrize(
     ("name", "model"),
-    [("sandbox", Sandbox.Settings), ("twilio", Twilio.Settings), ("http", Http.Settings)],
+    [
+        ("sandbox", Sandbox.Settings),
+        ("twilio", Twilio.Settings),
+        ("http", Http.Settings),
+        ("kannel", load_provider("kannel").Settings),
+    ],
 )
 def test_the_examples_for_providers_in_config_toml_are_right(
     file: Path, name: str, model: type[BaseModel]

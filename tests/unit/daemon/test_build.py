@@ -38,7 +38,7 @@ def faults(file: Path, text: str) -> list[str]:
     [
         ("sandbx", "did you mean sandbox?"),
         ("Twilio", "did you mean twilio?"),
-        ("xyzzy", "known: http, sandbox, twilio"),
+        ("xyzzy", "known: http, jasmin, kannel, sandbox, twilio"),
     ],
 )
 def test_a_table_of_no_provider_is_a_fault(file: Path, table: str, hint: str) -> None:

@@ -158,7 +158,8 @@ def test_every_built_in_provider_is_found_by_name() -> None:
 
 
 def test_an_unknown_provider_is_refused_with_the_names_of_those_there_are() -> None:
-    with pytest.raises(LookupError, match="no provider 'twillio'; known are http, sandbox, twilio"):
+    known = "http, jasmin, kannel, sandbox, twilio"
+    with pytest.raises(LookupError, match=f"no provider 'twillio'; known are {known}"):
         load("twillio")
 
 
