@@ -1,13 +1,13 @@
-"""Intake as the daemon holds it. Rule: while we restart, no caller is refused that need not be.
+"""Intake as the daemon holds it. Rule: while it restarts, no caller is refused that need not be.
 
-Doors that systemd holds are used, and stay open without us; our own close when we stop.
+Sockets that systemd holds are used, and stay open without the daemon; its own close when it stops.
 """
 
 import asyncio
 import logging
 import os
 import socket
-from typing import Any, cast
+from typing import cast
 
 from aiohttp import web
 
@@ -19,20 +19,21 @@ from smsd.daemon.errors import StartError
 from smsd.daemon.readiness import Readiness
 from smsd.daemon.storage import Storage
 from smsd.metrics import Metrics
-from smsd.web import routes as app
+from smsd.web import routes
 from smsd.web.auth import Callers
 from smsd.web.dead_letters import DeadLetterCalls
-from smsd.web.edge.body_memory import Room
+from smsd.web.edge.body_memory import BodyMemory
 from smsd.web.edge.guard import Guard
 from smsd.web.edge.listener import Listener, room_for
 from smsd.web.edge.turns import Turns
 from smsd.web.hold import HoldCalls
 from smsd.web.messages import Messages
 from smsd.web.operations import Operations
+from smsd.web.router import Router
 from smsd.web.send import Send, SendLimits
 
 log = logging.getLogger("smsd.intake")
-FAREWELL_S = 0.1  # for the requests of callers who had just come in when the doors closed
+LAST_REQUESTS_S = 0.1  # for the requests of callers who connected just before the sockets closed
 GRACE_S = 5.0  # beyond the time that a body may take
 
 
@@ -50,24 +51,23 @@ class Intake:
         self._settings = settings
         http = settings.http
         self._callers = Callers([token.get_secret_value() for token in http.tokens], http.hosts)
-        self._runner = web.AppRunner(
-            self._application(limits, storage, metrics, readiness), handle_signals=False
+        self._router = Router(
+            routes.join(self._features(limits, storage, metrics, readiness)),
+            max_body=http.max_body,
+            body_timeout_s=http.body_timeout,
         )
+        self._runner: web.ServerRunner | None = None
         self._listener: Listener | None = None
 
     async def open(self) -> None:
         """Listen. Raises `StartError`."""
         settings, http = self._settings, self._settings.http
-        await self._runner.setup()
-        server = cast("web.Server", self._runner.server)
         turns = Turns(asyncio.get_running_loop().time)
-        guard = Guard(
-            server.request_handler,
-            callers=self._callers,
-            room=Room(http.max_body),
-            turns=turns,
-        )
-        server.request_handler = cast("Any", guard)
+        memory = BodyMemory(http.max_body)
+        guard = Guard(self._router, callers=self._callers, memory=memory, turns=turns)
+        server = web.Server(guard)
+        self._runner = web.ServerRunner(server)
+        await self._runner.setup()
         self._listener = Listener(
             server,
             turns=turns,
@@ -80,14 +80,14 @@ class Intake:
             log.info("listening", extra={"address": _shown(address)})
 
     async def close(self) -> None:
-        """Close the doors, then answer those who are in, for a while. Nothing happens again."""
+        """Stop listening, and answer those who are connected, for a while. Once only."""
         listener, self._listener = self._listener, None
-        if listener is None:
+        if listener is None or self._runner is None:
             return
         listener.close()
         try:
             async with asyncio.timeout(self._settings.http.body_timeout + GRACE_S):
-                await asyncio.sleep(FAREWELL_S)
+                await asyncio.sleep(LAST_REQUESTS_S)
                 await self._runner.cleanup()
         except TimeoutError:
             log.warning("callers were cut off")
@@ -113,45 +113,34 @@ class Intake:
                 " ([http] host, port)"
             ) from None
 
-    def _application(
-        self,
-        limits: Limits,
-        storage: Storage,
-        metrics: Metrics,
-        readiness: Readiness,
-    ) -> web.Application:
-        settings, http = self._settings, self._settings.http
+    def _features(
+        self, limits: Limits, storage: Storage, metrics: Metrics, readiness: Readiness
+    ) -> list[routes.Feature]:
+        settings = self._settings
         send = Send(
             storage.queue,
             storage.availability,
-            limits=SendLimits(limits, http.max_body, http.max_recipients, http.body_timeout),
+            limits=SendLimits(limits, settings.http.max_recipients),
             default_audience=settings.audiences.get(settings.campaign.default_audience, ()),
             now_ms=now_ms,
         )
-        dead_letters = DeadLetterCalls(
-            storage.dead_letters,
-            max_body=http.max_body,
-            body_timeout_s=http.body_timeout,
+        operations = Operations(
+            metrics,
+            intake=readiness.intake,
+            dispatch=readiness.dispatch,
+            is_known=self._callers.knows,
         )
-        return app.build(
+        return [
             send,
             Messages(storage.queue, storage.lookup),
-            dead_letters,
-            HoldCalls(
-                storage.operator_hold, max_body=http.max_body, body_timeout_s=http.body_timeout
-            ),
-            Operations(
-                metrics,
-                intake=readiness.intake,
-                dispatch=readiness.dispatch,
-                is_known=self._callers.know,
-            ),
-            max_body=http.max_body,
-        )
+            DeadLetterCalls(storage.dead_letters),
+            HoldCalls(storage.operator_hold),
+            operations,
+        ]
 
 
 def _reason(error: OSError) -> str | None:
-    """Without the address, which `socket.create_server` says in its own way."""
+    """The reason without the address, which `socket.create_server` adds in its own way."""
     found = isinstance(error, socket.gaierror) or error.errno is None
     return error.strerror if found else os.strerror(cast("int", error.errno))
 

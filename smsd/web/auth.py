@@ -1,7 +1,7 @@
 """Who may call. Rule: that is known, in constant time, before anything of a body is waited for.
 
-All tokens are compared, and none is ever shown. Without tokens only this machine can call; what a
-page in its browser asks is refused.
+All tokens are compared, and none is ever shown. Without tokens only programs on this machine can
+call; what a page in its browser asks for is refused.
 """
 
 import hashlib
@@ -14,9 +14,7 @@ from aiohttp import web
 from smsd.web.edge.connection import Connection
 from smsd.web.errors import ApiError
 from smsd.web.hosts import check_browser
-
-# For load balancers and supervisors, and for who wants to learn how to ask.
-OPEN = frozenset({"/healthz", "/readyz", "/readyz/dispatch", "/openapi.json"})
+from smsd.web.route import Access
 
 
 class Callers:
@@ -24,12 +22,12 @@ class Callers:
 
     def __init__(self, tokens: Sequence[str], hosts: Collection[str] = ()) -> None:
         """`hosts`: see `check_browser`."""
-        # Digests are of one length, so the comparison does not tell the token's.
+        # Digests are of one length, so the time of a comparison does not show the token's.
         self._digests = [_digest(token) for token in tokens]
         self._hosts = frozenset(host.lower() for host in hosts)
 
-    def check(self, request: web.BaseRequest) -> bool:
-        """Whether the caller is known; a stranger may ask for what is open to all.
+    def check(self, request: web.BaseRequest, access: Access) -> bool:
+        """Whether the caller is known; a stranger may make a call that is open to all.
 
         Refuses whoever may not call. Raises `ApiError` 401 or 403.
         """
@@ -37,9 +35,9 @@ class Callers:
             address = cast("Connection", request.protocol).address
             check_browser(request, self._hosts, address=address)
             return True
-        if request.path in OPEN:
+        if access is Access.OPEN:
             return False
-        if not self.know(request):
+        if not self.knows(request):
             raise ApiError(
                 401,
                 "unauthorized",
@@ -49,7 +47,7 @@ class Callers:
             )
         return True
 
-    def know(self, request: web.BaseRequest) -> bool:
+    def knows(self, request: web.BaseRequest) -> bool:
         """Whether the caller bears one of the tokens, or none are asked for."""
         if not self._digests:
             return True

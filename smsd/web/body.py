@@ -1,4 +1,4 @@
-"""Reading request bodies. Rule: bounded in size and time, and nothing in it is guessed at."""
+"""Reading request bodies. Rule: each is bounded in size and time, and nothing is guessed at."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ MOST_VALUES = 500  # counted by commas, and names by colons; those within string
 LONGEST_NUMBER = 400  # digits; no field takes a number, but its own fault says so
 
 
-async def read_body(request: web.Request, *, most_octets: int, timeout_s: float) -> bytes:
+async def read_body(request: web.BaseRequest, *, most_octets: int, timeout_s: float) -> bytes:
     """The body of a JSON request. Raises `ApiError` 400, 408, 413, 415 or 503."""
     # Parsing the header costs as much as parsing a body, and nearly all say it in the same words.
     if request.headers.get("Content-Type") != JSON and not _is_json(request.content_type):
@@ -27,7 +27,7 @@ async def read_body(request: web.Request, *, most_octets: int, timeout_s: float)
     body, held = request.content, request[HELD]
     try:
         if body.is_eof() and body.total_bytes <= most_octets:
-            held.take(body.total_bytes)
+            held.reserve(body.total_bytes)
             return body.read_nowait()  # it came along with the headers: nothing to wait for
         if (request.content_length or 0) > most_octets:
             raise _too_large(most_octets)
@@ -36,7 +36,7 @@ async def read_body(request: web.Request, *, most_octets: int, timeout_s: float)
                 return await _collected(body, held, most_octets)
     except TimeoutError:
         if held.gave_way:
-            raise busy("the body came too slowly, and others need its place") from None
+            raise busy("the body came too slowly, and others need its memory") from None
         message = f"the body did not arrive within {timeout_s:g} s"
         raise ApiError(408, "body_timeout", message, headers=CLOSE) from None
     except (web.RequestPayloadError, ConnectionError):  # nobody reads the answer to the second
@@ -49,7 +49,7 @@ async def _collected(body: StreamReader, held: HeldBody, most_octets: int) -> by
     while piece := await body.readany():
         if len(octets) + len(piece) > most_octets:
             raise _too_large(most_octets)
-        held.take(len(piece))
+        held.reserve(len(piece))
         octets += piece
     return bytes(octets)
 

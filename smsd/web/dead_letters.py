@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiohttp import web
 
@@ -10,8 +10,15 @@ from smsd.core.fields import FieldError
 from smsd.redis.errors import Away
 from smsd.store.dead_letter_request import SELECTORS, Order, read_after, read_choice, read_order
 from smsd.store.dead_letters import MOST_HANDLED, PAGE, DeadLetters, Swept
-from smsd.web.body import read_body, read_object
+from smsd.web.body import read_object
+from smsd.web.dead_letter_models import (
+    DeadLetterChoice,
+    DeadLetterPage,
+    DeadLetterQuery,
+    SweptAnswer,
+)
 from smsd.web.errors import json_response, unavailable
+from smsd.web.route import BODY, Answer, Route
 from smsd.web.slices import STEP, Slices
 
 COUNT = 100  # dead letters in an answer, where the request gives no count
@@ -21,13 +28,45 @@ QUERY = (*SELECTORS, "after", "count", "message")
 class DeadLetterCalls:
     """The handlers."""
 
-    def __init__(self, dead_letters: DeadLetters, *, max_body: int, body_timeout_s: float) -> None:
+    def __init__(self, dead_letters: DeadLetters) -> None:
         self._dead_letters = dead_letters
-        self._max_body = max_body
-        self._body_timeout_s = body_timeout_s
         self._long_pages = asyncio.Lock()
 
-    async def show(self, request: web.Request) -> web.Response:
+    def routes(self) -> Sequence[Route]:
+        """The rows of these calls."""
+        swept = Answer(
+            "How many; where `more`, ask again with `after` and `until` as they are here.",
+            SweptAnswer,
+        )
+        return (
+            Route(
+                "GET",
+                "/dead-letters",
+                self.show,
+                "Messages that will not be sent, and why; those to which all parameters apply.",
+                {200: Answer("A page of dead letters.", DeadLetterPage)},
+                query=DeadLetterQuery,
+                operation_id="dead_letters",
+            ),
+            Route(
+                "DELETE",
+                "/dead-letters",
+                self.drop,
+                "Throw dead letters away.",
+                {200: swept},
+                body=DeadLetterChoice,
+            ),
+            Route(
+                "POST",
+                "/dead-letters/replay",
+                self.replay,
+                "Put dead letters back into the queue.",
+                {200: swept},
+                body=DeadLetterChoice,
+            ),
+        )
+
+    async def show(self, request: web.BaseRequest) -> web.Response:
         """`GET`: dead letters with their fields; their texts only with `message=true`."""
         query = _query(request)
         if _count(query) <= PAGE:
@@ -47,9 +86,9 @@ class DeadLetterCalls:
             shown.append(dead_letter.shown(with_text=with_text))
         return {"dead_letters": shown, **_more(found.swept, "after")}
 
-    async def replay(self, request: web.Request) -> web.Response:
+    async def replay(self, request: web.BaseRequest) -> web.Response:
         """`POST …/replay`: put the chosen ones back into the queue."""
-        order = read_order(await self._body(request), replay=True)
+        order = read_order(read_object(request[BODY]), replay=True)
         swept = await _finished(self._dead_letters.replay, order, "replayed")
         return json_response(
             {
@@ -60,17 +99,13 @@ class DeadLetterCalls:
             }
         )
 
-    async def drop(self, request: web.Request) -> web.Response:
+    async def drop(self, request: web.BaseRequest) -> web.Response:
         """`DELETE`: throw the chosen ones away."""
-        order = read_order(await self._body(request), replay=False)
+        order = read_order(read_object(request[BODY]), replay=False)
         swept = await _finished(self._dead_letters.drop, order, "dropped")
         return json_response(
             {"status": "dropped", "dropped": swept.done, **_more(swept, "after", "until")}
         )
-
-    async def _body(self, request: web.Request) -> dict[str, object]:
-        body = await read_body(request, most_octets=self._max_body, timeout_s=self._body_timeout_s)
-        return read_object(body)
 
 
 async def _finished(sweep: Callable[[Order], Awaitable[Swept]], order: Order, done: str) -> Swept:
@@ -83,7 +118,7 @@ async def _finished(sweep: Callable[[Order], Awaitable[Swept]], order: Order, do
         ) from error
 
 
-def _query(request: web.Request) -> dict[str, object]:
+def _query(request: web.BaseRequest) -> dict[str, object]:
     query: dict[str, object] = {}
     for name, value in request.query.items():
         if name not in QUERY:

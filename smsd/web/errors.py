@@ -1,9 +1,9 @@
-"""Errors as callers see them. Rule: what is no success says its code, why, and which field."""
+"""Errors as callers see them. Rule: every refusal names its code, the reason and the field."""
 
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 
 import orjson
 from aiohttp import web
@@ -13,7 +13,6 @@ from smsd.redis.errors import Away, OutOfMemory, Refused
 from smsd.redis.group_commit import Full
 
 log = logging.getLogger("smsd.web")
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 RETRY_AFTER_S = "2"
 _WORDS = re.compile("HTTP|[A-Z][a-z]+")
 ANSWER_S = 8.0  # what a question may wait for Redis, however many wait for it

@@ -16,8 +16,10 @@ from smsd.redis.availability import Availability, within
 from smsd.redis.errors import Away
 from smsd.store.long_lists import Unfinished
 from smsd.store.queue import Append, Appended, KeyConflict, Queue, QueueFull
-from smsd.web.body import MOST_VALUES, read_body, read_object
+from smsd.web.body import MOST_VALUES, read_object
 from smsd.web.errors import ANSWER_S, ApiError, unavailable
+from smsd.web.message_models import Queued, QueuedHeaders, SendHeaders, SendRequest
+from smsd.web.route import BODY, Answer, Route
 from smsd.web.slices import STEP, Slices
 
 MOST_FAULTS = 20  # bad numbers told in one answer
@@ -30,9 +32,7 @@ class SendLimits:
     """What one request may ask for."""
 
     text: Limits
-    max_body: int
     max_recipients: int
-    body_timeout_s: float
 
 
 class Send:
@@ -58,11 +58,24 @@ class Send:
         self._most_names = characters + MOST_VALUES
         self._most_values = self._most_names + max(limits.max_recipients, LONGEST_LIST)
 
-    async def handle(self, request: web.Request) -> web.Response:
-        """Queue the texts of one request."""
-        body = await read_body(
-            request, most_octets=self._limits.max_body, timeout_s=self._limits.body_timeout_s
+    def routes(self) -> Sequence[Route]:
+        """The row of this call."""
+        return (
+            Route(
+                "POST",
+                "/send",
+                self.send,
+                "Queue a message for one or many recipients. 200 means that it is durable.",
+                {200: Answer("Queued.", Queued, headers=QueuedHeaders)},
+                body=SendRequest,
+                headers=SendHeaders,
+                refusals=(409, 429),
+            ),
         )
+
+    async def send(self, request: web.BaseRequest) -> web.Response:
+        """Queue the messages of one request."""
+        body = request[BODY]
         if not self._availability.up:
             raise unavailable("redis_away", "Redis does not answer; nothing was queued")
         key, fingerprint = _idempotency(request.headers.get("Idempotency-Key"), body)

@@ -25,11 +25,12 @@ from smsd.core.message import Limits, from_fields, parse, parse_recipient
 from smsd.store.entry import Entry
 from smsd.web.auth import Callers
 from smsd.web.body import read_object
-from smsd.web.edge.body_memory import Room
+from smsd.web.edge.body_memory import BodyMemory
 from smsd.web.edge.guard import Guard
 from smsd.web.edge.listener import Listener
 from smsd.web.edge.turns import Turns
 from smsd.web.errors import ApiError
+from smsd.web.router import Router
 from smsd.web.send import Send, SendLimits
 from tests.support.redis_server import RedisServer
 from tests.support.store import Store, Ticks, Wall
@@ -176,23 +177,20 @@ class Intake:
         send = Send(
             self._store.queue,
             self._store.availability,
-            limits=SendLimits(LIMITS, MAX_BODY, 1000, self._patience_s),
+            limits=SendLimits(LIMITS, 1000),
             default_audience=["+12025560101"],
             now_ms=self._store.wall,
         )
-        app = web.Application(client_max_size=MAX_BODY)
-        app.router.add_post("/send", send.handle)
-        self._runner = web.AppRunner(app, handle_signals=False)
-        await self._runner.setup()
-        server = cast("web.Server", self._runner.server)
         turns = Turns(self._loop.time)
         guard = Guard(
-            server.request_handler,
+            Router(send.routes(), max_body=MAX_BODY, body_timeout_s=self._patience_s),
             callers=Callers([], hosts=["a"]),
-            room=Room(MAX_BODY),
+            memory=BodyMemory(MAX_BODY),
             turns=turns,
         )
-        server.request_handler = cast("Any", guard)
+        server = web.Server(guard)
+        self._runner = web.ServerRunner(server)
+        await self._runner.setup()
         self._listener = Listener(
             server,
             turns=turns,

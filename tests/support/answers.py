@@ -1,8 +1,9 @@
 """An application's errors, answered as smsd answers them, for tests without the rest of it."""
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
-from smsd.web.errors import Handler, answer_to
+from smsd.web.errors import answer_to
 
 
 @web.middleware

@@ -729,7 +729,7 @@ def test_a_sent_text_cannot_be_taken_back(smsd: Daemon) -> None:
 
     answer = call(smsd, "DELETE", f"/messages/{message_id}")
     assert (answer.status, answer.error["code"]) == (409, "not_cancellable")
-    assert answer.error["message"] == "the text is sent already"
+    assert answer.error["message"] == "the message is sent already"
 
 
 def test_a_text_that_is_being_sent_cannot_be_taken_back(smsd: Daemon) -> None:
@@ -738,7 +738,7 @@ def test_a_text_that_is_being_sent_cannot_be_taken_back(smsd: Daemon) -> None:
 
     assert text["attempts"] == 1
     answer = call(smsd, "DELETE", f"/messages/{message_id}")
-    assert (answer.status, answer.error["message"]) == (409, "the text is being sent")
+    assert (answer.status, answer.error["message"]) == (409, "the message is being sent")
     assert becomes(smsd, message_id, "sent")["provider_id"]
 
 
@@ -848,7 +848,7 @@ def test_a_dead_letter_keeps_what_came(smsd: Daemon, streams: Redis) -> None:
         (ANYBODY.encode(), TEXT.encode(), b"for later")
     ]
     answer = call(smsd, "DELETE", f"/messages/{bad}")
-    assert (answer.status, answer.error["message"]) == (409, "the text is dead already")
+    assert (answer.status, answer.error["message"]) == (409, "the message is dead already")
 
 
 def test_an_entry_may_say_all_that_a_request_may(smsd: Daemon, streams: Redis) -> None:

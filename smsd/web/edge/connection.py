@@ -139,7 +139,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         """Octets came in."""
         if self._dropping is not None:
             self._drop(nbytes)
-        elif not self._waiting and self._bounds.turns.is_free():
+        elif not self._waiting and self._bounds.turns.take():
             self._take_in(bytes(self._bounds.buffer[:nbytes]))
         else:
             self._wait_for_turn(bytes(self._bounds.buffer[:nbytes]))

@@ -11,9 +11,9 @@ from smsd.provider import load as load_provider
 from smsd.provider.generic.http import Http
 from smsd.provider.sandbox import Sandbox
 from smsd.provider.twilio.provider import Twilio
+from tests.support.contract import contract
 
 CONFIG_TOML = Path(__file__).parents[3] / "config.toml"
-OPENAPI = Path(__file__).parents[3] / "smsd/web/openapi.json"
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -38,10 +38,10 @@ def test_the_examples_for_providers_in_config_toml_are_right(
 
 
 def test_openapi_says_how_long_a_key_is_remembered_by_default() -> None:
-    said = OPENAPI.read_text("utf-8")
+    [key] = contract()["paths"]["/send"]["post"]["parameters"]
 
     hours = Settings().queue.keep_idempotency // 3600
-    assert f"keep_idempotency of [queue] says: {hours} hours by default" in said
+    assert f"keep_idempotency of [queue] says: {hours} hours by default" in key["description"]
 
 
 def test_every_key_of_config_toml_has_a_comment_beside_it() -> None:

@@ -1,8 +1,6 @@
 """Which dead letters are meant. Rule: a slip that would choose none is refused, and told why."""
 
-import json
 import re
-from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ import smsd
 from smsd.core.fields import FieldError
 from smsd.core.life import DeadReason
 from smsd.store.dead_letter_request import Choice, read_choice, read_order
+from tests.support.contract import contract
 
 # A reason as it is given where a text is buried: by a verdict, by hand, and by a script.
 GIVEN = re.compile(r"""\bDeadReason\.([A-Z_]+)|\breason = '(\w+)'""")
@@ -24,8 +23,7 @@ def test_the_reasons_are_those_for_which_a_text_is_buried_somewhere() -> None:
 
 
 def test_the_contract_lists_the_same_reasons() -> None:
-    contract = json.loads(resources.files("smsd.web").joinpath("openapi.json").read_text())
-    assert contract["components"]["schemas"]["Reason"]["enum"] == list(DeadReason)
+    assert contract()["components"]["schemas"]["DeadReason"]["enum"] == list(DeadReason)
 
 
 def test_every_reason_chooses() -> None:

@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.typedefs import LooseHeaders
 
 from smsd.web.body import read_body, read_object
-from smsd.web.edge.body_memory import HELD, Room
+from smsd.web.edge.body_memory import HELD, BodyMemory
 from smsd.web.errors import ApiError
 from tests.support.answers import errors_as_json
 
@@ -210,7 +210,7 @@ def test_a_refusal_does_not_repeat_the_body() -> None:
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
     async def handle(request: web.Request) -> web.Response:
-        request[HELD] = Room(MOST).place()
+        request[HELD] = BodyMemory(MOST).body()
         body = await read_body(request, most_octets=MOST, timeout_s=0.2)
         return web.Response(body=body)
 

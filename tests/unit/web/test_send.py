@@ -21,7 +21,7 @@ def send() -> Send:
     return Send(
         cast("Queue", None),
         cast("Availability", None),
-        limits=SendLimits(Limits(), 1_048_576, 10_000, 1.0),
+        limits=SendLimits(Limits(), 10_000),
         default_audience=(),
         now_ms=lambda: 1_700_000_000_000,
     )

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.typedefs import Handler
 
 from smsd.web.auth import Callers
-from smsd.web.errors import Handler
+from smsd.web.router import Router
 from tests.support.answers import errors_as_json
+from tests.support.contract import table
 
 TOKENS = ["first-token-0123456789", "second-token-0123456789", "third-token-0123456789"]
 
@@ -25,10 +27,11 @@ async def serving(tokens: list[str]) -> AsyncIterator[Client]:
         return web.Response(text="in")
 
     callers = Callers(tokens)
+    router = Router(table(), max_body=1, body_timeout_s=1.0)
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        callers.check(request)
+        callers.check(request, (await router.find(request)).access)
         return await handler(request)
 
     app = web.Application(middlewares=[errors_as_json, check])

@@ -13,18 +13,21 @@ from aiohttp.test_utils import make_mocked_request
 
 from smsd.core.fields import FieldError
 from smsd.web.auth import Callers
-from smsd.web.edge.body_memory import BODIES, HELD, Room
+from smsd.web.edge.body_memory import BODIES, HELD, BodyMemory
 from smsd.web.edge.guard import Guard
-from smsd.web.edge.turns import AT_ONCE, Turns
-from smsd.web.errors import Handler
+from smsd.web.edge.turns import STEPS_PER_TURN, Turns
+from smsd.web.route import Answer, Handler, Route
+from smsd.web.router import Router
 
 LARGEST = 1000
-ROOM = BODIES * LARGEST
+MEMORY = BODIES * LARGEST
 
 
 def guard_of(handler: Handler, *, tokens: Sequence[str] = ()) -> Guard:
     clock = lambda: 0.0  # noqa: E731 - time stands still
-    return Guard(handler, callers=Callers(tokens), room=Room(LARGEST), turns=Turns(clock))
+    row = Route("POST", "/", handler, "For tests.", {200: Answer("It is done.")})
+    router = Router([row], max_body=LARGEST, body_timeout_s=1.0)
+    return Guard(router, callers=Callers(tokens), memory=BodyMemory(LARGEST), turns=Turns(clock))
 
 
 class Line:
@@ -61,11 +64,11 @@ class Desk:
     def __init__(self, *, holds: int = 0) -> None:
         """`holds`: octets of each body."""
         self._holds = holds
-        self.came: list[web.Request] = []
+        self.came: list[web.BaseRequest] = []
         self.ends: list[asyncio.Future[web.StreamResponse]] = []
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
-        request[HELD].take(self._holds)
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        request[HELD].reserve(self._holds)
         self.came.append(request)
         self.ends.append(asyncio.get_running_loop().create_future())
         return await self.ends[-1]
@@ -89,7 +92,7 @@ def code(answer: web.StreamResponse) -> str:
 
 
 def raising(error: BaseException) -> Guard:
-    async def handle(_: web.Request) -> web.StreamResponse:
+    async def handle(_: web.BaseRequest) -> web.StreamResponse:
         raise error
 
     return guard_of(handle)
@@ -102,8 +105,8 @@ async def turns(count: int = 5) -> None:
 
 async def fill(guard: Guard) -> "list[asyncio.Task[web.StreamResponse]]":
     """As many of the largest bodies as there is room for; each holds LARGEST."""
-    tasks = [asyncio.create_task(guard(ask(Line()))) for _ in range(ROOM // LARGEST)]
-    await turns(2 * len(tasks) // AT_ONCE + 2)
+    tasks = [asyncio.create_task(guard(ask(Line()))) for _ in range(MEMORY // LARGEST)]
+    await turns(2 * len(tasks) // STEPS_PER_TURN + 2)
     assert not any(task.done() for task in tasks)
     return tasks
 
@@ -127,7 +130,7 @@ async def free(guard: Guard, desk: Desk) -> int:
 async def test_an_answer_passes_and_the_connection_knows_where_it_began_and_ended() -> None:
     line, right = Line(), web.Response()
 
-    async def handle(_: web.Request) -> web.StreamResponse:
+    async def handle(_: web.BaseRequest) -> web.StreamResponse:
         assert line.told == ["began", "let in"]
         return right
 
@@ -175,7 +178,7 @@ async def test_one_that_cannot_be_read_comes_no_further(
 ) -> None:
     desk = Desk()
 
-    answer = await guard_of(desk)(ask(line, headers=headers))
+    answer = await guard_of(desk.handle)(ask(line, headers=headers))
 
     assert (answer.status, code(answer), answer.keep_alive) == (status, word, False)
     assert not desk.came
@@ -184,7 +187,9 @@ async def test_one_that_cannot_be_read_comes_no_further(
 
 async def test_one_that_waits_to_be_told_to_go_on_is_let_in() -> None:
     desk = Desk()
-    waiting = asyncio.create_task(guard_of(desk)(ask(Line(), headers={"Expect": "100-Continue"})))
+    waiting = asyncio.create_task(
+        guard_of(desk.handle)(ask(Line(), headers={"Expect": "100-Continue"}))
+    )
     await turns()
     desk.ends[0].set_result(web.Response())
     assert (await waiting).status == 200
@@ -192,7 +197,7 @@ async def test_one_that_waits_to_be_told_to_go_on_is_let_in() -> None:
 
 async def test_a_body_for_which_there_is_no_room_is_refused_and_takes_none() -> None:
     desk, line = Desk(holds=LARGEST), Line()
-    guard = guard_of(desk)
+    guard = guard_of(desk.handle)
     tasks = await fill(guard)
 
     for _ in range(3):
@@ -226,7 +231,7 @@ Ending = Callable[["asyncio.Future[web.StreamResponse]"], object]
 )
 async def test_the_room_of_a_body_comes_back_however_it_ended(ending: Ending) -> None:
     desk = Desk(holds=LARGEST)
-    guard = guard_of(desk)
+    guard = guard_of(desk.handle)
     for _ in range(2):
         tasks = await fill(guard)
         for end in desk.ends:
@@ -239,7 +244,7 @@ async def test_the_room_of_a_body_comes_back_however_it_ended(ending: Ending) ->
 async def test_a_stranger_comes_no_further_and_the_rest_of_the_body_is_dropped() -> None:
     desk, line = Desk(), Line()
 
-    answer = await guard_of(desk, tokens=["x" * 16])(ask(line, octets=10 * LARGEST))
+    answer = await guard_of(desk.handle, tokens=["x" * 16])(ask(line, octets=10 * LARGEST))
 
     assert (answer.status, code(answer), answer.keep_alive) == (401, "unauthorized", False)
     assert not desk.came
@@ -249,7 +254,7 @@ async def test_a_stranger_comes_no_further_and_the_rest_of_the_body_is_dropped()
 async def test_an_answer_before_the_end_of_the_body_closes_the_connection() -> None:
     line = Line()
 
-    async def handle(_: web.Request) -> web.StreamResponse:
+    async def handle(_: web.BaseRequest) -> web.StreamResponse:
         return web.Response()
 
     answer = await guard_of(handle)(ask(line, octets=1))
@@ -260,15 +265,18 @@ async def test_an_answer_before_the_end_of_the_body_closes_the_connection() -> N
 
 async def test_they_begin_a_few_at_a_time_in_the_order_they_came() -> None:
     desk = Desk()
-    guard = guard_of(desk)
-    asked = [ask(Line()) for _ in range(2 * AT_ONCE + 1)]
+    guard = guard_of(desk.handle)
+    asked = [ask(Line()) for _ in range(2 * STEPS_PER_TURN + 1)]
     tasks = [asyncio.create_task(guard(one)) for one in asked]
     steps = []
     while len(desk.came) < len(asked):
         await asyncio.sleep(0)
         steps.append(len(desk.came))
     assert desk.came == asked
-    assert max(after - before for before, after in zip([0, *steps], steps, strict=False)) <= AT_ONCE
+    assert (
+        max(after - before for before, after in zip([0, *steps], steps, strict=False))
+        <= STEPS_PER_TURN
+    )
     for end in desk.ends:
         end.set_result(web.Response())
     await asyncio.gather(*tasks)
@@ -276,15 +284,15 @@ async def test_they_begin_a_few_at_a_time_in_the_order_they_came() -> None:
 
 async def test_one_whose_octets_had_their_turn_begins_at_once() -> None:
     desk = Desk()
-    guard = guard_of(desk)
-    tasks = [asyncio.create_task(guard(ask(Line()))) for _ in range(AT_ONCE)]
+    guard = guard_of(desk.handle)
+    tasks = [asyncio.create_task(guard(ask(Line()))) for _ in range(STEPS_PER_TURN)]
     late = ask(Line())
     paid = ask(Line(has_turn=True))
     tasks += [asyncio.create_task(guard(one)) for one in (late, paid)]
     await asyncio.sleep(0)
-    assert desk.came[AT_ONCE:] == [paid]
+    assert desk.came[STEPS_PER_TURN:] == [paid]
     await turns()
-    assert desk.came[AT_ONCE:] == [paid, late]
+    assert desk.came[STEPS_PER_TURN:] == [paid, late]
     for end in desk.ends:
         end.set_result(web.Response())
     await asyncio.gather(*tasks)
@@ -292,13 +300,13 @@ async def test_one_whose_octets_had_their_turn_begins_at_once() -> None:
 
 async def test_one_that_is_cancelled_while_it_waits_for_its_turn_leaves_nothing_behind() -> None:
     desk, line = Desk(holds=LARGEST), Line()
-    guard = guard_of(desk)
-    tasks = [asyncio.create_task(guard(ask(Line()))) for _ in range(AT_ONCE)]
+    guard = guard_of(desk.handle)
+    tasks = [asyncio.create_task(guard(ask(Line()))) for _ in range(STEPS_PER_TURN)]
     late = asyncio.create_task(guard(ask(line)))
     await asyncio.sleep(0)
     late.cancel()
     await asyncio.gather(late, return_exceptions=True)
-    assert len(desk.came) == AT_ONCE
+    assert len(desk.came) == STEPS_PER_TURN
     assert line.told == ["began", "ended"]
     for end in desk.ends:
         end.set_result(web.Response())

@@ -5,7 +5,7 @@ from itertools import chain
 
 import pytest
 
-from smsd.web.edge.turns import AT_ONCE, BUDGET_S, Turns
+from smsd.web.edge.turns import BUDGET_S, STEPS_PER_TURN, Turns
 
 
 class Clock:
@@ -28,7 +28,7 @@ def enter(turns: Turns, done: list[int], number: int, clock: Clock, takes: float
         clock.now += takes
         done.append(number)
 
-    if turns.is_free():
+    if turns.take():
         step()
     else:
         turns.later(step)
@@ -48,10 +48,10 @@ async def steps(turns: Turns, clock: Clock, count: int, takes: float = 0.0) -> l
 
 
 async def test_they_come_in_order_and_a_few_each_turn(clock: Clock) -> None:
-    found = await steps(Turns(clock), clock, 3 * AT_ONCE + 1)
+    found = await steps(Turns(clock), clock, 3 * STEPS_PER_TURN + 1)
 
-    assert list(chain(*found)) == list(range(3 * AT_ONCE + 1))
-    assert max(map(len, found)) == AT_ONCE
+    assert list(chain(*found)) == list(range(3 * STEPS_PER_TURN + 1))
+    assert max(map(len, found)) == STEPS_PER_TURN
 
 
 async def test_the_fewer_the_longer_they_take(clock: Clock) -> None:
@@ -69,18 +69,18 @@ async def test_one_that_takes_longer_than_all_there_is_comes_in_all_the_same(clo
 
 async def test_nobody_overtakes_who_waits(clock: Clock) -> None:
     turns, done = Turns(clock), list[int]()
-    for number in range(AT_ONCE + 2):
+    for number in range(STEPS_PER_TURN + 2):
         enter(turns, done, number, clock)
     await asyncio.sleep(0)
-    enter(turns, done, AT_ONCE + 2, clock)
-    assert done == list(range(AT_ONCE + 3))
+    enter(turns, done, STEPS_PER_TURN + 2, clock)
+    assert done == list(range(STEPS_PER_TURN + 3))
 
     assert turns.wait() is None
 
 
 async def test_the_loop_is_left_alone_when_nobody_asks(clock: Clock) -> None:
     turns = Turns(clock)
-    await steps(turns, clock, AT_ONCE + 1)
+    await steps(turns, clock, STEPS_PER_TURN + 1)
     for _ in range(3):
         await asyncio.sleep(0)
     loop = asyncio.get_running_loop()
@@ -92,7 +92,7 @@ async def test_the_loop_is_left_alone_when_nobody_asks(clock: Clock) -> None:
 
 async def test_one_that_gave_up_waiting_takes_nobody_s_turn(clock: Clock) -> None:
     turns = Turns(clock)
-    for _ in range(AT_ONCE):
+    for _ in range(STEPS_PER_TURN):
         assert turns.wait() is None
     gone, next_ = turns.wait(), turns.wait()
     assert gone is not None

@@ -8,15 +8,18 @@ from typing import Any, cast
 
 import pytest
 from aiohttp import web
+from pydantic import BaseModel
 
 from smsd.web.auth import Callers
-from smsd.web.edge.body_memory import Room
+from smsd.web.edge.body_memory import BodyMemory
 from smsd.web.edge.connection import READ, STRANGERS_READ, Bounds, Connection
 from smsd.web.edge.guard import Guard
 from smsd.web.edge.listener import Listener
 from smsd.web.edge.turns import Turns
+from smsd.web.route import Answer, Route
+from smsd.web.router import Router
 
-HEAD = b"POST /send HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n"
+HEAD = b"POST /send HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
 AUTHORIZED = HEAD + b"Authorization: Bearer 0123456789abcdef\r\n\r\n"
 ENDS = {
     "a refused one": HEAD + b"\r\n{}",
@@ -40,25 +43,21 @@ def no_garbage_of_others() -> Iterator[None]:
 
 @pytest.fixture
 async def address() -> AsyncIterator[tuple[str, int]]:
-    async def handle(request: web.Request) -> web.Response:
-        await request.read()
+    async def handle(_: web.BaseRequest) -> web.Response:
         return web.Response()
 
-    app = web.Application()
-    app.router.add_post("/send", handle)
-    runner = web.AppRunner(app, handle_signals=False)
-    await runner.setup()
+    row = Route("POST", "/send", handle, "For tests.", {200: Answer("It is done.")}, body=BaseModel)
     turns = Turns(asyncio.get_running_loop().time)
-    server = cast("web.Server", runner.server)
-    server.request_handler = cast(
-        "Any",
+    server = web.Server(
         Guard(
-            server.request_handler,
+            Router([row], max_body=1_000_000, body_timeout_s=5.0),
             callers=Callers(["0123456789abcdef"]),
-            room=Room(1_000_000),
+            memory=BodyMemory(1_000_000),
             turns=turns,
-        ),
+        )
     )
+    runner = web.ServerRunner(server)
+    await runner.setup()
     listener = Listener(
         server, turns=turns, max_connections=9, header_timeout_s=0.05, answer_timeout_s=9.0
     )

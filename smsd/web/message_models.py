@@ -1,0 +1,111 @@
+"""Messages as callers write and see them. Rule: a message's fields come from the table in core."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import Field, create_model
+from pydantic.config import JsonDict
+
+from smsd.core import fields
+from smsd.core.life import State
+from smsd.web.models import Strict
+
+Count = Annotated[int, Field(ge=1)]
+
+
+def documented(field: fields.Field, schema: Mapping[str, Any], *, required: bool = False) -> Any:
+    """A field of the table as pydantic's `create_model` takes it."""
+    default = ... if required else None
+    return Any, Field(default, description=field.description, json_schema_extra=dict(schema))
+
+
+def _accepted(field: fields.Field) -> Any:
+    if field.name != "to":
+        return documented(field, field.kind.schema, required=field.name == "message")
+    one = dict(field.kind.schema)
+    return documented(field, {"anyOf": [one, {"type": "array", "minItems": 1, "items": one}]})
+
+
+def _shown(field: fields.Field) -> Any:
+    return documented(field, field.kind.shown_schema or {"type": "string"})
+
+
+SendRequest = create_model(
+    "SendRequest",
+    __base__=Strict,
+    __doc__="A message to one or many recipients; without `to`, to the default audience.",
+    **{field.name: _accepted(field) for field in fields.FIELDS if field.in_send},
+)
+
+
+class SendHeaders(Strict):
+    """The headers of a request to send."""
+
+    idempotency_key: str | None = Field(
+        None,
+        alias="Idempotency-Key",
+        description="The same key and body get the first answer again, for as long as the setting"
+        " keep_idempotency of [queue] says: 24 hours by default.",
+        json_schema_extra=cast("JsonDict", fields.KEY.schema),
+    )
+
+
+class QueuedHeaders(Strict):
+    """The headers of the answer to one."""
+
+    idempotent_replayed: Literal["true"] | None = Field(
+        None,
+        alias="Idempotent-Replayed",
+        description="The first answer to this Idempotency-Key, again; nothing was queued anew.",
+    )
+
+
+class Ucs2Because(Strict):
+    """The first character that the GSM alphabet does not have."""
+
+    character: str
+    name: str
+    position: Count
+
+
+class Queued(Strict, json_schema_extra={"oneOf": [{"required": ["id"]}, {"required": ["ids"]}]}):
+    """What was queued: `id` for one recipient, `ids` for several, in the order of `to`."""
+
+    status: Literal["queued"]
+    messages: Count
+    segments: Count
+    segments_per_message: Count
+    encoding: Literal["gsm7", "ucs2"]
+    duplicates: Count | None = None
+    ucs2_because: Ucs2Because | None = None
+    id: str | None = None
+    ids: list[str] | None = Field(None, min_length=2)
+
+
+class Change(Strict):
+    """One change of a message's state."""
+
+    state: str
+    at: int = Field(description="Unix milliseconds.")
+    detail: str | None = None
+
+
+class _MessageStatus(Strict):
+    id: str
+    state: State
+    history: list[Change]
+
+
+MessageStatus = create_model(
+    "MessageStatus",
+    __base__=_MessageStatus,
+    __doc__="Where a message is, and how it came there.",
+    **{field.name: _shown(field) for field in fields.LOOK_UP},
+)
+
+
+class Cancelled(Strict):
+    """The message is taken back."""
+
+    status: Literal["cancelled"]
+    id: str

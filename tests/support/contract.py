@@ -1,0 +1,31 @@
+"""The route table and its contract, as they are without a daemon: the handlers have no parts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from smsd.web import routes
+from smsd.web.contract import document
+from smsd.web.dead_letters import DeadLetterCalls
+from smsd.web.hold import HoldCalls
+from smsd.web.messages import Messages
+from smsd.web.operations import Operations
+from smsd.web.route import Route
+from smsd.web.send import Send
+
+FEATURES: tuple[type[routes.Feature], ...] = (
+    Send,
+    Messages,
+    DeadLetterCalls,
+    HoldCalls,
+    Operations,
+)
+
+
+def table() -> Sequence[Route]:
+    """Every call there is."""
+    return routes.join([kind.__new__(kind) for kind in FEATURES])
+
+
+def contract() -> dict[str, Any]:
+    """What the daemon serves as `/openapi.json`."""
+    return document(table())
