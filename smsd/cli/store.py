@@ -16,12 +16,13 @@ from smsd.config import ConfigError, Settings, data_dir, load, source
 from smsd.core.fields import FieldError
 from smsd.redis import owner
 from smsd.redis.availability import Availability
-from smsd.redis.client import CONNECTIONS, RedisClient
+from smsd.redis.client import CONNECTIONS
 from smsd.redis.connection import connect
 from smsd.redis.damage import Damage
 from smsd.redis.durability import persistence
 from smsd.redis.embedded import Embedded
 from smsd.redis.errors import Away, NoReply, RedisError, Unreachable
+from smsd.store.client import StoreClient
 from smsd.store.dead_letters import DeadLetters
 from smsd.store.events import Events
 from smsd.store.queue import Queue
@@ -51,7 +52,7 @@ class Store:
     """All durable state, as a command sees it."""
 
     settings: Settings
-    client: RedisClient
+    client: StoreClient
     queue: Queue
     dead_letters: DeadLetters
     events: Events
@@ -102,7 +103,7 @@ def _url(settings: Settings, config_path: Path) -> str:
     return f"unix://{quote(str(socket))}"
 
 
-async def _reach(client: RedisClient, settings: Settings, config_path: Path) -> None:
+async def _reach(client: StoreClient, settings: Settings, config_path: Path) -> None:
     prefix = settings.redis.prefix
     try:
         found = await client.read(lambda redis: persistence(redis, prefix=prefix))

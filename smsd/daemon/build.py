@@ -17,11 +17,11 @@ from smsd.daemon.clocks import now_ms
 from smsd.daemon.proxies import proxy_for
 from smsd.provider.base import DEFAULT_FROM, Provider, ProviderSettings
 from smsd.redis.availability import Availability
-from smsd.redis.client import RedisClient
 from smsd.redis.damage import Damage
+from smsd.store.client import StoreClient
 from smsd.store.identity import Identity
 from smsd.store.keys import Keys
-from smsd.store.lost_writes import Witness
+from smsd.store.lost_writes import LostWrites
 from smsd.store.queue import Queue
 
 
@@ -95,12 +95,12 @@ def build_client(
     damage: Damage,
     *,
     owner: str,
-    witness: Witness | None = None,
+    lost_writes: LostWrites | None = None,
     identity: Identity | None = None,
-) -> RedisClient:
+) -> StoreClient:
     """Redis as everything in the store sees it."""
     kept = settings.queue
-    return RedisClient(
+    return StoreClient(
         redis,
         Keys(settings.redis.prefix),
         owner=owner,
@@ -109,13 +109,13 @@ def build_client(
         now_ms=now_ms,
         keep_status_ms=kept.keep_status * 1000,
         max_events=kept.max_events,
-        witness=witness,
+        lost_writes=lost_writes,
         identity=identity,
         replicas_ack=settings.redis.replicas_ack,
     )
 
 
-def build_queue(settings: Settings, client: RedisClient) -> Queue:
+def build_queue(settings: Settings, client: StoreClient) -> Queue:
     """The queue with its configured bounds."""
     return Queue(
         client,

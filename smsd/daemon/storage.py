@@ -19,7 +19,7 @@ from smsd.daemon.clocks import clock, now_ms
 from smsd.daemon.errors import StartError
 from smsd.metrics import Metrics
 from smsd.redis.availability import Availability
-from smsd.redis.client import CONNECTIONS, RedisClient
+from smsd.redis.client import CONNECTIONS
 from smsd.redis.connection import connect
 from smsd.redis.damage import Damage
 from smsd.redis.durability import persistence
@@ -27,13 +27,14 @@ from smsd.redis.embedded import START_S, Embedded
 from smsd.redis.errors import Away, OutOfMemory, Refused
 from smsd.redis.scripts import load_all
 from smsd.store.arrivals import Arrivals
+from smsd.store.client import StoreClient
 from smsd.store.dead_letters import DeadLetters
 from smsd.store.events import Events
 from smsd.store.identity import Identity
 from smsd.store.keys import Keys
 from smsd.store.lease import Lease
 from smsd.store.lookup import Lookup
-from smsd.store.lost_writes import Loss, Witness
+from smsd.store.lost_writes import Loss, LostWrites
 from smsd.store.operator_hold import HeldBy, Operator, OperatorHold
 from smsd.store.reconcile import Reconciler
 from smsd.store.record import Record
@@ -178,13 +179,13 @@ class Storage:
     def _connect(self, url: str, stack: AsyncExitStack) -> None:
         settings = self._settings
         keys = Keys(settings.redis.prefix)
-        witness = Witness(keys, self._owner, lost=self._lost, now_ms=now_ms)
-        writer = connect(url, connections=CONNECTIONS, timeout_s=3.0, greet=witness.greet)
+        lost_writes = LostWrites(keys, self._owner, lost=self._lost, now_ms=now_ms)
+        writer = connect(url, connections=CONNECTIONS, timeout_s=3.0, examine=lost_writes.compare)
         reader = connect(url, connections=1, timeout_s=5.0)
         renewer = connect(url, connections=1, timeout_s=1.0)
         for redis in (writer, reader, renewer):
             stack.push_async_callback(redis.aclose)
-        self.client = self._client_over(writer, self.availability, witness)
+        self.client = self._client_over(writer, self.availability, lost_writes)
         self.lease = Lease(
             self._client_over(renewer, Availability()),
             life_s=settings.redis.lease,
@@ -199,7 +200,7 @@ class Storage:
         self.dead_letters = DeadLetters(self.client, self.queue)
         self.reconciler = Reconciler(
             self.client,
-            witness,
+            lost_writes,
             self.operator_hold,
             leads=lambda: self.lease.held,
             settle_all=self.queue.settle_all,
@@ -208,15 +209,15 @@ class Storage:
         )
 
     def _client_over(
-        self, redis: Redis, availability: Availability, witness: Witness | None = None
-    ) -> RedisClient:
+        self, redis: Redis, availability: Availability, lost_writes: LostWrites | None = None
+    ) -> StoreClient:
         return build_client(
             self._settings,
             redis,
             availability,
             self.damage,
             owner=self._owner,
-            witness=witness,
+            lost_writes=lost_writes,
             identity=self.identity,
         )
 

@@ -5,8 +5,9 @@ from contextlib import suppress
 from redis.asyncio import Redis
 from redis.typing import KeyT, StreamIdT
 
-from smsd.redis.client import RedisClient, text
+from smsd.redis.client import text
 from smsd.redis.errors import GroupMissing
+from smsd.store.client import StoreClient
 from smsd.store.keys import GROUP
 
 PATIENCE_S = 0.5  # a blocking read is never cancelled, so it is short
@@ -15,7 +16,7 @@ PATIENCE_S = 0.5  # a blocking read is never cancelled, so it is short
 class Arrivals:
     """Rings when somebody has added an entry that nobody has claimed."""
 
-    def __init__(self, client: RedisClient, reader: Redis) -> None:
+    def __init__(self, client: StoreClient, reader: Redis) -> None:
         """`reader` needs a connection of its own: a blocking read occupies it."""
         self._client = client
         self._reader = reader

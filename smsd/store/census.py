@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import cast
 
 from smsd.core.life import ADJUSTED, FINISHED
-from smsd.redis.client import RedisClient, text
+from smsd.redis.client import text
 from smsd.redis.scripts import Call
+from smsd.store.client import StoreClient
 
 _COUNT = re.compile(r"-?[0-9]{1,15}")  # as in lua/fsck_keys.lua
 
@@ -40,7 +41,7 @@ class Census:
         return self.accepted - self.waiting - self.dead - finished - self.adjusted
 
 
-async def take_census(client: RedisClient) -> Census:
+async def take_census(client: StoreClient) -> Census:
     """Count every message."""
     reply = cast("list[object]", await client.ask(Call("census")))
     names, values = map(text, reply[::2]), map(_count, reply[1::2])

@@ -11,8 +11,9 @@ from typing import NamedTuple, cast
 
 from smsd.core.fields import DEAD_LETTER
 from smsd.core.life import DeadReason
-from smsd.redis.client import RedisClient, decode_fields, text
+from smsd.redis.client import decode_fields, text
 from smsd.redis.scripts import Call
+from smsd.store.client import StoreClient
 from smsd.store.dead_letter_request import Choice, Order
 from smsd.store.entry import LARGEST_ENTRY
 from smsd.store.queue import Queue
@@ -91,7 +92,7 @@ class Found:
 class DeadLetters:
     """Reads dead letters, and sweeps over them."""
 
-    def __init__(self, client: RedisClient, queue: Queue) -> None:
+    def __init__(self, client: StoreClient, queue: Queue) -> None:
         self._client = client
         self._queue = queue
 

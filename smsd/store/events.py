@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, cast
 from redis.asyncio import Redis
 
 from smsd.core.life import State
-from smsd.redis.client import RedisClient, decode_fields, text
+from smsd.redis.client import decode_fields, text
+from smsd.store.client import StoreClient
 
 PAGE = 500  # events that are read at a time
 PATIENCE_MS = 1000  # of one blocking read; shorter than the patience for a reply
@@ -32,7 +33,7 @@ class Event(NamedTuple):
 class Events:
     """Reads the stream."""
 
-    def __init__(self, client: RedisClient) -> None:
+    def __init__(self, client: StoreClient) -> None:
         self._client = client
         self._key = client.keys.events
 
@@ -58,7 +59,7 @@ class Events:
         while page := await self._page(after, str(until_ms)):
             after = f"({page[-1].id}"
             sent = [event.fields.get("id", "") for event in page if _is_sent(event)]
-            names = await self._client.fact_of_each("provider_id", list(map(keys.message, sent)))
+            names = await self._client.field_of_each("provider_id", list(map(keys.message, sent)))
             for message_id, name in zip(sent, names, strict=True):
                 if isinstance(name, bytes) and text(name) in provider_ids:
                     found[text(name)] = message_id

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple, cast
 
 from smsd.core.life import COUNTERS
-from smsd.redis.client import RedisClient, text
+from smsd.redis.client import text
 from smsd.redis.scripts import Call
+from smsd.store.client import StoreClient
 from smsd.store.entry import FIRST_SPENT
 from smsd.store.keys import Keys
 
@@ -29,7 +30,7 @@ class KeyFault(NamedTuple):
     reason: str
 
 
-async def look(client: RedisClient, *, repair: bool = False) -> list[KeyFault]:
+async def look(client: StoreClient, *, repair: bool = False) -> list[KeyFault]:
     """What is wrong, in one instant. Repaired: counts alone, which begin anew."""
     kinds = beside(client.keys)
     request = {"kinds": list(kinds.values()), "counted": COUNTERS, "repair": repair}
@@ -44,7 +45,7 @@ def beside(keys: Keys) -> Mapping[str, str]:
     return {key: keys.kinds[key] for key in others}
 
 
-async def examine(client: RedisClient) -> None:
+async def examine(client: StoreClient) -> None:
     """Look, make anew what can be, and note what is left in `server.damage`."""
     faults = await look(client)
     for fault in faults:
@@ -57,7 +58,7 @@ async def examine(client: RedisClient) -> None:
     client.damage.examined(found, frozenset(client.keys.kinds))
 
 
-async def renew(client: RedisClient, stream: str, *, most: int) -> str:
+async def renew(client: StoreClient, stream: str, *, most: int) -> str:
     """Make a stream anew: `renewed`, or why not (see lua/fsck_renew.lua)."""
     how = "changed"
     for _ in range(TRIES):
@@ -78,7 +79,7 @@ def _status(keys: Keys, stream: str, id_: str, fields: Mapping[bytes, bytes]) ->
     return keys.message(text(fields[b"id"]) if b"id" in fields else own)
 
 
-async def set_aside(client: RedisClient, key: str) -> str:
+async def set_aside(client: StoreClient, key: str) -> str:
     """Keep what other hands put at a key under another name, and return that."""
     aside = f"{key}:foreign:{client.now_ms()}"
     request = {"kind": client.keys.kinds[key], "holds": key == client.keys.held}

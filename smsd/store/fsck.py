@@ -15,11 +15,12 @@ from typing import Literal, Protocol, cast
 
 from redis.asyncio import Redis
 
-from smsd.redis.client import RedisClient, text
+from smsd.redis.client import text
 from smsd.redis.damage import COMMANDS
 from smsd.redis.errors import Refused
 from smsd.redis.scripts import Call
 from smsd.store.census import Census, take_census
+from smsd.store.client import StoreClient
 from smsd.store.examine import KeyFault, look, renew, set_aside
 
 STEP = 50  # what one script looks at: a quarter of a millisecond of Redis
@@ -60,7 +61,7 @@ class Fault:
 class Fsck:
     """One look at everything, in bounded steps."""
 
-    def __init__(self, client: RedisClient, *, repair: bool, pause_s: float = 0.0) -> None:
+    def __init__(self, client: StoreClient, *, repair: bool, pause_s: float = 0.0) -> None:
         """`pause_s`: between steps, for a look that is in no hurry."""
         self._pause_s = pause_s
         self._client = client

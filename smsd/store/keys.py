@@ -96,6 +96,23 @@ class Keys:
         """String, short-lived: a write for the replicas to acknowledge."""
         return f"{self.prefix}ack"
 
+    def common(self, owner: str) -> tuple[str, ...]:
+        """Those that every script is given, in the order of `lua/_prelude.lua`."""
+        return (
+            self.queue,
+            self.high,
+            self.deferred,
+            self.deferred_messages,
+            self.inflight,
+            self.dead,
+            self.events,
+            self.counters,
+            self.optouts,
+            self.lease,
+            self.intake(owner),
+            self.store,
+        )
+
     @property
     def kinds(self) -> Mapping[str, Kind]:
         """The type of each key above."""

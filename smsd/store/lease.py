@@ -25,9 +25,10 @@ from typing import Any, NamedTuple, cast
 
 from smsd.core.pacer import SECOND
 from smsd.redis import owner
-from smsd.redis.client import RedisClient, decode_fields, text
+from smsd.redis.client import decode_fields, text
 from smsd.redis.errors import Away, Refused, WrongType
 from smsd.redis.scripts import Call
+from smsd.store.client import StoreClient
 from smsd.store.keys import Keys
 from smsd.store.operator_hold import HeldBy, Operator
 
@@ -46,7 +47,7 @@ class Lease:
 
     def __init__(
         self,
-        client: RedisClient,
+        client: StoreClient,
         *,
         life_s: float,
         clock: Callable[[], int],
@@ -175,7 +176,7 @@ class ReportedHold(NamedTuple):
     seconds: int  # for how long by then
 
 
-async def lease_holder(client: RedisClient) -> str | None:
+async def lease_holder(client: StoreClient) -> str | None:
     """The daemon that holds the lease, or None; what is no string is no daemon."""
     key = client.keys.lease
     try:
@@ -185,7 +186,7 @@ async def lease_holder(client: RedisClient) -> str | None:
     return text(found) if found else None
 
 
-async def reported_hold(client: RedisClient, holder: str) -> ReportedHold | None:
+async def reported_hold(client: StoreClient, holder: str) -> ReportedHold | None:
     """Why `holder` holds dispatch, or None while it does not."""
     key = client.keys.hold
     fields = decode_fields(await client.read(lambda redis: redis.hgetall(key)))

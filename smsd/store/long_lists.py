@@ -14,9 +14,10 @@ from typing import TypedDict, cast
 
 import orjson
 
-from smsd.redis.client import RedisClient, text
+from smsd.redis.client import text
 from smsd.redis.errors import Away, RedisError
 from smsd.redis.scripts import Call
+from smsd.store.client import StoreClient
 
 log = logging.getLogger("smsd.queue")
 PART, SCHEDULED_PART = 1000, 100  # recipients that one script queues: 1 to 4 ms of Redis
@@ -44,7 +45,7 @@ def part_of(*, scheduled: bool) -> int:
 class LongLists:
     """Lists between their acceptance and the queue."""
 
-    def __init__(self, client: RedisClient) -> None:
+    def __init__(self, client: StoreClient) -> None:
         self._client = client
         self._parts = asyncio.Lock()
         self._queued: dict[str, int] = {}  # by list: the last part of it that was queued

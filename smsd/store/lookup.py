@@ -9,8 +9,9 @@ from contextlib import suppress
 
 from smsd.core.fields import ENTRY_IN_LOOK_UP, LOOK_UP
 from smsd.core.life import State
-from smsd.redis.client import RedisClient, decode_fields, text
+from smsd.redis.client import decode_fields, text
 from smsd.redis.errors import Refused
+from smsd.store.client import StoreClient
 from smsd.store.entry import first_entry, is_entry
 
 _LINE = re.compile(r"[0-9]{1,20} .")  # of a history, as smsd writes them
@@ -20,7 +21,7 @@ _ENTRY_ID = re.compile(r"h?([0-9]{1,20})-[0-9]{1,20}")
 class Lookup:
     """Finds a message wherever it is."""
 
-    def __init__(self, client: RedisClient) -> None:
+    def __init__(self, client: StoreClient) -> None:
         self._client = client
 
     async def message(self, message_id: str) -> dict[str, object] | None:

@@ -15,11 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
-from redis.asyncio import Redis
-from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ResponseError
-
-from smsd.redis.connection import single_connection
+from smsd.redis.connection import ReadField
 from smsd.redis.scripts import Call
 from smsd.store.identity import Data, Identity
 from smsd.store.keys import Keys
@@ -62,14 +58,14 @@ class _Group:
     runs: list[_Run]  # of those whose ids are known: a long list's are when it is queued
 
 
-class Witness:
+class LostWrites:
     """Remembers what one daemon was told over one client, and asks new servers for it."""
 
     def __init__(
         self, keys: Keys, owner: str, *, lost: Callable[[Loss], None], now_ms: Callable[[], int]
     ) -> None:
         """`lost` is called with every loss."""
-        self._asks = ((keys.intake(owner), "group"), (keys.store, "id"))
+        self._fields = ((keys.intake(owner), "group"), (keys.store, "id"))
         self.lost = lost
         self.settled = Settled()
         self._now_ms = now_ms
@@ -77,7 +73,7 @@ class Witness:
         self._lists: dict[str, _Group] = {}  # long ones of which some ids are not known yet
         self._appended_ms = 0
 
-    def told(self, calls: Sequence[Call], replies: Sequence[object], identity: Identity) -> None:
+    def observe(self, calls: Sequence[Call], replies: Sequence[object], identity: Identity) -> None:
         """Remember what calls were answered."""
         if calls[0].script == "append":  # they come by themselves
             self._appended(calls, replies, identity.seen)
@@ -127,31 +123,21 @@ class Witness:
         if sum(run.texts for run in group.runs) >= group.texts:
             del self._lists[name]
 
-    async def greet(self, connection: AbstractConnection) -> None:
-        """Make a new connection ready, and look at what its server knows."""
-        await connection.on_connect()
-        await self._ask(connection)
-
-    async def ask(self, redis: Redis) -> None:
-        """Look at what the server knows over a connection that has been there before."""
-        async with single_connection(redis) as one:
-            if one.connection is not None:
-                await self._ask(one.connection)
-
-    async def _ask(self, connection: AbstractConnection) -> None:
+    async def compare(self, read_field: ReadField) -> None:
+        """Compare what Redis acknowledged with what the server of a connection knows."""
         if self._groups:
-            asked_after = self._groups[-1].number  # before: the answer may be newer, never older
-            known, data = [await _read(connection, *what) for what in self._asks]
-            self._compare(known, data or b"", asked_after)
+            newest = self._groups[-1].number  # before: the answer may be newer, never older
+            known, data = [await read_field(key, name) for key, name in self._fields]
+            self._found(known, data or b"", newest)
 
-    def _compare(self, known: bytes | None, data: bytes, asked_after: int) -> None:
+    def _found(self, known: bytes | None, data: bytes, newest: int) -> None:
         if not self._groups or self._groups[-1].data.encode() != data:
             return  # another connection has found out meanwhile, or it is other data: see `gone`
         if known is None and self._now_ms() - self._appended_ms > RECORD_LIFE_MS:
             return  # it has run out
         if known is not None and not known.isdigit():
             return  # other hands wrote it: it tells nothing
-        if (last_known := int(known or 0)) < asked_after:
+        if (last_known := int(known or 0)) < newest:
             self._miss(last_known)
 
     def _miss(self, last_known: int) -> None:
@@ -247,17 +233,6 @@ def _place(message_id: str) -> _Place:
     """Where an id stands among others; ("", 0, 0) for one that smsd did not give."""
     found = _ENTRY_ID.fullmatch(message_id)
     return (found[1], int(found[2]), int(found[3])) if found else ("", 0, 0)
-
-
-async def _read(connection: AbstractConnection, key: str, name: str) -> bytes | None:
-    """A field of a hash, None where there is none, and b"" where the key is no hash."""
-    await connection.send_command("HGET", key, name)
-    try:
-        return cast("bytes | None", await connection.read_response())
-    except ResponseError as error:
-        if not str(error).startswith("WRONGTYPE"):
-            raise
-        return b""
 
 
 def _is_fact(call: Call, reply: object, *, older: bool) -> bool:

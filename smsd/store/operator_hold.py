@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from smsd.core.fields import FieldError
-from smsd.redis.client import RedisClient, text
+from smsd.redis.client import text
 from smsd.redis.errors import Refused, WrongType
 from smsd.redis.scripts import Call
+from smsd.store.client import StoreClient
 from smsd.store.identity import Data
 from smsd.store.keys import Keys
 
@@ -44,7 +45,7 @@ class Operator(NamedTuple):
 class OperatorHold:
     """Makes the hold, ends it, and looks at it."""
 
-    def __init__(self, client: RedisClient) -> None:
+    def __init__(self, client: StoreClient) -> None:
         self._client = client
 
     async def hold(self, reason: str, by: str) -> None:

@@ -18,10 +18,11 @@ from smsd.core.fields import ENTRY_IN_LOOK_UP, NOT_DEFERRED, NOT_REPLAYED, Field
 from smsd.core.life import DeadReason
 from smsd.core.message import Content, Message, look_up_fields, to_fields
 from smsd.redis.availability import within
-from smsd.redis.client import RedisClient, text
+from smsd.redis.client import text
 from smsd.redis.errors import Refused
 from smsd.redis.group_commit import GroupCommit
 from smsd.redis.scripts import Call
+from smsd.store.client import StoreClient
 from smsd.store.entry import LANES, LARGEST_ENTRY, LAST_ID, Attempt, Entry, Lane
 from smsd.store.identity import OlderData
 from smsd.store.keys import GROUP
@@ -82,7 +83,7 @@ class KeyConflict(Exception):  # noqa: N818 - a state, named as users see it
 class Queue:
     """All transitions of texts."""
 
-    def __init__(self, client: RedisClient, *, max_length: int, keep_idempotency_ms: int) -> None:
+    def __init__(self, client: StoreClient, *, max_length: int, keep_idempotency_ms: int) -> None:
         self._client = client
         self._max_length = max_length
         self._keep_idempotency_ms = keep_idempotency_ms
@@ -209,7 +210,7 @@ class Queue:
         given = {place: id_ for place, entry in enumerate(entries) if (id_ := entry.given_id)}
         if given:
             statuses = [self._client.keys.message(id_) for id_ in given.values()]
-            homes = await self._client.fact_of_each("entry", statuses)
+            homes = await self._client.field_of_each("entry", statuses)
             for place, home in zip(given, homes, strict=True):
                 if home == entries[place].name.encode():
                     entries[place] = entries[place]._replace(ours=True)

@@ -11,12 +11,13 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
-from smsd.redis.client import RedisClient
+from smsd.redis.connection import examine_again
 from smsd.redis.errors import Away, RedisError
 from smsd.redis.scripts import Call
+from smsd.store.client import StoreClient
 from smsd.store.entry import first_entry, is_entry
 from smsd.store.identity import Data, accept, is_as_new, is_same
-from smsd.store.lost_writes import Loss, Witness
+from smsd.store.lost_writes import Loss, LostWrites
 from smsd.store.operator_hold import OperatorHold
 
 log = logging.getLogger("smsd.data")
@@ -34,8 +35,8 @@ class Reconciler:
 
     def __init__(
         self,
-        client: RedisClient,
-        witness: Witness,
+        client: StoreClient,
+        lost_writes: LostWrites,
         hold: OperatorHold,
         *,
         leads: Callable[[], bool],
@@ -51,7 +52,7 @@ class Reconciler:
         """
         self._client = client
         self._identity = client.identity
-        self._witness = witness
+        self._lost_writes = lost_writes
         self._hold = hold
         self._leads = leads
         self._settle_all = settle_all
@@ -81,7 +82,7 @@ class Reconciler:
         await self._settle_all()
         await self._client.ensure_groups()
         data, known = self._identity.seen, self._identity.known
-        self._witness.has_id(data.id)
+        self._lost_writes.has_id(data.id)
         if is_as_new(data, known):
             await self._go_on(data)
             return
@@ -108,27 +109,32 @@ class Reconciler:
     async def _go_on(self, data: Data) -> None:
         log.warning("data accepted", extra={"data": data.id, "settlements": data.settled})
         self._identity.accepted(data)
-        self._witness.settled.go_on_from(data.settled)
+        self._lost_writes.settled.go_on_from(data.settled)
         self._found, self._token, self._reason, self._after = None, "", "", 0
         await self._name_gone(data)
 
     async def _name_gone(self, data: Data) -> None:
         """What was taken in by other data than what is gone on with, and was never named."""
         self._named.discard(data.id)
-        for other in self._witness.others(data.id):
+        for other in self._lost_writes.others(data.id):
             named, loss = other in self._named, await self._loss_of(other)
             if loss.texts and not named:
                 facts = {"texts": loss.texts, "first": loss.first, "last": loss.last}
                 log.error("messages that other data took in are gone", extra=facts)
-        self._witness.forget_others(data.id)
-        await self._client.read(self._witness.ask)
+        self._lost_writes.forget_others(data.id)
+        await self._compare_writes()
+
+    async def _compare_writes(self) -> None:
+        """Compare over a connection that was there before: a new one is compared at once."""
+        compare = self._lost_writes.compare
+        await self._client.read(lambda redis: examine_again(redis, compare))
 
     async def _loss_of(self, data: str) -> Loss:
         """What is gone with the data of this id; it is counted once."""
-        loss = await self._witness.gone(data, await self._finished())
+        loss = await self._lost_writes.gone(data, await self._finished())
         if data not in self._named:
             self._named.add(data)
-            self._witness.lost(loss)
+            self._lost_writes.lost(loss)
         return loss
 
     async def _is_compared(self, data: Data) -> bool:
@@ -149,7 +155,7 @@ class Reconciler:
         """Settle again what the data lacks, and find out what it lacks beside that."""
         process, self._token = await self._answering(), ""
         if is_same(data, known):
-            await self._client.read(self._witness.ask)
+            await self._compare_writes()
             lists = await self._lists_again() if self._leads() else 0
             again = await self._settle_again(data.settled - OVERLAP)
             self._reason = self._of_older(data, known, again) or _of_lists(lists)
@@ -171,8 +177,8 @@ class Reconciler:
 
     def _of_older(self, data: Data, known: Data, again: int) -> str:
         lost = known.settled - data.settled
-        unknown = self._witness.settled.unknown(data.settled, known.settled)
-        self._witness.lost(Loss(settlements=again, complete=not unknown))
+        unknown = self._lost_writes.settled.unknown(data.settled, known.settled)
+        self._lost_writes.lost(Loss(settlements=again, complete=not unknown))
         if not unknown:
             return ""
         numbers = {"settlements_lost": lost, "settled_again": again, "not_remembered": unknown}
@@ -199,7 +205,7 @@ class Reconciler:
         """Settle what has a higher number; how many were not settled."""
         final = await self._final(after)
         again = 0
-        for remembered in self._witness.settled.after(after):
+        for remembered in self._lost_writes.settled.after(after):
             keyed, calls = _by_key(remembered)
             verdicts = [_of_entry(call, final.get(_id(call), call)) for call in calls]
             undone = _marks_of_cancelled(calls, verdicts)
@@ -212,7 +218,7 @@ class Reconciler:
     async def _final(self, after: int) -> Mapping[str, Call]:
         """The last settlement of each message that has had several."""
         final: dict[str, Call] = {}
-        for remembered in self._witness.settled.after(after):
+        for remembered in self._lost_writes.settled.after(after):
             _, calls = _by_key(remembered)
             final.update(
                 (_id(call), call) for call in calls if call.script != "finish" or _id(call) in final
@@ -223,7 +229,7 @@ class Reconciler:
     async def _finished(self) -> Collection[str]:
         """Ids of all messages that are not waiting any more, as far as that is remembered."""
         finished: set[str] = set()
-        for calls in self._witness.settled.after(-1):
+        for calls in self._lost_writes.settled.after(-1):
             for call in calls:
                 waits = call.script == "defer" or "first" in call.request
                 change = finished.discard if waits else finished.add

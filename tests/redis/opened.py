@@ -4,7 +4,8 @@ import asyncio
 import shutil
 from collections.abc import Callable
 
-from smsd.store.lost_writes import Loss, Witness
+from smsd.redis.connection import greeting
+from smsd.store.lost_writes import Loss, LostWrites
 from smsd.store.reconcile import Reconciler
 from tests.support.redis_server import RedisServer
 from tests.support.store import Store, Ticks, Wall, until
@@ -25,15 +26,17 @@ class Opened:
         wall = Wall()
         self.store = Store(url, prefix, owner=owner, wall=wall, ticks=Ticks())
         self.losses: list[Loss] = []
-        self.witness = witness = Witness(
+        self.lost_writes = lost_writes = LostWrites(
             self.store.keys, owner, lost=self.losses.append, now_ms=wall
         )
-        self.store.redis.connection_pool.connection_kwargs["redis_connect_func"] = witness.greet
-        self.store.client._witness = witness
-        self.store.client._replicas_ack = replicas_ack
+        self.store.redis.connection_pool.connection_kwargs["redis_connect_func"] = greeting(
+            lost_writes.compare
+        )
+        self.store.client.lost_writes = lost_writes
+        self.store.client._replicas.needed = replicas_ack
         self._reconciler = Reconciler(
             self.store.client,
-            witness,
+            lost_writes,
             self.store.operator_hold,
             leads=lambda: leads,
             settle_all=self.store.queue.settle_all,

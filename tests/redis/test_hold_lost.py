@@ -46,7 +46,7 @@ async def test_a_second_backup_is_compared_as_the_first_was(own_server: RedisSer
         first = Tail(own_server, "first")
         await reach(store)
         await send_waiting(store, 2)
-        opened.witness.settled = Settled()  # those two are not remembered
+        opened.lost_writes.settled = Settled()  # those two are not remembered
         second = Tail(own_server, "second")
         await reach(store)
         later = await send_waiting(store, 3)
@@ -69,7 +69,7 @@ async def test_a_hold_for_the_data_that_a_crash_loses_is_made_again(
         tail = Tail(own_server)
         await reach(store)
         sent = await send_waiting(store, 1)
-        opened.witness.settled = Settled()
+        opened.lost_writes.settled = Settled()
         later = await send_waiting(store, 1)
         tail.lose()
         await reach(store)
@@ -93,7 +93,7 @@ async def test_what_a_crash_loses_of_a_comparison_is_made_again_before_a_release
         tail = Tail(own_server)
         await reach(store)
         await send_waiting(store, 1)
-        opened.witness.settled = Settled()
+        opened.lost_writes.settled = Settled()
         later = await send_waiting(store, 1)
         tail.lose()
         await reach(store)

@@ -138,12 +138,12 @@ async def test_where_not_all_of_it_is_remembered_dispatch_is_held_until_it_is_re
 ) -> None:
     async with Opened(own_server.url) as opened:
         store = opened.store
-        opened.witness.settled = Settled(most_octets=1_000)
+        opened.lost_writes.settled = Settled(most_octets=1_000)
         await queue(store, TOGETHER)
         tail = Tail(own_server)
         await reach(store)
         await send(store, SENT)
-        unknown = opened.witness.settled.unknown(0, SENT)
+        unknown = opened.lost_writes.settled.unknown(0, SENT)
         assert 0 < unknown < SENT
         tail.lose()
         await seen_to_differ(store)
@@ -178,7 +178,7 @@ async def test_what_was_sent_from_a_later_entry_is_not_sent_from_the_first_one(
         entry, message = await store.claim_one()
         assert await store.begin(entry, attempt := store.attempt(), ALICE) == "begun"
         assert await store.queue.defer(entry, attempt, message, until=1, attempts=1, why="w")
-        opened.witness.settled = Settled()
+        opened.lost_writes.settled = Settled()
         assert await store.queue.promote() == 1
         later, message = await store.claim_one()
         assert later.name != entry.name
@@ -206,7 +206,7 @@ async def test_what_is_under_way_or_in_doubt_is_so_in_older_data_too(
         assert await store.queue.ack(*settled, "p")
         await store.queue.release(released[0].name, released[1])
         if gap:
-            opened.witness.settled = Settled()
+            opened.lost_writes.settled = Settled()
         tail.lose()
         await seen_to_differ(store)
         if gap:
@@ -270,7 +270,7 @@ async def test_a_settlement_that_older_data_is_the_first_to_hear_is_made_there(
 async def test_newer_data_that_comes_back_needs_no_release(own_server: RedisServer) -> None:
     async with Opened(own_server.url) as opened:
         store = opened.store
-        opened.witness.settled = Settled(most_octets=1)
+        opened.lost_writes.settled = Settled(most_octets=1)
         await send(store, 300)
         settled = await store.redis.hget(store.keys.store, "settled")
         await store.redis.hset(store.keys.store, "settled", 1)

@@ -160,7 +160,7 @@ async def test_a_repeated_entry_is_passed_over_in_older_data_too(
             assert await store.begin(one.entry, attempt, ALICE) == "begun"
             assert await store.queue.ack(one.entry, attempt, one.message, "p")
         settled = store.identity.known.settled
-        assert opened.witness.settled.unknown(0, settled) == 0
+        assert opened.lost_writes.settled.unknown(0, settled) == 0
         tail.lose()
         await seen_to_differ(store)
         await opened.reconciled()

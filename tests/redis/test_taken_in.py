@@ -7,7 +7,7 @@ from smsd.redis.errors import TooFewReplicas
 from smsd.redis.scripts import Call
 from smsd.store.identity import Data, Identity
 from smsd.store.keys import Keys
-from smsd.store.lost_writes import Witness
+from smsd.store.lost_writes import LostWrites
 from smsd.store.queue import Append
 from tests.redis.opened import Opened, Tail
 from tests.redis.test_older_data import held, queue, reach, send
@@ -106,7 +106,7 @@ async def test_parts_of_a_long_list_are_acknowledged_by_replicas(
         request = Append.of(content(), LIST, store.wall())
         reply = await store.client.insist(store.queue._append_call(1, 0, request))
         assert isinstance(reply, list)
-        store.client._replicas_ack = 1  # and there is none
+        store.client._replicas.needed = 1  # and there is none
         call = Call("append_part", {"list": text(reply[1]), "part": 1}, [store.keys.staged])
         try:
             await store.client.ask(call)
@@ -116,12 +116,12 @@ async def test_parts_of_a_long_list_are_acknowledged_by_replicas(
 
 
 async def test_naming_what_is_gone_does_not_hold_the_loop() -> None:
-    witness = Witness(Keys(), "a", lost=lambda _: None, now_ms=lambda: 0)
+    lost_writes = LostWrites(Keys(), "a", lost=lambda _: None, now_ms=lambda: 0)
     identity = Identity(Data("d"))
     for number in range(2000):
         ids = ",".join(f"1764201{number * 40 + one:06}-0" for one in range(40))
         call = Call("append", {"group": str(number)})
-        witness.told([call], [[b"queued", ids.encode()]], identity)
+        lost_writes.observe([call], [[b"queued", ids.encode()]], identity)
     finished = {f"1764201{number:06}-0" for number in range(79_990)}
     turns = 0
 
@@ -132,7 +132,7 @@ async def test_naming_what_is_gone_does_not_hold_the_loop() -> None:
             turns += 1
 
     counting = asyncio.create_task(count_turns())
-    loss = await witness.gone("d", finished)
+    loss = await lost_writes.gone("d", finished)
     counting.cancel()
     assert loss.texts == 10
     assert turns >= 300  # for 80,000 ids

@@ -16,7 +16,7 @@ from redis.asyncio.sentinel import MasterNotFoundError
 
 from smsd.core.life import DeadReason
 from smsd.core.message import Message
-from smsd.redis import client as server_module
+from smsd.redis import client as client_module
 from smsd.redis import sentinel as pool_module
 from smsd.redis.availability import persevere
 from smsd.redis.connection import connect
@@ -270,7 +270,7 @@ async def test_an_evicting_server_is_named_with_its_limit(own_server: RedisServe
 async def test_without_its_replica_nothing_is_promised_and_nothing_permitted(
     pair: Replicated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "ACK_MS", 300)
+    monkeypatch.setattr(client_module, "ACK_MS", 300)
     async with Opened(pair.master.url, replicas_ack=1) as opened:
         store = opened.store
         await store.append(ALICE, ALICE)
@@ -306,7 +306,7 @@ async def test_without_its_replica_nothing_is_promised_and_nothing_permitted(
 async def test_a_begin_that_the_replica_did_not_hear_of_in_time_is_undone(
     pair: Replicated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "ACK_MS", 300)
+    monkeypatch.setattr(client_module, "ACK_MS", 300)
     async with Opened(pair.master.url, replicas_ack=1) as opened:
         store = opened.store
         await store.append()
@@ -314,7 +314,7 @@ async def test_a_begin_that_the_replica_did_not_hear_of_in_time_is_undone(
         pair.replica.send_signal(signal.SIGSTOP)
         try:
             beginning = asyncio.create_task(store.begin(entry, store.attempt(), message.recipient))
-            await until(lambda: not store.client._acked, "the replica is missed")
+            await until(lambda: not store.client._replicas.enough, "the replica is missed")
             await asyncio.wait([beginning], timeout=0.5)
             assert not beginning.done()
             assert await store.queue.journal() == {}
@@ -327,7 +327,7 @@ async def test_a_begin_that_the_replica_did_not_hear_of_in_time_is_undone(
 async def test_a_replica_that_is_back_is_found_to_be_while_redis_is_full(
     pair: Replicated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "ACK_MS", 300)
+    monkeypatch.setattr(client_module, "ACK_MS", 300)
     async with Opened(pair.master.url, replicas_ack=1) as opened:
         store = opened.store
         await store.append(ALICE)

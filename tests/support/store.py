@@ -14,12 +14,13 @@ from smsd.dispatch.claimer import Claimer, parse_entry
 from smsd.dispatch.prefetch import Prefetch
 from smsd.redis import scripts
 from smsd.redis.availability import Availability
-from smsd.redis.client import CONNECTIONS, RedisClient, text
+from smsd.redis.client import CONNECTIONS, text
 from smsd.redis.connection import connect
 from smsd.redis.damage import Damage
 from smsd.redis.scripts import Call
 from smsd.store.arrivals import Arrivals
 from smsd.store.census import Census, take_census
+from smsd.store.client import StoreClient
 from smsd.store.dead_letters import DeadLetters
 from smsd.store.entry import Attempt, Entry
 from smsd.store.events import Events
@@ -112,8 +113,8 @@ class Store:
             now_ms=wall,
         )
 
-    def _over(self, client: Redis, availability: Availability) -> RedisClient:
-        return RedisClient(
+    def _over(self, client: Redis, availability: Availability) -> StoreClient:
+        return StoreClient(
             client,
             self.keys,
             owner=self.owner,

@@ -1,37 +1,30 @@
 """What Redis lost. Rule: however many connections find it out, it is reported once."""
 
 import asyncio
-from typing import cast
-
-from redis.asyncio.connection import AbstractConnection
 
 from smsd.redis.scripts import Call
 from smsd.store.identity import Data, Identity
 from smsd.store.keys import Keys
-from smsd.store.lost_writes import Loss, Witness
+from smsd.store.lost_writes import Loss, LostWrites
 
 
-class Slow:
-    """A connection to a server that has forgotten all but the id of its data."""
+class Forgetful:
+    """A server that has forgotten all but the id of its data."""
 
     def __init__(self) -> None:
         self._answers = [None, b"d"]
 
-    async def on_connect(self) -> None: ...
-
-    async def send_command(self, *_: object) -> None: ...
-
-    async def read_response(self) -> bytes | None:
+    async def read_field(self, *_: str) -> bytes | None:
         await asyncio.sleep(0)
         return self._answers.pop(0)
 
 
 async def test_a_loss_that_several_connections_find_is_reported_once() -> None:
     losses: list[Loss] = []
-    witness = Witness(Keys(), "a", lost=losses.append, now_ms=lambda: 0)
+    lost_writes = LostWrites(Keys(), "a", lost=losses.append, now_ms=lambda: 0)
     identity = Identity()
     identity.seen = Data("d", 0)
     append = Call("append", {"group": "1"})
-    witness.told([append], [[b"queued", b"1-0,1-1"]], identity)
-    await asyncio.gather(*(witness.greet(cast("AbstractConnection", Slow())) for _ in range(2)))
+    lost_writes.observe([append], [[b"queued", b"1-0,1-1"]], identity)
+    await asyncio.gather(*(lost_writes.compare(Forgetful().read_field) for _ in range(2)))
     assert [loss.texts for loss in losses] == [2]

@@ -1,0 +1,101 @@
+"""The store's client of Redis. Rule: every script is given the same keys, and what is known.
+
+What a caller is promised (`append`, `append_part`) and what permits a send (`begin`) counts only
+when enough replicas have it.
+"""
+
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from redis.asyncio import Redis
+
+from smsd.redis.availability import Availability
+from smsd.redis.client import Policy, RedisClient
+from smsd.redis.damage import Damage
+from smsd.redis.errors import GroupMissing
+from smsd.redis.scripts import Call, Common
+from smsd.store.identity import Data, Identity
+from smsd.store.keys import Keys
+from smsd.store.lost_writes import LostWrites
+
+T = TypeVar("T")
+
+
+def _undo(call: Call) -> Call | None:
+    """A send that too few replicas know of is not permitted: its in-flight record goes again."""
+    return Call("release", call.request) if call.script == "begin" else None
+
+
+POLICY = Policy(
+    on_demand=frozenset({"cancel", "replay", "drop", "letters"}),
+    replicated=frozenset({"append", "append_part", "begin"}),
+    writing=frozenset({"append", "begin", "claim", "groups"}),
+    undo=_undo,
+)
+
+
+class StoreClient(RedisClient):
+    """One Redis, one prefix, one daemon: what every script gets to know about them."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        *,
+        owner: str,
+        availability: Availability,
+        damage: Damage,
+        now_ms: Callable[[], int],
+        keep_status_ms: int,
+        max_events: int,
+        lost_writes: LostWrites | None = None,
+        identity: Identity | None = None,
+        replicas_ack: int = 0,
+    ) -> None:
+        """`lost_writes` needs to greet the client's connections.
+
+        `identity` is what all clients of one daemon know together.
+        """
+        super().__init__(
+            redis,
+            common=self._common_now,
+            policy=POLICY,
+            probe_key=keys.ack,
+            availability=availability,
+            damage=damage,
+            observer=self._observe,
+            replicas_ack=replicas_ack,
+        )
+        self.identity = identity or Identity()
+        self.keys = keys
+        self.owner = owner
+        self.now_ms = now_ms
+        self.lost_writes = lost_writes
+        self._common_keys = [key.encode() for key in keys.common(owner)]
+        self._kept = (str(keep_status_ms).encode(), str(max_events).encode())
+
+    def _common_now(self) -> Common:
+        known = self.identity.known
+        return Common(
+            self._common_keys,
+            (self.owner, self.now_ms(), *self._kept, known.id, known.settled),
+            saw=lambda found: self.identity.saw(Data.read(found), known),
+        )
+
+    def _observe(self, calls: Sequence[Call], replies: Sequence[object]) -> None:
+        if self.lost_writes is not None:
+            self.lost_writes.observe(calls, replies, self.identity)
+
+    async def with_groups(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Run an operation that needs the consumer groups, making them again if they are gone."""
+        try:
+            return await operation()
+        except GroupMissing:
+            pass
+        await self.ensure_groups()
+        return await operation()
+
+    async def ensure_groups(self) -> None:
+        """Create what is missing of streams and groups, and the id of the data."""
+        await self.ask(Call("groups", {"store_id": secrets.token_hex(8)}))
