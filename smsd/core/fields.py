@@ -181,7 +181,7 @@ KEY = Kind({"type": "string", "pattern": "^[!-~]{1,255}$"}, read_key)
 ID = Kind({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}, read_id)
 ENCODING = Kind({"enum": ["gsm7", "ucs2"]}, shown_schema={"enum": ["gsm7", "ucs2"]})
 NUMBER = Kind(_INTEGER, read_attempts, show=_shown_number, shown_schema=_INTEGER)
-WORDS = Kind(_STRING)
+PLAIN = Kind(_STRING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,11 +258,11 @@ FIELDS: tuple[Field, ...] = (
         "encoding", ENCODING, "How its text is encoded.",
         attribute="content.segments.encoding", in_dead_letter=False, placeholder="encoding",
     ),
-    _own("provider_id", WORDS, "The provider's id of it.", in_dead_letter=False),
+    _own("provider_id", PLAIN, "The provider's id of it.", in_dead_letter=False),
     _own("due", NUMBER, "When it is sent, in Unix milliseconds.", in_dead_letter=False),
-    _own("reason", WORDS, "Why it is dead, or was not sent.", dropped_on_replay=True),
-    _own("code", WORDS, "The provider's, or the field at fault.", dropped_on_replay=True),
-    _own("detail", WORDS, "The reason in words.", dropped_on_replay=True),
+    _own("reason", PLAIN, "Why it is dead, or was not sent.", dropped_on_replay=True),
+    _own("code", PLAIN, "The provider's, or the field at fault.", dropped_on_replay=True),
+    _own("detail", PLAIN, "The reason in words.", dropped_on_replay=True),
     _own(
         "attempts", NUMBER, "How many submissions were spent on it.", attribute="attempts",
         in_entry=True, dropped_on_deferral=True, dropped_on_replay=True,
@@ -272,7 +272,7 @@ FIELDS: tuple[Field, ...] = (
         dropped_on_replay=True,
     ),
     _own(
-        "lane", WORDS, "The stream that it was in: h or n.", in_look_up=False,
+        "lane", PLAIN, "The stream that it was in: h or n.", in_look_up=False,
         in_dead_letter=False, dropped_on_replay=True,
     ),
 )  # fmt: skip

@@ -37,12 +37,12 @@ class Limits:
 
     max_segments: int = 10
     default_from: str = ""
-    # What a provider makes of a text before it is billed, where the text has no sender of its own.
+    # What a provider makes of a text before it is billed, where the message names no sender.
     billed: Callable[[str], str] | None = None
 
 
 class Content(NamedTuple):
-    """A text without its recipient: what one `POST /send` says to everybody in `to`."""
+    """A message without its recipient: what one `POST /send` sends to everybody in `to`."""
 
     text: str
     segments: Segments
@@ -55,13 +55,13 @@ class Content(NamedTuple):
 
 
 class Message(NamedTuple):
-    """One text to one recipient."""
+    """One message to one recipient."""
 
     id: str
     recipient: str  # E.164
     content: Content
     attempts: int = 0  # submissions already spent on it
-    key: str = ""  # its producer's own, by which a repetition is known; "" for none
+    key: str = ""  # its producer's, by which a repetition is recognised; "" for none
 
 
 # What may be given beside the text, as name, attribute of `Content` and rule.
@@ -119,7 +119,7 @@ def _text(raw: object) -> str:
     return read_text("message", raw)
 
 
-@lru_cache(maxsize=64)  # the texts of a campaign come one after another, and say the same
+@lru_cache(maxsize=64)  # the messages of a campaign come one after another, with the same text
 def _counted(text: str, most: int, billed: Callable[[str], str] | None = None) -> Segments:
     if not text.strip():
         raise FieldError("message", "is empty")
@@ -141,7 +141,7 @@ def _too_long(segments: str, most: int) -> FieldError:
 
 
 def configured_sender(sender: str) -> str:
-    """`sender`, as a message could bring it; "" is none. Raises `FieldError`."""
+    """A sender of the configuration, held to the same rule; "" is none. Raises `FieldError`."""
     return read_sender("from", sender) if sender else ""
 
 
@@ -196,15 +196,15 @@ def from_fields(
 
 
 def _earlier_life(fields: dict[str, str], default_id: str) -> tuple[str, int]:
-    """The id and the attempts of a message that has been in line before."""
+    """The id and the attempts of a message that was deferred or replayed."""
     message_id, attempts = fields.pop("id", default_id), fields.pop("attempts", "0")
     return read_id("id", message_id), read_attempts("attempts", attempts)
 
 
 def _decoded(raw: Sequence[bytes]) -> dict[str, str]:
-    words = map(bytes.decode, raw)
+    decoded = map(bytes.decode, raw)
     try:
-        fields = dict(zip(words, words, strict=True))
+        fields = dict(zip(decoded, decoded, strict=True))
     except UnicodeDecodeError as error:
         name = raw[raw.index(error.object) // 2 * 2]
         raise FieldError(name.decode("utf-8", "backslashreplace"), "is not valid UTF-8") from None

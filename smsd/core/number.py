@@ -27,9 +27,9 @@ LONGEST_E164 = 16  # the + and 15 digits (ITU-T E.164 §6)
 _WRITTEN = re.compile(r"\+[0-9][0-9 .()\-]*")
 _E164 = re.compile(r"\+[0-9]{6,15}")
 
-# What address books and web pages put around and into numbers, and nobody sees: marks of writing
-# direction (not U+202E, which shows digits in another order than they have), joiners, and a byte
-# order mark. Without them the number is the same.
+# Invisible characters that address books and web pages put around and into numbers: marks of
+# writing direction (not U+202E, which shows digits in another order than they have), joiners, and
+# a byte order mark. Without them the number is the same.
 _UNSEEN = (
     "\u00ad\u061c\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d"
     "\u2060\u2066\u2067\u2068\u2069\ufeff"
@@ -58,7 +58,7 @@ class _Plan(NamedTuple):
 
 
 def _is_canonical(raw: str) -> bool:
-    """Whether `_read` would surely answer `raw` itself; a fifteenth of the work of finding out."""
+    """Whether `_read` would surely return `raw` itself; this costs a fifteenth of `_read`."""
     if not _E164.fullmatch(raw):
         return False
     plan = _plan(raw[1:4])
@@ -71,7 +71,7 @@ def _is_canonical(raw: str) -> bool:
 
 @cache
 def _plan(first_digits: str) -> _Plan | None:
-    """The plan of the country code that three digits begin with. (Not loaded before it is used.)"""
+    """The plan of the country code that three digits begin with; loaded when it is first used."""
     code = next(
         (
             code
@@ -119,7 +119,7 @@ def _read(raw: str) -> str:
 
 
 def _culprit(written: str) -> str:
-    """The first character beyond ASCII, or that cannot be seen: nobody finds it by looking."""
+    """The first character that is invisible or not ASCII, by its code point, for the refusal."""
     for character in written:
         if not character.isascii() or not character.isprintable():
             name = unicodedata.name(character, "")
@@ -128,7 +128,7 @@ def _culprit(written: str) -> str:
 
 
 def mask(number: str) -> str:
-    """What a log may show: `+1202*****23`. Of anything but an E.164 number, nothing at all."""
+    """A number as a log may show it: `+1202*****23`. All of anything else is hidden."""
     if not _E164.fullmatch(number):
         return "*****"
     shown = min(5, len(number) - 6)  # the shortest still hide four digits

@@ -1,4 +1,4 @@
-"""Texts to segments. Rule: what is counted here is what the carrier bills, unit by unit.
+"""From a text to its segments. Rule: what is counted here is what the carrier bills, unit by unit.
 
 A segment carries 140 octets of user data: 160 septets of the GSM 7-bit default alphabet, or 70
 UCS-2 code units as soon as one character is in neither table (3GPP TS 23.038 §6.2). A longer
@@ -45,7 +45,7 @@ _not_gsm7 = re.compile(f"[^{re.escape(DEFAULT_ALPHABET + EXTENSION_TABLE)}]").se
 _extended = re.compile(f"[{re.escape(EXTENSION_TABLE)}]")
 _supplementary = re.compile("[\U00010000-\U0010ffff]")
 
-# Stand-ins for the two units of a pair. A surrogate, since no text that gets so far holds one.
+# Stand-ins for the two units of a pair. A surrogate, since half a pair is refused before this.
 _HEAD = "\ud800"
 _PAIR = _HEAD + "\udc00"
 

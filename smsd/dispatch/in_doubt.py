@@ -143,4 +143,4 @@ def _shown(found: Outcome | None) -> dict[str, str]:
 
 def is_high(entry: Entry, message: Message) -> bool:
     """Whether the policy for high priority is this text's."""
-    return (message.content.priority or ("high" if entry.lane == "h" else "normal")) == "high"
+    return (message.content.priority or ("high" if entry.stream == "h" else "normal")) == "high"

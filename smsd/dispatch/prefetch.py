@@ -12,7 +12,7 @@ from smsd.core.message import Message
 from smsd.store.entry import Entry
 
 LOOK_AHEAD_S = 2.0
-SMALLEST, LARGEST = 32, 4096  # texts a lane, at the slowest rates and at the fastest
+SMALLEST, LARGEST = 32, 4096  # texts a stream, at the slowest rates and at the fastest
 
 
 class Claimed(NamedTuple):
@@ -54,7 +54,7 @@ class Prefetch:
         return name in self._known
 
     def put(self, held: Claimed) -> None:
-        """Add at the end of its lane."""
+        """Add at the end of its stream."""
         self._lane(held).append(held)
         self._came(held)
 
@@ -77,7 +77,7 @@ class Prefetch:
     def take(self) -> Claimed:
         """The next message, high priority first. It stays known until `forget`."""
         held = (self._high or self._waited or self._normal).popleft()
-        self._waiting[held.entry.lane] -= 1
+        self._waiting[held.entry.stream] -= 1
         return held
 
     def forget(self, name: str) -> None:
@@ -85,12 +85,12 @@ class Prefetch:
         self._known.discard(name)
 
     def _came(self, held: Claimed) -> None:
-        self._waiting[held.entry.lane] += 1
+        self._waiting[held.entry.stream] += 1
         self._known.add(held.entry.name)
         self._arrived.set()
 
     def _lane(self, held: Claimed) -> deque[Claimed]:
-        first = held.entry.lane == "h"
+        first = held.entry.stream == "h"
         match held.message.content.priority:
             case "high":
                 return self._high

@@ -21,7 +21,7 @@ from smsd.dispatch.prefetch import Prefetch
 from smsd.dispatch.settler import settle, tell
 from smsd.metrics import Metrics
 from smsd.redis.errors import Away, Refused
-from smsd.store.entry import LANES, Attempt, Entry, Lane, lane_of
+from smsd.store.entry import STREAMS, Attempt, Entry, Stream, stream_of
 from smsd.store.queue import Fenced, Queue
 
 log = logging.getLogger("smsd.recovery")
@@ -104,20 +104,20 @@ class Recovery:
 
     async def _recover(self) -> None:
         journal = await self._queue.journal()
-        for lane in LANES:
+        for stream in STREAMS:
             with suppress(Refused):  # what can be recovered is; the rest waits for the next round
-                await self._recover_lane(lane, journal)
+                await self._recover_stream(stream, journal)
 
-    async def _recover_lane(self, lane: Lane, journal: Mapping[str, Attempt]) -> None:
+    async def _recover_stream(self, stream: Stream, journal: Mapping[str, Attempt]) -> None:
         await self._settle_journal(
-            {name: journal[name] for name in journal if lane_of(name) == lane}
+            {name: journal[name] for name in journal if stream_of(name) == stream}
         )
-        if lost := await self._queue.deliver_again(lane):
+        if lost := await self._queue.deliver_again(stream):
             facts = {"entries": len(lost), "first": lost[0]}
             log.error("delivered and not pending: delivered again", extra=facts)
         pending = [
             name
-            for name in await self._queue.pending(lane)
+            for name in await self._queue.pending(stream)
             if not self._knows(name) and name not in journal
         ]
         if pending:

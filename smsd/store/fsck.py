@@ -118,10 +118,10 @@ class Fsck:
         return aside != ""
 
     async def _entries(self) -> AsyncGenerator[Fault, None]:
-        for lane in "hn":
+        for stream in "hn":
             after, through, more = "", "", True
             while more:
-                request = {"stream": lane, "after": after, "count": STEP, "through": through}
+                request = {"stream": stream, "after": after, "count": STEP, "through": through}
                 reply = await self._ask("fsck_entries", request)
                 next_, orphans, last = cast("tuple[bytes, list[bytes], bytes]", reply)
                 for name in orphans:

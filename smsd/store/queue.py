@@ -23,7 +23,7 @@ from smsd.redis.errors import Refused
 from smsd.redis.group_commit import GroupCommit
 from smsd.redis.scripts import Call
 from smsd.store.client import StoreClient
-from smsd.store.entry import LANES, LARGEST_ENTRY, LAST_ID, Attempt, Entry, Lane
+from smsd.store.entry import LARGEST_ENTRY, LAST_ID, STREAMS, Attempt, Entry, Stream
 from smsd.store.identity import OlderData
 from smsd.store.keys import GROUP
 from smsd.store.long_lists import LongLists, Unfinished, part_of
@@ -314,7 +314,7 @@ class Queue:
 
         Without an `attempt` it has never been in line: its `send_at` lies ahead.
         """
-        priority = message.content.priority or ("high" if entry.lane == "h" else "normal")
+        priority = message.content.priority or ("high" if entry.stream == "h" else "normal")
         request: dict[str, object] = {
             "due": until,
             "priority": priority,
@@ -463,29 +463,29 @@ class Queue:
 
     # -- what recovery reads --------------------------------------------------------------------
 
-    async def pending(self, *lanes: Lane) -> list[str]:
+    async def pending(self, *streams: Stream) -> list[str]:
         """Names of all entries that are claimed and not settled, of some streams or of both.
 
         Those of a stream come oldest first.
         """
         names: list[str] = []
-        for lane in lanes or LANES:
-            names += await self._pending_in(lane)
+        for stream in streams or STREAMS:
+            names += await self._pending_in(stream)
         return names
 
-    async def _pending_in(self, lane: Lane) -> list[str]:
+    async def _pending_in(self, stream: Stream) -> list[str]:
         keys = self._client.keys
-        stream = keys.high if lane == "h" else keys.queue
+        key = keys.high if stream == "h" else keys.queue
         names: list[str] = []
         start = "-"
         while start:
-            page = await self._pending_page(stream, start)
-            names += [lane + id_ for id_ in page]
+            page = await self._pending_page(key, start)
+            names += [stream + id_ for id_ in page]
             more = len(page) == PAGE and page[-1] != LAST_ID
             start = f"({page[-1]}" if more else ""
         return names
 
-    async def deliver_again(self, lane: Lane) -> list[str]:
+    async def deliver_again(self, stream: Stream) -> list[str]:
         """Have entries claimed again that were delivered and are not pending; the first of them.
 
         Nobody would ever send them: somebody deleted the consumer or moved the group (XGROUP), or
@@ -494,7 +494,7 @@ class Queue:
         after, more = "", True
         while more:
             request = {
-                "stream": lane,
+                "stream": stream,
                 "after": after,
                 "count": LOOKED_AT,
                 "through": "",

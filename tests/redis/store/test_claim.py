@@ -24,7 +24,7 @@ async def test_high_priority_is_claimed_first_and_each_lane_in_its_order(store: 
     high = await store.append(ALICE, BOB, priority="high")
     entries = await store.queue.claim(10, 10)
     assert [entry.first_message_id for entry in entries] == high + normal
-    assert [entry.lane for entry in entries] == ["h", "h", "n", "n"]
+    assert [entry.stream for entry in entries] == ["h", "h", "n", "n"]
     assert await store.queue.claim(10, 10) == []
 
 
@@ -32,9 +32,9 @@ async def test_no_more_is_claimed_than_there_is_room_for(store: Store) -> None:
     await store.append(*[ALICE] * 3)
     await store.append(*[ALICE] * 3, priority="high")
     assert await store.queue.claim(0, 0) == []
-    assert [entry.lane for entry in await store.queue.claim(0, 2)] == ["n", "n"]
-    assert [entry.lane for entry in await store.queue.claim(2, 0)] == ["h", "h"]
-    assert [entry.lane for entry in await store.queue.claim(9, 9)] == ["h", "n"]
+    assert [entry.stream for entry in await store.queue.claim(0, 2)] == ["n", "n"]
+    assert [entry.stream for entry in await store.queue.claim(2, 0)] == ["h", "h"]
+    assert [entry.stream for entry in await store.queue.claim(9, 9)] == ["h", "n"]
 
 
 async def test_nothing_is_claimed_while_another_holds_the_lease(open_store: OpenStore) -> None:

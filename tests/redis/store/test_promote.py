@@ -77,8 +77,8 @@ async def test_a_scheduled_text_goes_into_the_lane_of_its_priority(
     assert await store.queue.promote() == 2
     high, normal = await store.queue.claim(9, 9)
     first, second = (parse_entry(entry, LIMITS, wall()) for entry in (high, normal))
-    assert (high.lane, first.id, first.attempts) == ("h", "s2", 0)
-    assert (normal.lane, second.id, second.attempts) == ("n", "s1", 0)
+    assert (high.stream, first.id, first.attempts) == ("h", "s2", 0)
+    assert (normal.stream, second.id, second.attempts) == ("n", "s1", 0)
 
 
 async def test_a_retried_text_goes_ahead_and_keeps_its_priority_id_and_attempts(
@@ -91,7 +91,7 @@ async def test_a_retried_text_goes_ahead_and_keeps_its_priority_id_and_attempts(
         )
         assert await store.queue.promote() == 1
         entry, attempt, again = await store.begin_next()
-        assert entry.lane == "h"
+        assert entry.stream == "h"
         assert (again.id, again.attempts) == (message.id, spent)
         assert again.content == message.content._replace(priority="normal")
         message = again
@@ -112,7 +112,7 @@ async def test_a_text_that_came_with_a_time_by_xadd_waits_for_it_and_goes_in_lin
     wall.advance(1)
     assert await store.queue.promote() == 1
     entry, message = await store.claim_one()
-    assert entry.lane == "n"
+    assert entry.stream == "n"
     assert message.id == raw.decode()
     assert message.content.send_at is None
     assert message.attempts == 0

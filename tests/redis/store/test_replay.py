@@ -18,7 +18,7 @@ async def test_a_replayed_letter_is_queued_as_it_came_with_its_attempts_forgotte
     assert await store.queue.replay(letter, id_)
     assert await store.dead_letters.page("", 10) == []
     entry, message = await store.claim_one()
-    assert entry.lane == "n"
+    assert entry.stream == "n"
     assert message.id == id_
     assert message.attempts == 0
     assert message.content == content(ref="r", sender="smsd")
@@ -29,7 +29,7 @@ async def test_a_replayed_letter_of_high_priority_has_it_still(store: Store) -> 
     letter, id_ = await store.dead_letter(priority="high")
     assert await store.queue.replay(letter, id_)
     entry, _ = await store.claim_one()
-    assert entry.lane == "h"
+    assert entry.stream == "h"
 
 
 async def test_a_replayed_campaign_that_had_been_retried_does_not_overtake_what_is_urgent(
@@ -43,7 +43,7 @@ async def test_a_replayed_campaign_that_had_been_retried_does_not_overtake_what_
     [(letter, _)] = await store.dead_letters.page("", 10)
     assert await store.queue.replay(letter, message.id)
     entry, _ = await store.claim_one()
-    assert entry.lane == "n"
+    assert entry.stream == "n"
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ async def test_a_letter_from_other_hands_is_replayed_once_whatever_it_lacks(
         assert await store.queue.replay(letter.decode(), "abc")
         assert not await store.queue.replay(letter.decode(), "abc")
         [entry] = await store.queue.claim(9, 9)
-        assert (entry.lane, entry.message_id) == (lane, "abc")
+        assert (entry.stream, entry.message_id) == (lane, "abc")
         assert await store.redis.xlen(store.keys.dead) == 0
 
 
