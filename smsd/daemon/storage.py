@@ -25,9 +25,8 @@ from smsd.redis.damage import Damage
 from smsd.redis.durability import persistence
 from smsd.redis.embedded import START_S, Embedded
 from smsd.redis.errors import Away, OutOfMemory, Refused
-from smsd.redis.scripts import load_all
 from smsd.store.arrivals import Arrivals
-from smsd.store.client import StoreClient
+from smsd.store.client import SCRIPTS, StoreClient
 from smsd.store.dead_letters import DeadLetters
 from smsd.store.events import Events
 from smsd.store.identity import Identity
@@ -81,7 +80,7 @@ class Storage:
         A server that is away is no fault: intake says so, and dispatch waits for it.
         Raises `EmbeddedError` and `StartError`.
         """
-        load_all()
+        SCRIPTS.load()
         self._connect(await self._url(stack), stack)
         await self._prepare()
         stack.callback(self._record_known)

@@ -13,7 +13,6 @@ from typing import Any, TypeVar, cast
 
 from redis.asyncio import Redis
 
-from smsd.redis import scripts
 from smsd.redis.availability import Availability, observed, persevere
 from smsd.redis.connection import single_connection
 from smsd.redis.damage import Damage
@@ -27,7 +26,7 @@ from smsd.redis.errors import (
     response,
 )
 from smsd.redis.replicas import Replicas
-from smsd.redis.scripts import Call, Common
+from smsd.redis.scripts import Call, Common, Scripts
 
 T = TypeVar("T")
 
@@ -57,6 +56,7 @@ class RedisClient:
     def __init__(
         self,
         redis: Redis,
+        scripts: Scripts,
         *,
         common: Callable[[], Common],
         policy: Policy,
@@ -73,14 +73,15 @@ class RedisClient:
         """
         self.redis = redis
         self.damage = damage
+        self._scripts = scripts
         self._common = common
         self._policy = policy
         self._probe_key = probe_key
         self._availability = availability
         self._observer = observer
         self._replicas = Replicas(replicas_ack)
-        self._scripts = asyncio.Semaphore(PLACES)
-        self._reads = asyncio.Semaphore(PLACES)
+        self._script_places = asyncio.Semaphore(PLACES)
+        self._read_places = asyncio.Semaphore(PLACES)
 
     # -- scripts ----------------------------------------------------------------------------------
 
@@ -112,7 +113,7 @@ class RedisClient:
         """
 
         async def once() -> list[object]:
-            async with self._scripts:
+            async with self._script_places:
                 return await observed(
                     lambda: self._evaluate(calls, self.redis), self.redis, self._availability
                 )
@@ -133,7 +134,7 @@ class RedisClient:
         script = calls[0].script  # those that are special come by themselves
         # Who waits for a place waits for us and not for Redis: that is not observed. Nobody waits
         # for ever, since whoever has a place leaves it when the time for the reply is over.
-        async with self._reads if script in self._policy.on_demand else self._scripts:
+        async with self._read_places if script in self._policy.on_demand else self._script_places:
             return await observed(
                 lambda: self._answered(calls, again=again),
                 self.redis,
@@ -158,7 +159,7 @@ class RedisClient:
         self.damage.met(error)
 
     async def _evaluate(self, calls: Sequence[Call], redis: Redis) -> list[object]:
-        return await scripts.run(redis, self._common(), calls)
+        return await self._scripts.run(redis, self._common(), calls)
 
     # -- replicas ---------------------------------------------------------------------------------
 
@@ -198,7 +199,7 @@ class RedisClient:
 
     async def read(self, operation: Callable[[Redis], Awaitable[T]], *, wrote: bool = False) -> T:
         """Run any operation once, noting whether Redis was there; `wrote`: see `observed`."""
-        async with self._reads:
+        async with self._read_places:
             try:
                 return await observed(
                     lambda: operation(self.redis), self.redis, self._availability, wrote=wrote

@@ -8,8 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from importlib import resources
+from importlib.resources.abc import Traversable
 from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple, cast
@@ -34,42 +33,81 @@ class Call(NamedTuple):
 
 
 class Common(NamedTuple):
-    """What every script is given: the keys and arguments of `lua/_common.lua`, in its order."""
+    """What every script is given: the keys and arguments of `_common.lua`, in its order."""
 
     keys: Sequence[bytes]
     args: Sequence[bytes | str | int]
     saw: Callable[[object], None]  # is called with which data it ran on
 
 
-async def run(redis: Redis, common: Common, calls: Sequence[Call]) -> list[object]:
-    """Run calls in order; the reply to each, or the `RedisError` it met.
+class Scripts:
+    """The scripts of a folder of Lua files; a file that begins with `_` is a part of others."""
 
-    Raises what the connection raises; then any of the calls may have run.
-    """
-    replies: list[object] = []
-    for script, group in groupby(calls, key=attrgetter("script")):
-        together = list(group)
+    def __init__(self, folder: Traversable) -> None:
+        self._folder = folder
+        self._sources: dict[str, str] = {}
+        self._shas: dict[str, str] = {}
+
+    async def run(self, redis: Redis, common: Common, calls: Sequence[Call]) -> list[object]:
+        """Run calls in order; the reply to each, or the `RedisError` it met.
+
+        Raises what the connection raises; then any of the calls may have run.
+        """
+        replies: list[object] = []
+        for script, group in groupby(calls, key=attrgetter("script")):
+            together = list(group)
+            try:
+                *answers, data = await self._evaluate(redis, common, script, together)
+            except ResponseError as error:  # of the script as a whole
+                replies += [meaning(error)] * len(together)
+            else:
+                replies += [meaning(one) if isinstance(one, Exception) else one for one in answers]
+                common.saw(data)
+        return replies
+
+    async def _evaluate(
+        self, redis: Redis, common: Common, script: str, calls: list[Call]
+    ) -> Sequence[object]:
+        keys: list[bytes | str] = [*common.keys, *(key for call in calls for key in call.keys)]
+        words = (len(keys), *keys, *common.args, _packed(calls))
         try:
-            *answers, data = await _evaluate(redis, common, script, together)
-        except ResponseError as error:  # of the script as a whole
-            replies += [meaning(error)] * len(together)
-        else:
-            replies += [meaning(one) if isinstance(one, Exception) else one for one in answers]
-            common.saw(data)
-    return replies
+            replies = await command(redis, ("EVALSHA", self.sha(script), *words))
+        except NoScriptError:
+            # Loading it first would leave a moment in which it can be forgotten again.
+            replies = await command(redis, ("EVAL", self.source(script), *words))
+        return cast("Sequence[object]", replies)
 
+    def load(self) -> None:
+        """Read every script now: later there may be no file descriptor left to do it with."""
+        for file in self._folder.iterdir():
+            if file.name.endswith(".lua") and not file.name.startswith("_"):
+                self.sha(file.name.removesuffix(".lua"))
 
-async def _evaluate(
-    redis: Redis, common: Common, script: str, calls: list[Call]
-) -> Sequence[object]:
-    keys: list[bytes | str] = [*common.keys, *(key for call in calls for key in call.keys)]
-    words = (len(keys), *keys, *common.args, _packed(calls))
-    try:
-        replies = await command(redis, ("EVALSHA", sha(script), *words))
-    except NoScriptError:
-        # Loading it first would leave a moment in which it can be forgotten again.
-        replies = await command(redis, ("EVAL", source(script), *words))
-    return cast("Sequence[object]", replies)
+    def sha(self, script: str) -> str:
+        """The name Redis gives the script."""
+        if script not in self._shas:
+            digest = hashlib.sha1(self.source(script).encode(), usedforsecurity=False)
+            self._shas[script] = digest.hexdigest()
+        return self._shas[script]
+
+    def source(self, script: str) -> str:
+        """The text of a script, behind the parts that it includes: each stands once."""
+        if script not in self._sources:
+            parts: dict[str, str] = {}
+            for name in (_BEFORE, script, _AFTER):
+                self._add(name, parts)
+            self._sources[script] = "\n".join(parts.values())
+        return self._sources[script]
+
+    def _add(self, name: str, parts: dict[str, str]) -> None:
+        """Add a file to `parts`, behind those that it includes: `-- include: fields, status`."""
+        if name in parts:
+            return
+        source = self._folder.joinpath(f"{name}.lua").read_text()
+        if included := _INCLUDE.search(source):
+            for part in included[1].split(", "):
+                self._add(f"_{part}", parts)
+        parts[name] = source
 
 
 def _packed(calls: list[Call]) -> bytes:
@@ -83,37 +121,3 @@ def as_json(value: object) -> bytes:
         return orjson.dumps(value)
     except TypeError:  # a provider's JSON said half a surrogate pair; the rest of it must not fail
         return json.dumps(value, ensure_ascii=False).encode(errors="replace")
-
-
-@cache
-def source(script: str) -> str:
-    """The text of a script, behind the parts that it includes: each stands once."""
-    parts: dict[str, str] = {}
-    for name in (_BEFORE, script, _AFTER):
-        _add(name, parts)
-    return "\n".join(parts.values())
-
-
-def _add(name: str, parts: dict[str, str]) -> None:
-    """Add a file to `parts`, behind those that it includes: `-- include: fields, status`."""
-    if name in parts:
-        return
-    text = resources.files("smsd.store").joinpath("lua", f"{name}.lua").read_text()
-    if included := _INCLUDE.search(text):
-        for part in included[1].split(", "):
-            _add(f"_{part}", parts)
-    parts[name] = text
-
-
-def load_all() -> None:
-    """Read every script now: later there may be no file descriptor left to do it with."""
-    for file in resources.files("smsd.store").joinpath("lua").iterdir():
-        name = file.name.removesuffix(".lua")
-        if file.name.endswith(".lua") and not name.startswith("_"):
-            sha(name)
-
-
-@cache
-def sha(script: str) -> str:
-    """The name Redis gives the script."""
-    return hashlib.sha1(source(script).encode(), usedforsecurity=False).hexdigest()

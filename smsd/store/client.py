@@ -6,6 +6,7 @@ when enough replicas have it.
 
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from importlib import resources
 from typing import TypeVar
 
 from redis.asyncio import Redis
@@ -14,12 +15,14 @@ from smsd.redis.availability import Availability
 from smsd.redis.client import Policy, RedisClient
 from smsd.redis.damage import Damage
 from smsd.redis.errors import GroupMissing
-from smsd.redis.scripts import Call, Common
+from smsd.redis.scripts import Call, Common, Scripts
 from smsd.store.identity import Data, Identity
 from smsd.store.keys import Keys
 from smsd.store.lost_writes import LostWrites
 
 T = TypeVar("T")
+
+SCRIPTS = Scripts(resources.files("smsd.store").joinpath("lua"))
 
 
 def _undo(call: Call) -> Call | None:
@@ -59,6 +62,7 @@ class StoreClient(RedisClient):
         """
         super().__init__(
             redis,
+            SCRIPTS,
             common=self._common_now,
             policy=POLICY,
             probe_key=keys.ack,

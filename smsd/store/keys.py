@@ -97,7 +97,7 @@ class Keys:
         return f"{self.prefix}ack"
 
     def common(self, owner: str) -> tuple[str, ...]:
-        """Those that every script is given, in the order of `lua/_prelude.lua`."""
+        """Those that every script is given, in the order of `lua/_common.lua`."""
         return (
             self.queue,
             self.high,

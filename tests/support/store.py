@@ -12,7 +12,6 @@ from smsd.core.life import DeadReason
 from smsd.core.message import Content, Limits, Message, parse
 from smsd.dispatch.claimer import Claimer, parse_entry
 from smsd.dispatch.prefetch import Prefetch
-from smsd.redis import scripts
 from smsd.redis.availability import Availability
 from smsd.redis.client import CONNECTIONS, text
 from smsd.redis.connection import connect
@@ -20,7 +19,7 @@ from smsd.redis.damage import Damage
 from smsd.redis.scripts import Call
 from smsd.store.arrivals import Arrivals
 from smsd.store.census import Census, take_census
-from smsd.store.client import StoreClient
+from smsd.store.client import SCRIPTS, StoreClient
 from smsd.store.dead_letters import DeadLetters
 from smsd.store.entry import Attempt, Entry
 from smsd.store.events import Events
@@ -231,7 +230,7 @@ def at(due_ms: int, **fields: object) -> Content:
 
 def sha(script: str) -> bytes:
     """What a command that runs this script holds."""
-    return scripts.sha(script).encode()
+    return SCRIPTS.sha(script).encode()
 
 
 def all_scripts() -> list[str]:
@@ -243,7 +242,7 @@ def all_scripts() -> list[str]:
 async def load_scripts(client: Redis) -> None:
     """So that the first call of a script is answered by it, and not by NOSCRIPT."""
     for script in all_scripts():
-        await client.script_load(scripts.source(script))
+        await client.script_load(SCRIPTS.source(script))
 
 
 async def dump(client: Redis, prefix: str) -> dict[str, object]:
