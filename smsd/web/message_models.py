@@ -20,10 +20,11 @@ def documented(field: fields.Field, schema: Mapping[str, Any], *, required: bool
 
 
 def _accepted(field: fields.Field) -> Any:
+    one, examples = dict(field.kind.schema), {"examples": [field.example]}
     if field.name != "to":
-        return documented(field, field.kind.schema, required=field.name == "message")
-    one = dict(field.kind.schema)
-    return documented(field, {"anyOf": [one, {"type": "array", "minItems": 1, "items": one}]})
+        return documented(field, one | examples, required=field.name == "message")
+    several = {"type": "array", "minItems": 1, "items": one}
+    return documented(field, {"anyOf": [one, several], **examples})
 
 
 def _shown(field: fields.Field) -> Any:
