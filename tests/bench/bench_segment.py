@@ -1,4 +1,4 @@
-"""What it costs to count a text's segments: microseconds, the best of 15 repeats."""
+"""What it costs to count a message's segments: microseconds, the best of 15 repeats."""
 
 import timeit
 

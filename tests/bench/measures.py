@@ -132,12 +132,12 @@ def intake(directory: Path, fsync: str, seconds: int) -> list[Row]:
     ]
 
 
-def drain(directory: Path, texts: int = 120_000) -> list[Row]:
+def drain(directory: Path, messages: int = 120_000) -> list[Row]:
     """The limits lifted, a provider that costs nothing, against a bare claim-and-delete loop.
 
     In turns, the best of five each: another guest of the machine slows them down, never up.
     """
-    turns = [_drain_once(directory / str(turn), texts) for turn in range(5)]
+    turns = [_drain_once(directory / str(turn), messages) for turn in range(5)]
     bare, ours = max(turn[0] for turn in turns), max(turn[1] for turn in turns)
     return [
         ("drain, null provider", f"{ours:,.0f}/s", "limits lifted, appendfsync everysec"),
@@ -146,41 +146,41 @@ def drain(directory: Path, texts: int = 120_000) -> list[Row]:
     ]
 
 
-def _drain_once(directory: Path, texts: int) -> tuple[float, float]:
+def _drain_once(directory: Path, messages: int) -> tuple[float, float]:
     with redis_server(directory / "redis", "everysec") as server:
-        fill(server, texts)
-        bare = asyncio.run(_bare_loop(server.url, texts))
-        fill(server, texts)
+        fill(server, messages)
+        bare = asyncio.run(_bare_loop(server.url, messages))
+        fill(server, messages)
         settings = f'{QUIET}{UNLIMITED}[redis]\nurl = "{server.url}"\n'
         with daemon(directory / "smsd", settings, null=True), server.client() as client:
-            return bare, _drained(lambda: length(client), texts)
+            return bare, _drained(lambda: length(client), messages)
 
 
-def drain_over_http(directory: Path, texts: int = 20_000) -> list[Row]:
+def drain_over_http(directory: Path, messages: int = 20_000) -> list[Row]:
     recorder = Recorder(directory, latency=0.0).start()
     try:
         with redis_server(directory / "redis", "everysec") as server:
-            fill(server, texts)
+            fill(server, messages)
             settings = (
                 f'{QUIET}[redis]\nurl = "{server.url}"\n[rate]\nsegments_per_second = 100000\n'
                 + recorder.settings()
             )
             with daemon(directory / "smsd", settings), server.client() as client:
-                ours = _drained(lambda: length(client), texts)
+                ours = _drained(lambda: length(client), messages)
     finally:
         recorder.stop()
     return [("drain, over HTTP", f"{ours:,.0f}/s", "to a recording gateway on the same machine")]
 
 
-def _drained(left: object, texts: int) -> float:
+def _drained(left: object, messages: int) -> float:
     assert callable(left)
-    eventually(lambda: left() < 0.9 * texts, 60)
+    eventually(lambda: left() < 0.9 * messages, 60)
     began, at = time.monotonic(), left()
-    eventually(lambda: left() < 0.2 * texts, 120)
+    eventually(lambda: left() < 0.2 * messages, 120)
     return float((at - left()) / (time.monotonic() - began))
 
 
-async def _bare_loop(url: str, texts: int) -> float:
+async def _bare_loop(url: str, messages: int) -> float:
     client = Redis.from_url(url)
     await client.xgroup_create("smsd:queue", "bare", id="0", mkstream=True)
     began = time.perf_counter()
@@ -194,10 +194,10 @@ async def _bare_loop(url: str, texts: int) -> float:
     took = time.perf_counter() - began
     await client.delete("smsd:queue")
     await client.aclose()
-    return texts / took
+    return messages / took
 
 
-def footprint(directory: Path, texts: int = 1_000_000) -> list[Row]:
+def footprint(directory: Path, messages: int = 1_000_000) -> list[Row]:
     """Memory, and the time to the first submission, with nothing and with a million waiting."""
     rows: list[Row] = []
     with redis_server(directory / "redis", "everysec") as server, server.client() as client:
@@ -205,11 +205,11 @@ def footprint(directory: Path, texts: int = 1_000_000) -> list[Row]:
         rows += _start(directory / "empty", settings, "1 waiting", server)
         client.flushall()
         before = client.info("memory")["used_memory"]
-        fill(server, texts)
-        octets = (client.info("memory")["used_memory"] - before) / texts
+        fill(server, messages)
+        octets = (client.info("memory")["used_memory"] - before) / messages
         payload = len(TEXT) + len("+12025550123")
         rows.append(("Redis memory a queued text", f"{octets:.0f} octets", f"{payload} of payload"))
-        rows += _start(directory / "full", settings, f"{texts:,} waiting", server)
+        rows += _start(directory / "full", settings, f"{messages:,} waiting", server)
     return rows
 
 
@@ -233,7 +233,7 @@ def _start(directory: Path, settings: str, name: str, server: object) -> list[Ro
 
 
 def takeover(directory: Path) -> list[Row]:
-    """From the end of the daemon that dispatches until its standby does, with texts waiting."""
+    """From the end of the daemon that dispatches until its standby does, with messages waiting."""
     rows: list[Row] = []
     with redis_server(directory / "redis", "everysec") as server:
         fill(server, 10_000)

@@ -34,8 +34,8 @@ def redis_server(directory: Path, fsync: str) -> Iterator[RedisServer]:
 def daemon(directory: Path, settings: str, *, null: bool = False) -> Iterator[Daemon]:
     """smsd; `null`: with a provider inside the process that accepts everything at once."""
     smsd = Daemon(directory, settings)
-    says_where = QUIET not in settings  # where it does not, nobody calls it
-    smsd.start(program=[str(HERE / "null_daemon.py")] if null else None, wait=says_where)
+    prints_where = QUIET not in settings  # where it does not, nobody calls it
+    smsd.start(program=[str(HERE / "null_daemon.py")] if null else None, wait=prints_where)
     try:
         yield smsd
     finally:
@@ -55,10 +55,10 @@ def echo_server() -> Iterator[tuple[int, int]]:
         process.wait()
 
 
-def fill(server: RedisServer, texts: int) -> None:
-    """Put texts into the queue as `redis-cli XADD` would."""
+def fill(server: RedisServer, messages: int) -> None:
+    """Put messages into the queue as `redis-cli XADD` would."""
     with server.client() as client:
-        for _ in range(texts // 1000):
+        for _ in range(messages // 1000):
             pipeline = client.pipeline(transaction=False)
             for _ in range(1000):
                 pipeline.xadd("smsd:queue", {"to": "+12025550123", "message": TEXT})
@@ -107,10 +107,10 @@ def posting(
 
 def posted(process: "subprocess.Popen[str]") -> tuple[float, str]:
     """Requests per second and p99, when it has ended. Raises if one was answered otherwise."""
-    said, _ = process.communicate()
-    if process.returncode or "Non-2xx" in said:
-        raise RuntimeError(said)
-    rate, p99 = re.search(r"Requests/sec:\s+([\d.]+)", said), re.search(r" 99%\s+(\S+)", said)
+    printed, _ = process.communicate()
+    if process.returncode or "Non-2xx" in printed:
+        raise RuntimeError(printed)
+    rate, p99 = re.search(r"Requests/sec:\s+([\d.]+)", printed), re.search(r" 99%\s+(\S+)", printed)
     assert rate is not None
     assert p99 is not None
     return float(rate[1]), p99[1]

@@ -18,7 +18,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=MEET_ALL)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--texts", type=int, default=3000)
+    parser.add_argument("--messages", type=int, default=3000)
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--fault", action="append", default=[], help="this alone; repeatable")
     given = parser.parse_args()
@@ -26,10 +26,12 @@ def main() -> int:
     print(f"seeds {given.seed} to {given.seed + given.runs - 1}", flush=True)
 
     faults: Counter[str] = Counter()
-    passed = failed = texts = 0
+    passed = failed = messages = 0
     with ProcessPoolExecutor(given.jobs) as pool:
         runs = {
-            pool.submit(perform, seed, texts=given.texts, seconds=given.seconds, only=only): seed
+            pool.submit(
+                perform, seed, messages=given.messages, seconds=given.seconds, only=only
+            ): seed
             for seed in range(given.seed, given.seed + given.runs)
         }
         for run in as_completed(runs):
@@ -40,10 +42,10 @@ def main() -> int:
                 print(f"seed {runs[run]}: BROKE\n{error.__cause__ or error}", flush=True)
                 continue
             faults.update(done.partition(" ")[0] for done in result.done)
-            texts += sum(result.judgement.states.values())
+            messages += sum(result.judgement.states.values())
             passed, failed = passed + result.clean, failed + (not result.clean)
             print(_line(result), flush=True)
-    print(f"{texts} texts, faults: {dict(faults)}")
+    print(f"{messages} messages, faults: {dict(faults)}")
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 

@@ -32,12 +32,12 @@ class Cancelled:
 
 
 class Caller:
-    """Sends until told to stop, and remembers what was asked for and told."""
+    """Sends until it is to stop, and remembers what it asked for and was answered."""
 
-    def __init__(self, stage: Stage, texts: int) -> None:
-        """`texts`: how many it sends; with 0 it sends only what it is given."""
+    def __init__(self, stage: Stage, messages: int) -> None:
+        """`messages`: how many it sends; with 0 it sends only what it is given."""
         self._stage = stage
-        self._left = texts
+        self._left = messages
         self._chance = random.Random(stage.chance.random())
         self._name = f"{stage.chance.getrandbits(64):x}"
         self._calls = 0
@@ -162,7 +162,7 @@ def _soon(seconds: float) -> str:
 def all_asked(
     callers: list[Caller], known: dict[str, dict[str, str]], excuses: Excuses
 ) -> dict[str, Asked]:
-    """What was asked for, by id: also of texts of which no caller was told the id."""
+    """What was asked for, by id: also of messages of which no caller has the id."""
     wished = {key: wish for caller in callers for key, wish in caller.wished.items()}
     keys = {message_id: (facts.get("ref"), facts.get("to")) for message_id, facts in known.items()}
     asked = {message_id: wished[key] for message_id, key in keys.items() if key in wished}

@@ -1,4 +1,4 @@
-"""What processes, disk and network do to texts on their way. Each fault ends what it began."""
+"""What processes, disk and network do to messages on their way. Each fault ends what it began."""
 
 import resource
 import signal
@@ -74,16 +74,16 @@ def fill_disk(stage: Stage) -> None:
     The log has the same limit, and must still be able to say so.
     """
     server = stage.server
-    said_before = len(server.log)
+    logged_before = len(server.log)
     sizes = [file.stat().st_size for file in server.directory.rglob("*.incr.aof")]
     limit = max(*sizes, 0, (server.directory / "log").stat().st_size + LOG_ROOM) + 512
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (limit, limit))
     stage.pause(0.5)
     code = _write_until_it_ends(server)
-    said = server.log[said_before:]
+    logged = server.log[logged_before:]
     server.kill()
-    if code != 1 or "AOF write error" not in said:
-        raise AssertionError(f"the disk did not fill up: exit {code}\n{said}")
+    if code != 1 or "AOF write error" not in logged:
+        raise AssertionError(f"the disk did not fill up: exit {code}\n{logged}")
     server.start()
 
 

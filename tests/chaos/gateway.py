@@ -1,4 +1,4 @@
-"""What a gateway does to texts: plans for a whole run, and faults that pass."""
+"""What a gateway does to messages: plans for a whole run, and faults that pass."""
 
 from collections.abc import Mapping
 
@@ -21,7 +21,7 @@ def lose_provider(stage: Stage) -> None:
 
 
 def take_and_deny(stage: Stage) -> None:
-    """It takes texts and answers 503: all of them, or some for so long that it comes to the last
+    """It takes messages and answers 503: all of them, or some for so long that it comes to the last
     attempt of one.
     """
     share = stage.chance.choice((0.5, 0.6, 1.0))

@@ -57,7 +57,7 @@ def restore_older_to_newcomers(stage: Stage) -> None:
 
 
 def lost_in_silence(stage: Stage) -> int:
-    """Texts that a copy forgot, of daemons that had answered 200 and reported no loss."""
+    """Messages that a copy forgot, of daemons that had answered 200 and reported no loss."""
     return sum(
         restored.forgot(message_id)
         for restored in stage.excuses.restored

@@ -78,7 +78,7 @@ class Result:
     worst: int
     left: dict[str, int]  # of what must be gone
     fsck: str  # what it found
-    asks: str  # how the provider is asked about texts in doubt; "" for not at all
+    asks: str  # how the provider is asked about messages in doubt; "" for not at all
     refused: Counter[str] = field(default_factory=Counter)
     log: Path | None = None
 
@@ -92,7 +92,7 @@ def dealt(seed: int) -> list[Fault]:
     return FAULTS[seed % MEET_ALL :: MEET_ALL]
 
 
-def perform(seed: int, *, texts: int, seconds: float, only: Sequence[Fault] = ()) -> Result:
+def perform(seed: int, *, messages: int, seconds: float, only: Sequence[Fault] = ()) -> Result:
     """Run once; `only` these faults, if any. The directory is kept when the run is not clean."""
     chance = random.Random(seed)
     directory = Path(tempfile.mkdtemp(prefix="smsd-chaos-"))
@@ -114,7 +114,7 @@ def perform(seed: int, *, texts: int, seconds: float, only: Sequence[Fault] = ()
     ]
     stage = Stage(chance, server, recorder, daemons, wires, token)
     try:
-        _hurt(stage, texts, seconds, [] if only else dealt(seed), only or FAULTS)
+        _hurt(stage, messages, seconds, [] if only else dealt(seed), only or FAULTS)
         result = _judged(stage, seed, asks)
     except Exception as error:
         error.add_note(f"after {', '.join(stage.done)}; see {directory}")
@@ -149,10 +149,13 @@ def _settings(wire: Wire, recorder: Recorder, asks: str, token: str) -> str:
 
 
 def _hurt(
-    stage: Stage, texts: int, seconds: float, first: Sequence[Fault], then: Sequence[Fault]
+    stage: Stage, messages: int, seconds: float, first: Sequence[Fault], then: Sequence[Fault]
 ) -> None:
     """Let callers send while faults happen."""
-    stage.callers += [Caller(stage, 0), *(Caller(stage, texts // CALLERS) for _ in range(CALLERS))]
+    stage.callers += [
+        Caller(stage, 0),
+        *(Caller(stage, messages // CALLERS) for _ in range(CALLERS)),
+    ]
     for caller in stage.callers:
         caller.start()
     ahead = stage.chance.sample(first, len(first))
@@ -188,7 +191,7 @@ def _judged(stage: Stage, seed: int, asks: str) -> Result:
     stage.recorder.stop()
     stage.recorder.start(plan={"ok": 1})
     with stage.server.client() as client:
-        eventually(lambda: _is_at_rest(stage, client), REST, "texts still wait")
+        eventually(lambda: _is_at_rest(stage, client), REST, "messages still wait")
         held, dead, left = states(client), letters(client), leftovers(client)
     arrivals = stage.recorder.arrivals()
     verdict = judge(
@@ -202,7 +205,7 @@ def _judged(stage: Stage, seed: int, asks: str) -> Result:
         excuses=stage.excuses,
     )
     if silent := restored.lost_in_silence(stage):
-        left["texts lost in silence"] = silent
+        left["messages lost in silence"] = silent
     worst = worst_window(instants(arrivals, RATE))
     code, found = stage.operate("fsck")
     refused = sum((caller.refused for caller in stage.callers), Counter())

@@ -1,7 +1,7 @@
 """`python -m tests.chaos.soak --minutes 30`: full rate, faults, memory and descriptors flat.
 
 The daemon itself is never killed: what grows in it would show. Ends with the judge's verdict, on
-the texts and on its own figures; exit 0 if both are well.
+the messages and on its own figures; exit 0 if both are well.
 """
 
 import argparse
@@ -88,22 +88,22 @@ def soak(stage: Stage, seconds: float) -> int:
     figures: list[Figures] = []
     began = time.monotonic()
     fault_at = 30.0
-    told_at = 0.0
+    reported_at = 0.0
     while (elapsed := time.monotonic() - began) < seconds:
         keep_waiting(stage, accepted, 600)
         if elapsed >= fault_at:
             stage.chance.choice(FAULTS)(stage)
             fault_at = elapsed + stage.chance.uniform(15, 45)
         figures.append(Figures(resident_mb(daemon.pid), descriptors(daemon.pid)))
-        if elapsed >= told_at:
+        if elapsed >= reported_at:
             memory, files = figures[-1]
             print(f"{elapsed:6.0f} s  {memory:6.1f} MB  {files:3} descriptors", flush=True)
-            told_at += max(10.0, seconds / 30)
+            reported_at += max(10.0, seconds / 30)
         time.sleep(1)
     stage.recorder.stop()
     stage.recorder.start(plan={"ok": 1})
     with stage.server.client() as client:
-        eventually(lambda: waiting(client) == 0, 180, "texts still wait")
+        eventually(lambda: waiting(client) == 0, 180, "messages still wait")
         held, dead, left = states(client), letters(client), leftovers(client)
     arrivals = stage.recorder.arrivals()
     verdict = judge(accepted, arrivals, held, dead=dead)
@@ -119,10 +119,10 @@ def soak(stage: Stage, seconds: float) -> int:
     return 0 if clean else 1
 
 
-def keep_waiting(stage: Stage, accepted: list[str], texts: int) -> None:
-    """Keep so many texts in the queue, so that the rate is never short of work."""
+def keep_waiting(stage: Stage, accepted: list[str], messages: int) -> None:
+    """Keep so many messages in the queue, so that the rate is never short of work."""
     with stage.server.client() as client:
-        short = texts - waiting(client)
+        short = messages - waiting(client)
     if short <= 0:
         return
     [daemon] = stage.daemons

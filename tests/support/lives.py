@@ -24,7 +24,7 @@ SLOW = """
 
 
 def assert_discreet(log: str) -> None:
-    """Neither a text nor a whole number stands in it."""
+    """Neither a body nor a whole number stands in it."""
     assert BODY not in log
     assert not re.search(r"20255[56][0-9]{4}", log)
 

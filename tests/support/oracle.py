@@ -1,4 +1,4 @@
-"""The judge. It compares what callers were told, what the provider took, and what Redis holds."""
+"""The judge. It compares what callers got, what the provider took, and what Redis holds."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ import redis
 from tests.support.excuses import Excuses
 
 OVER = {"sent", "dead", "expired", "suppressed", "cancelled"}
-WISHED = {"expired", "suppressed", "cancelled"}  # nobody but a caller ends a text so
+WISHED = {"expired", "suppressed", "cancelled"}  # nobody but a caller ends a message so
 GROUP = "smsd"
 # What a provider answers to a message that it does not take, as far as anybody can tell from that:
 # it may be sent again. ("taken 503" is one that takes it all the same.)
@@ -21,12 +21,12 @@ REFUSALS = {"429", "503", "taken 503", "unreached 503"}
 
 @dataclass(frozen=True)
 class Asked:
-    """What a caller asked for: a text, and the ways in which it may end unsent."""
+    """What a caller asked for: a message, and the ways in which it may end unsent."""
 
     to: str
     text: str
     ends: frozenset[str] = frozenset()  # of WISHED
-    never: bool = False  # it may not be taken: opted out, or the caller was told "cancelled"
+    never: bool = False  # it may not be taken: opted out, or the caller was answered "cancelled"
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,14 @@ class Judgement:
     too_often: list[str] = field(default_factory=list)  # written more often than may be
     unsent: list[str] = field(default_factory=list)  # called sent, and never taken
     unreported: list[str] = field(default_factory=list)  # taken, and neither sent nor in doubt
-    told_twice: list[str] = field(default_factory=list)  # one id for two texts
+    answered_twice: list[str] = field(default_factory=list)  # one id for two messages
     misdirected: list[str] = field(default_factory=list)  # arrived at another number
     misfiled: list[str] = field(default_factory=list)  # dead and no letter like it, or the reverse
     unrefused: list[str] = field(default_factory=list)  # called rejected, and nobody rejected it
     unasked: list[str] = field(default_factory=list)  # ended as nobody asked for
-    defied: list[str] = field(default_factory=list)  # taken, or ended otherwise, against an order
+    defied: list[str] = field(
+        default_factory=list
+    )  # taken, or finished in another way, against an order
     while_held: list[str] = field(default_factory=list)  # it arrived though dispatch was held
     states: Counter[str] = field(default_factory=Counter)
 
@@ -68,24 +70,24 @@ class Judgement:
 
 
 def states(client: redis.Redis, prefix: str = "smsd:") -> dict[str, dict[str, str]]:
-    """Status of every text that something happened to, by message id."""
+    """Status of every message that something happened to, by message id."""
     found = {}
     keys = cast("Iterable[bytes]", client.scan_iter(f"{prefix}message:*", count=1000))
     for key in keys:
         facts = cast("dict[bytes, bytes]", client.hgetall(key))
         name = key.decode().removeprefix(f"{prefix}message:")
-        found[name] = _words(facts)
+        found[name] = _lines(facts)
     return found
 
 
 def letters(client: redis.Redis, prefix: str = "smsd:") -> list[dict[str, str]]:
     """Every dead letter."""
     found = cast("list[tuple[bytes, dict[bytes, bytes]]]", client.xrange(f"{prefix}dead"))
-    return [_words(letter) for _, letter in found]
+    return [_lines(letter) for _, letter in found]
 
 
 def waiting(client: redis.Redis, prefix: str = "smsd:") -> int:
-    """Texts that are accepted and not over, all counted at one instant: they move meanwhile."""
+    """Messages that are accepted and not over, all counted at one instant: they move meanwhile."""
     with client.pipeline(transaction=True) as counting:
         counting.xlen(f"{prefix}queue")
         counting.xlen(f"{prefix}queue:high")
@@ -117,16 +119,16 @@ def judge(
 ) -> Judgement:
     """Judge a run that has come to rest: nothing waits any more.
 
-    `asked`: by id, what the callers wanted; without it nobody wanted a text cancelled or the like.
-    `dead`: the dead letters; without them it is not looked whether each dead text has one.
+    `asked`: by id, what the callers wanted; without it nobody wanted an end such as `cancelled`.
+    `dead`: the dead letters; without them it is not checked that each dead message has one.
     `held`: from when to when nothing may arrive, Unix ns.
     """
     verdict, excuses = Judgement(), excuses or Excuses()
-    told = Counter(accepted)
-    verdict.told_twice += [message_id for message_id, times in told.items() if times > 1]
-    _judge_ends(verdict, told, arrivals, known, excuses)
+    answered = Counter(accepted)
+    verdict.answered_twice += [message_id for message_id, times in answered.items() if times > 1]
+    _judge_ends(verdict, answered, arrivals, known, excuses)
     _judge_repeats(verdict, arrivals, terms or Terms(), excuses)
-    _judge_rejections(verdict, arrivals, known, set(told))
+    _judge_rejections(verdict, arrivals, known, set(answered))
     _judge_wishes(verdict, arrivals, known, asked or {}, excuses)
     if dead is not None:
         _judge_letters(verdict, dead, known, asked or {}, excuses)
@@ -138,13 +140,13 @@ def judge(
 
 def _judge_ends(
     verdict: Judgement,
-    told: Iterable[str],
+    answered: Iterable[str],
     arrivals: Sequence[Mapping[str, Any]],
     known: Mapping[str, Mapping[str, str]],
     excuses: Excuses,
 ) -> None:
     taken = {str(arrival["id"]) for arrival in arrivals if arrival["taken"]}
-    for message_id in told:
+    for message_id in answered:
         state = known.get(message_id, {}).get("state", "unknown")
         verdict.states[state] += 1
         if state not in OVER and not excuses.loss(message_id):
@@ -199,10 +201,10 @@ def _judge_rejections(
     verdict: Judgement,
     arrivals: Sequence[Mapping[str, Any]],
     known: Mapping[str, Mapping[str, str]],
-    told: set[str],
+    answered: set[str],
 ) -> None:
     refused = {str(arrival["id"]) for arrival in arrivals if arrival["reply"] == "400"}
-    for message_id in known.keys() | told:
+    for message_id in known.keys() | answered:
         facts = known.get(message_id, {})
         rejected = facts.get("state") == "dead" and facts.get("reason") == "rejected"
         if rejected and message_id not in refused:
@@ -256,7 +258,7 @@ def _judge_letters(
             verdict.misfiled.append(message_id)
 
 
-def _words(fields_: Mapping[bytes, bytes]) -> dict[str, str]:
+def _lines(fields_: Mapping[bytes, bytes]) -> dict[str, str]:
     """As text, whatever other hands wrote."""
     return {
         name.decode(errors="replace"): value.decode(errors="replace")

@@ -42,22 +42,22 @@ class Proxy:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
-    def lose_reply(self, word: bytes, times: int = 1) -> None:
-        """A command with `word` in it is done, and the connection breaks before the reply."""
-        self._lose_reply[word] += times
+    def lose_reply(self, name: bytes, times: int = 1) -> None:
+        """A command with `name` in it is done, and the connection breaks before the reply."""
+        self._lose_reply[name] += times
 
     def lose_nothing(self) -> None:
         """Forget what was to be lost and has not come."""
         for plan in (self._lose_reply, self._lose_request, self._hold_back):
             plan.clear()
 
-    def lose_request(self, word: bytes, times: int = 1) -> None:
+    def lose_request(self, name: bytes, times: int = 1) -> None:
         """The connection breaks before the server has heard anything."""
-        self._lose_request[word] += times
+        self._lose_request[name] += times
 
-    def hold_back(self, word: bytes, times: int = 1) -> None:
+    def hold_back(self, name: bytes, times: int = 1) -> None:
         """The connection breaks, and the server hears the command only at `let_go`."""
-        self._hold_back[word] += times
+        self._hold_back[name] += times
 
     async def let_go(self) -> None:
         """What was held back arrives."""
@@ -127,9 +127,9 @@ class Proxy:
             await client.drain()
 
     def _drawn(self, plans: Counter[bytes], command: bytes) -> bool:
-        for word in plans:
-            if plans[word] > 0 and word in command:
-                plans[word] -= 1
+        for name in plans:
+            if plans[name] > 0 and name in command:
+                plans[name] -= 1
                 self.lost += 1
                 return True
         return False

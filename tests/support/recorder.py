@@ -5,13 +5,13 @@ JSON line an arrival goes to a file: at (ns), to, id, segments, reply, taken, an
 id of it. Replies follow `--plan`, a JSON object of reply kind to weight, drawn from `--seed`; each
 is given after `--latency` seconds; `--replies`, of recipient to kind, wins over the plan. Kinds: ok
 429 503 500 400 403 garbage half reset hang drop (takes it, then closes without an answer) refuse
-(resets the connection with the request unread: such a text never arrived, and no line tells of it),
+(resets the connection with the request unread: the message never arrived, and has no line),
 "taken 503" (takes it, and answers as 503 does),
 "forwarded 503" and "unreached 503" (what Envoy answers when its connection to the service ended
 after the request, or never came about). Half of those answered with 500, reset or forwarded 503
 are taken.
 
-`GET /lookup?id=…` tells at once what became of a text: 200 and the recorder's own id if it was
+`GET /lookup?id=…` tells at once what became of a message: 200 and the recorder's own id if it was
 taken, else 404; no plan but refuse touches that. `PUT /behaviour` changes the plan, from the next
 request on, and how idle connections end: a JSON object of `plan`, `keep_alive` (seconds until an
 idle connection is closed; 0: never), `announced` (whether answers say so, in whole seconds) and
@@ -64,7 +64,11 @@ TAKES = {
     "hang",
     "taken 503",
 }  # the text is on its way, whatever is answered
-MAY_TAKE = {"500", "reset", "forwarded 503"}  # nobody can tell from the answer; drawn for each text
+MAY_TAKE = {
+    "500",
+    "reset",
+    "forwarded 503",
+}  # nobody can tell from the answer; drawn for each message
 LINGER_NOT = struct.pack("ii", 1, 0)  # a close is a reset
 
 
@@ -165,7 +169,7 @@ class Recorder:
     async def _managed(self, sock: socket.socket, head: bytes, body: bytes) -> bool:
         """Whether the request was one to the recorder itself, and is answered."""
         if head.startswith(b"GET /lookup?id="):
-            await self._tell(sock, head[15:].split(b" ")[0].decode())
+            await self._answer_look_up(sock, head[15:].split(b" ")[0].decode())
         elif head.startswith(b"PUT /behaviour "):
             self._behaviour = Behaviour(**{"plan": self._behaviour.plan} | json.loads(body))
             await asyncio.get_running_loop().sock_sendall(sock, DONE)
@@ -228,7 +232,7 @@ class Recorder:
         await asyncio.get_running_loop().sock_sendall(sock, reply)
         return kind not in ("garbage", "half")
 
-    async def _tell(self, sock: socket.socket, message_id: str) -> None:
+    async def _answer_look_up(self, sock: socket.socket, message_id: str) -> None:
         own_id = self._taken.get(message_id)
         reply = UNKNOWN if own_id is None else SENDS["ok"] + b'{"id":"%s"}' % own_id.encode()
         await asyncio.get_running_loop().sock_sendall(sock, reply)

@@ -141,12 +141,12 @@ class Store:
     # -- steps of a life, as short as they can be said ------------------------------------------
 
     async def append(self, *recipients: str, **fields: object) -> list[str]:
-        """Queue one text to each; their ids."""
+        """Queue one message to each; their ids."""
         request = Append(content(**fields), recipients or (ALICE,))
         return (await self.queue.append(request)).ids
 
     async def schedule(self, due_in_s: float, id_: str = "s1", **fields: object) -> str:
-        """Queue a text for later; its id."""
+        """Queue a message for later; its id."""
         request = Append(at(self.wall.ms + round(due_in_s * 1000), **fields), [ALICE], [id_])
         [made] = (await self.queue.append(request)).ids
         return made
@@ -158,7 +158,7 @@ class Store:
         return entry, parse_entry(entry, LIMITS, self.wall())
 
     async def sending(self, **fields: object) -> tuple[Entry, Attempt, Message]:
-        """A text that has been queued, claimed and begun."""
+        """A message that has been queued, claimed and begun."""
         await self.append(**fields)
         return await self.begin_next()
 
@@ -217,14 +217,14 @@ class OpenStore(Protocol):
 
 
 def content(**fields: object) -> Content:
-    """A text, its fields named as in `POST /send` (`sender` for `from`)."""
+    """A message, its fields named as in `POST /send` (`sender` for `from`)."""
     if "sender" in fields:
         fields["from"] = fields.pop("sender")
     return parse({"message": "Hi", **fields}, LIMITS, 0)
 
 
 def at(due_ms: int, **fields: object) -> Content:
-    """A text that waits until `due_ms`."""
+    """A message that waits until `due_ms`."""
     return content(**fields)._replace(send_at=due_ms)
 
 

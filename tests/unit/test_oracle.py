@@ -159,9 +159,9 @@ def test_what_was_taken_is_sent_or_in_doubt(run: Records, message_id: str) -> No
     assert run.judge().faults["unreported"] == [message_id]
 
 
-def test_no_id_is_told_twice(run: Records) -> None:
+def test_no_id_is_answered_twice(run: Records) -> None:
     run.accepted.append("s")
-    assert run.judge().faults == {"told_twice": ["s"]}
+    assert run.judge().faults == {"answered_twice": ["s"]}
 
 
 def test_a_text_arrives_at_the_number_that_was_asked_for(run: Records) -> None:
