@@ -30,7 +30,7 @@ from smsd.dispatch.prefetch import Claimed, Prefetch
 from smsd.dispatch.settler import settle, settle_refused, tell
 from smsd.dispatch.throttle import Throttle
 from smsd.metrics import Metrics
-from smsd.provider.base import Provider, SlotWithdrawn
+from smsd.provider.base import Provider, SlotWithdrawn, SubmitsSegments
 from smsd.redis.errors import Refused
 from smsd.store.entry import Attempt, Entry
 from smsd.store.queue import Queue
@@ -80,6 +80,7 @@ class Dispatcher:
         """`may_send`: whether the lease is held at this instant; `on_fenced` is told it is not."""
         self._queue = queue
         self._provider = provider
+        self._per_segment = isinstance(provider, SubmitsSegments)
         self._prefetch = prefetch
         self._pace = pace
         self._hold = hold
@@ -154,7 +155,12 @@ class Dispatcher:
             self._probes.add(entry.name)
         attempt = Attempt(message.attempts + 1, self._now_ms(), self._owner)
         segments = message.content.segments.segments
-        slot = self._pace.slot(segments, wanted=lambda: self._wanted(message, probe))
+        slot = self._pace.slot(
+            segments,
+            # A message that has left in part is sent to its end, whatever is held or drained.
+            wanted=lambda: self._may_send() if slot.used else self._wanted(message, probe),
+            per_segment=self._per_segment,
+        )
         return Delivery(entry, message, attempt, slot, self._in_flight.take(), probe)
 
     async def _mark(self, due: Sequence[Delivery]) -> None:
@@ -229,7 +235,9 @@ class Dispatcher:
         try:
             outcome = await self._provider.submit(one.message, one.slot)
         except SlotWithdrawn:
-            return await self._not_sent(one)
+            if not one.slot.used:
+                return await self._not_sent(one)
+            outcome = InDoubt("the lease was lost between its segments")
         except Exception as error:  # a bug in a provider must not lose the text or stop the rest
             log.exception("provider broke", extra={"id": one.message.id})
             outcome = InDoubt(f"the provider's code failed: {type(error).__name__}")

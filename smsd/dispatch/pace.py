@@ -48,9 +48,15 @@ class Pace:
         metrics.pace_target = pacer.rate
         metrics.window_segments = self._in_last_second
 
-    def slot(self, segments: int, *, wanted: Callable[[], bool]) -> "PacedSlot":
-        """A slot for a message of `segments`; it is refused from when it is no longer `wanted`."""
-        slot = PacedSlot(self, segments, wanted, self._clock())
+    def slot(
+        self, segments: int, *, wanted: Callable[[], bool], per_segment: bool = False
+    ) -> "PacedSlot":
+        """A slot for a message of `segments`; it is withdrawn when it is no longer `wanted`.
+
+        `per_segment`: it is entered for each segment, in place of once for all.
+        """
+        each = 1 if per_segment else segments
+        slot = PacedSlot(self, segments, each, wanted, self._clock())
         self._slots += 1
         self._expected += segments
         self._approaching.append(slot)
@@ -94,6 +100,8 @@ class Pace:
 
     async def wait(self, slot: "PacedSlot") -> None:
         """Wait for a turn and its departure; `left` must follow. Raises `SlotWithdrawn`."""
+        if not slot.segments:
+            raise RuntimeError("a slot was entered again, but the whole message has left")
         self.expect(slot)
         if not slot.arrived:  # else it was here before, and its wait was cut off
             slot.arrived = True
@@ -127,12 +135,15 @@ class Pace:
         """Let nothing leave for a while: the provider asked for it."""
         self.pacer.pause(self._clock() + round(seconds * SECOND))
 
-    def left(self, segments: int) -> None:
-        """The message has just left; the next may have its turn."""
+    def left(self, slot: "PacedSlot") -> None:
+        """The message, or one of its segments, has just left; the next may have its turn."""
         now = self._clock()
-        self.pacer.depart(segments, now)
+        self.pacer.depart(slot.each, now)
         self._lock.release(self._together)
-        self._count(segments, now)
+        self._count(slot.each, now)
+        slot.segments -= slot.each
+        if slot.expected:
+            self._expected -= slot.each
 
     def forbids(self, now: int) -> bool:
         """Whether nothing may leave at this instant: by the rate, or by a pause."""
@@ -149,7 +160,7 @@ class Pace:
             if not slot.wanted():
                 raise SlotWithdrawn
             now = self._clock()
-            ahead = self.pacer.due(slot.segments, now) - now
+            ahead = self.pacer.due(slot.each, now) - now
             if ahead <= 0:
                 break
             due = now + ahead
@@ -187,12 +198,26 @@ def _in_a_turn(pacer: Pacer) -> int:
 class PacedSlot:
     """`async with slot:` see `provider.base.Slot`."""
 
-    __slots__ = ("_open", "_pace", "arrived", "expected", "segments", "since", "wanted")
+    __slots__ = (
+        "_open",
+        "_pace",
+        "arrived",
+        "each",
+        "expected",
+        "segments",
+        "since",
+        "used",
+        "wanted",
+    )
 
-    def __init__(self, pace: Pace, segments: int, wanted: Callable[[], bool], since: int) -> None:
+    def __init__(
+        self, pace: Pace, segments: int, each: int, wanted: Callable[[], bool], since: int
+    ) -> None:
         self._pace = pace
         self._open = True
-        self.segments = segments
+        self.segments = segments  # that have not left yet
+        self.each = each  # segments of one departure
+        self.used = False  # whether anything has left
         self.wanted = wanted
         self.since = since  # when it was handed out
         self.expected = True  # as `Pace.slot` counts it
@@ -207,8 +232,10 @@ class PacedSlot:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._pace.left(self.segments)
-        self.close()
+        self.used = True
+        self._pace.left(self)
+        if not self.segments:
+            self.close()
 
     def close(self) -> None:
         """The submission is over, whether it used its slot or not."""

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from types import TracebackType
-from typing import Annotated, Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 from pydantic import (
     AfterValidator,
@@ -45,9 +45,10 @@ class Slot(Protocol):
     (encoding, look-ups, the connection) before. Entering may raise `SlotWithdrawn`, which `submit`
     lets pass.
 
-    It is entered at most once, and never after `submit` has ended. Another task than the one that
-    called `submit` may enter it; that task is then cancelled along with the submission. The wait
-    for the slot may be cancelled and begun again, for instance when the connection has ended.
+    It is entered at most once (see `SubmitsSegments` for the exception), and never after `submit`
+    has ended. Another task than the one that called `submit` may enter it; that task is then
+    cancelled along with the submission. The wait for the slot may be cancelled and begun again, for
+    instance when the connection has ended.
     """
 
     async def __aenter__(self) -> None: ...
@@ -160,6 +161,19 @@ class Provider(Protocol):
     async def close(self) -> None:
         """Close connections; no submission is under way any more."""
         ...
+
+
+@runtime_checkable
+class SubmitsSegments(Protocol):
+    """The optional side of a provider that writes each segment as a PDU of its own, as SMPP does.
+
+    Its `submit` enters the slot once for each segment of the message, in their order: each entry is
+    paced as one segment, and segments of other messages may leave between. Once a segment has left,
+    the slot is withdrawn only if the lease is lost; the message is in doubt then. `submit` returns
+    one outcome for the whole message: `InDoubt` unless all its segments ended alike.
+    """
+
+    slot_per_segment: Literal[True]
 
 
 FindSettled = Callable[[Collection[str], int, int], Awaitable[Mapping[str, str]]]

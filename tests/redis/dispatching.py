@@ -1,7 +1,7 @@
 """Parts of a term at work over a store, in real time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -38,17 +38,19 @@ def dispatcher(
     *,
     hold: Hold | None = None,
     max_in_flight: int = 2,
+    rate: float = 1000,
+    may_send: Callable[[], bool] = lambda: True,
 ) -> Dispatcher:
     metrics = Metrics()
     return Dispatcher(
         store.queue,
         provider,
         store.prefetch,
-        Pace(Pacer(1000, ceiling="segment"), clock=nanoseconds, metrics=metrics),
+        Pace(Pacer(rate, ceiling="segment"), clock=nanoseconds, metrics=metrics),
         hold or Hold(rate=1000, clock=nanoseconds, changed=lambda _: None),
         owner=store.owner,
         default_sender="",
-        may_send=lambda: True,
+        may_send=may_send,
         on_fenced=store.lease.doubt,
         policy=policy or RetryPolicy(),
         max_in_flight=max_in_flight,

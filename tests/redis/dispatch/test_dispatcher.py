@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import pytest
 
@@ -18,19 +18,20 @@ from smsd.core.outcome import (
     Throttled,
     Unavailable,
 )
+from smsd.core.pacer import CREDIT
 from smsd.dispatch import dispatcher as dispatcher_module
 from smsd.dispatch import probes as probes_module
 from smsd.dispatch.hold import Hold
 from smsd.dispatch.probes import REST_PROBES
 from smsd.dispatch.recovery import Recovery
 from smsd.metrics import Metrics
-from smsd.provider.base import FindSettled, Slot
+from smsd.provider.base import FindSettled, Slot, SubmitsSegments
 from smsd.redis.errors import WrongType
 from smsd.store.entry import Attempt, Entry
 from smsd.store.queue import Begun
 from tests.redis.dispatching import at_work, dispatcher, nanoseconds
 from tests.support.proxy import Proxy
-from tests.support.store import ALICE, BOB, LIMITS, OpenStore, Store, sha, soon, until
+from tests.support.store import ALICE, BOB, LIMITS, SECOND, OpenStore, Store, sha, soon, until
 
 NO_FUNDS = Halted("20005", "no funds")
 
@@ -204,6 +205,68 @@ async def test_a_success_that_waits_to_be_settled_when_a_drain_ends_is_settled_a
     await soon(recovered)
     assert [await wired.state(id_) for id_ in ids] == ["sent"] * 3
     assert await wired.difference() == 0
+
+
+async def long_text(store: Store, segments: int = 2) -> list[str]:
+    """Claim one text of so many segments; its id."""
+    ids = await store.append(ALICE, message="x" * 153 * segments)
+    await store.claimer.admit(await store.queue.claim(10, 10))
+    return ids
+
+
+async def ended(store: Store, id_: str) -> object:
+    """The state in which a text ends."""
+    async with asyncio.timeout(5):
+        while (state := await store.state(id_)) not in ("sent", "dead"):
+            await asyncio.sleep(0.01)
+    return state
+
+
+class PerSegment(Carrier):
+    """Writes each segment in a slot of its own, as SMPP does; `after` runs after each."""
+
+    slot_per_segment: Literal[True] = True
+
+    def __init__(self, after: Callable[[], object] = lambda: None) -> None:
+        super().__init__()
+        self.after = after
+        self.left: list[int] = []
+
+    async def submit(self, message: Message, slot: Slot) -> Outcome:
+        for _ in range(message.content.segments.segments):
+            async with slot:
+                self.left.append(nanoseconds())
+            self.after()
+        return Accepted("p")
+
+
+async def test_each_segment_of_a_provider_that_submits_them_has_its_own_slot(store: Store) -> None:
+    carrier = PerSegment()
+    assert isinstance(carrier, SubmitsSegments)
+    await long_text(store, segments=6)
+    async with at_work(dispatcher(store, carrier, rate=45)):
+        await until(lambda: len(carrier.left) == 6, "all segments")
+
+    assert carrier.left[-1] - carrier.left[0] >= 5 * SECOND // 45 - CREDIT
+
+
+async def test_a_hold_between_the_segments_of_a_text_does_not_keep_the_rest(store: Store) -> None:
+    hold = Hold(rate=1000, clock=nanoseconds, changed=lambda _: None)
+    carrier = PerSegment(lambda: hold.learn("1-0", NO_FUNDS, probe=False, waiting=False))
+    [id_] = await long_text(store)
+    async with at_work(dispatcher(store, carrier, hold=hold)):
+        await until(lambda: len(carrier.left) == 2, "the rest, though dispatch is held")
+        assert hold.engaged
+        assert await ended(store, id_) == "sent"
+
+
+async def test_a_lease_lost_between_the_segments_of_a_text_leaves_it_in_doubt(store: Store) -> None:
+    leased = [True]
+    carrier = PerSegment(leased.clear)
+    [id_] = await long_text(store)
+    async with at_work(dispatcher(store, carrier, may_send=lambda: bool(leased))):
+        assert await ended(store, id_) == "dead"
+    assert len(carrier.left) == 1
 
 
 def _next_term(store: Store, open_store: OpenStore) -> Recovery:

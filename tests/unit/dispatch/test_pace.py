@@ -189,6 +189,29 @@ def test_a_segment_count_is_passed_on() -> None:
     assert bench.metric("smsd_segments_started_total") == 10
 
 
+def test_a_slot_per_segment_paces_each_of_them_and_lets_others_leave_between() -> None:
+    bench = Bench()
+    bench.pacer.pause(START + SECOND)
+
+    async def segments(slot: PacedSlot) -> None:
+        for _ in range(2):
+            async with slot:
+                bench.left.append(("a", bench.clock.now))
+
+    async def scenario() -> None:
+        slot = bench.pace.slot(2, wanted=lambda: True, per_segment=True)
+        await asyncio.gather(segments(slot), bench.send("b"))
+        with pytest.raises(RuntimeError, match="the whole message has left"):
+            await segments(slot)
+        assert bench.pace._slots == bench.pace._expected == 0
+
+    bench.run(scenario())
+    assert bench.names == "aba"
+    due = [SECOND + n * SECOND // 45 for n in range(3)]
+    assert bench.times == pytest.approx(due, abs=5 * TURN)
+    assert bench.metric("smsd_segments_started_total") == 3
+
+
 def test_a_text_that_is_unwanted_from_the_start_is_refused_and_takes_no_slot() -> None:
     bench = Bench()
 
