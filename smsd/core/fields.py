@@ -29,7 +29,8 @@ _RFC3339 = re.compile(
 # part with a letter among them (3GPP TS 23.040 §9.1.2.5: 11 septets of address).
 _SENDER = re.compile(r"\+[1-9][0-9]{6,14}|[0-9]{3,8}|(?=.*[A-Za-z])[A-Za-z0-9 &._+-]{1,11}")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+MESSAGE_ID = "[A-Za-z0-9_-]{1,64}"  # a pattern
+_ID = re.compile(MESSAGE_ID)
 _ATTEMPTS = re.compile("[0-9]{1,9}")
 _NUMBER = re.compile(r"[0-9]{1,19}")  # an entry that nobody has judged yet may hold anything
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -178,7 +179,7 @@ PRIORITY = Kind({"enum": ["high", "normal"]}, read_priority)
 INSTANT = Kind(_DATE_TIME, read_instant, rfc3339, _shown_instant, _DATE_TIME)
 LABEL = Kind({"type": "string", "minLength": 1, "maxLength": LONGEST_LABEL}, read_label)
 KEY = Kind({"type": "string", "pattern": "^[!-~]{1,255}$"}, read_key)
-ID = Kind({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}, read_id)
+ID = Kind({"type": "string", "pattern": f"^{MESSAGE_ID}$"}, read_id)
 ENCODING = Kind({"enum": ["gsm7", "ucs2"]}, shown_schema={"enum": ["gsm7", "ucs2"]})
 NUMBER = Kind(_INTEGER, read_attempts, show=_shown_number, shown_schema=_INTEGER)
 PLAIN = Kind(_STRING)
@@ -186,7 +187,9 @@ PLAIN = Kind(_STRING)
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: where it comes from, where it is shown, and how far it is carried."""
+    """One field. Unless its row says otherwise, both intakes accept it, look-ups and dead letters
+    show it, and it survives a deferral and a replay.
+    """
 
     name: str
     kind: Kind
@@ -194,7 +197,7 @@ class Field:
     # Where `Message` has its value, dotted; "" where it is no part of it.
     attribute: str = ""
     example: object = None
-    # Who may set it: callers of `POST /send`, producers (XADD), or smsd alone.
+    # Who may set it: callers (`POST /send`, `smsd send`), producers (XADD), or smsd alone.
     in_send: bool = True
     in_entry: bool = True
     by_smsd: bool = False
@@ -276,14 +279,13 @@ FIELDS: tuple[Field, ...] = (
         in_dead_letter=False, dropped_on_replay=True,
     ),
 )  # fmt: skip
-BY_NAME: Mapping[str, Field] = {field.name: field for field in FIELDS}
 
 
 def _names(chosen: Callable[[Field], bool]) -> tuple[str, ...]:
     return tuple(field.name for field in FIELDS if chosen(field))
 
 
-# -- who knows which ------------------------------------------------------------------------------
+# -- who knows which: nobody keeps a list of names beside these -----------------------------------
 
 SEND_FIELDS = frozenset(_names(lambda field: field.in_send))
 PRODUCER_FIELDS = frozenset(_names(lambda field: field.in_entry and not field.by_smsd))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from smsd.core.fields import FieldError
+from smsd.core.fields import FieldError, read_id
 from smsd.core.life import DeadReason
 from smsd.store.entry import LAST_ID
 
@@ -15,7 +15,6 @@ from smsd.store.entry import LAST_ID
 SELECTORS = ("id", "letter", "reason", "campaign")
 
 _DEAD_LETTER_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}|" + LAST_ID)
-_MESSAGE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +44,8 @@ def read_choice(fields: Mapping[str, object]) -> Choice:
         _dead_letter_id("letter", given["letter"])
     if "reason" in given and given["reason"] not in set(DeadReason):
         raise FieldError("reason", f"must be one of {', '.join(DeadReason)}")
-    if not _MESSAGE_ID.fullmatch(given.get("id", "-")):
-        raise FieldError("id", "must be 1 to 64 letters, digits, - or _")
+    if "id" in given:
+        read_id("id", given["id"])
     return Choice(*(given.get(name, "") for name in SELECTORS))
 
 

@@ -5,6 +5,8 @@ import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from smsd.core.fields import MESSAGE_ID
+
 Stream = Literal["h", "n"]  # the stream an entry is in: high priority or normal
 STREAMS: tuple[Stream, ...] = ("h", "n")
 LARGEST_ENTRY = 65_536  # octets; a larger entry is not read
@@ -12,7 +14,7 @@ LAST_ID = "18446744073709551615-18446744073709551615"  # no range can begin behi
 FIRST_SPENT = "18446744073709551615-10000000000000000000"  # from here on they leave no room
 MOST_FIELDS = 500  # the same; each is two of the values that lua/_fields.lua counts
 _NAME = re.compile(r"[hn]([0-9]{1,20})-([0-9]{1,20})")
-_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
+_ID = re.compile(MESSAGE_ID.encode())
 _MARK = re.compile(rb"([1-9][0-9]{0,9}) ([0-9]{1,13}) ([ -~]+)")  # as in lua/fsck_marks.lua
 
 

@@ -81,6 +81,7 @@ def test_what_may_be_given_is_described(field: Field) -> None:
 @named(list(FIELDS))
 def test_a_row_contradicts_itself_nowhere(field: Field) -> None:
     assert not (field.by_smsd and field.in_send)
+    assert field.in_entry or not field.in_send, "an entry is all that is kept of a request"
     assert field.in_entry or not field.dropped_on_deferral
     assert field.placeholder or not field.in_headers
 
