@@ -5,12 +5,12 @@ from pathlib import Path
 import click
 
 from smsd import __version__, daemon
+from smsd.cli.console import EX_CONFIG, config_option, fail
 from smsd.cli.dead_letters import dead_letters
 from smsd.cli.fsck import fsck
 from smsd.cli.hold import hold, release
 from smsd.cli.send import send
 from smsd.cli.status import status
-from smsd.cli.store import EX_CONFIG, config_option, fail
 from smsd.cli.watch import watch
 from smsd.config import ConfigError, load
 

@@ -9,8 +9,11 @@ from typing import Any, TypeVar
 import click
 import orjson
 
-from smsd.cli.store import EX_FAILED, Store, config_option, fail, say, with_store
+from smsd.cli.console import EX_FAILED, config_option, fail, say
+from smsd.cli.store import with_store
+from smsd.config import Settings
 from smsd.core.life import DeadReason
+from smsd.store import Store
 from smsd.store.dead_letter_request import Order, read_choice, read_order
 from smsd.store.dead_letters import PAGE, DeadLetters, Swept
 
@@ -43,7 +46,7 @@ def dead_letters() -> None:
 def list_(config_path: Path, *, as_json: bool, with_text: bool, **options: str | None) -> None:
     """Show dead letters, oldest first."""
 
-    async def show(store: Store) -> None:
+    async def show(store: Store, _: Settings) -> None:
         choice, after, more = read_choice(_given(options)), "", True
         while more:
             page = await store.dead_letters.find(choice, after=after, count=PAGE)
@@ -86,7 +89,7 @@ def _sweep(
     what: str,
     how: Callable[[DeadLetters], Callable[[Order], Awaitable[Swept]]],
 ) -> Swept:
-    async def sweep(store: Store) -> Swept:
+    async def sweep(store: Store, _: Settings) -> Swept:
         order = read_order(fields, replay=what == "replay")
         step, total = how(store.dead_letters), Swept(more=True)
         while total.more:

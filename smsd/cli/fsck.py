@@ -5,7 +5,10 @@ from pathlib import Path
 
 import click
 
-from smsd.cli.store import EX_FAILED, Store, config_option, say, with_store
+from smsd.cli.console import EX_FAILED, config_option, say
+from smsd.cli.store import with_store
+from smsd.config import Settings
+from smsd.store import Store
 from smsd.store.fsck import Fault, Fsck
 
 
@@ -15,7 +18,7 @@ from smsd.store.fsck import Fault, Fsck
 def fsck(config_path: Path, *, repair: bool) -> None:
     """Look for texts that are lost or stuck; also while the daemon runs."""
 
-    async def look(store: Store) -> list[Fault]:
+    async def look(store: Store, _: Settings) -> list[Fault]:
         found = []
         async for fault in Fsck(store.client, repair=repair).faults():
             say(_line(fault))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from smsd.cli.store import config_option, say, with_store
-from smsd.store.operator_hold import OperatorHold
+from smsd.cli.console import config_option, say
+from smsd.cli.store import with_store
 
 
 @click.command()
@@ -15,7 +15,7 @@ from smsd.store.operator_hold import OperatorHold
 @click.option("--reason", required=True, help="Why; shown by status and kept in the log.")
 def hold(config_path: Path, reason: str) -> None:
     """Send nothing, from within a second until `smsd release`; also through restarts."""
-    with_store(config_path, lambda store: OperatorHold(store.client).hold(reason, _operator()))
+    with_store(config_path, lambda store, _: store.operator_hold.hold(reason, _operator()))
     say("dispatch is held; smsd release ends it")
 
 
@@ -23,7 +23,7 @@ def hold(config_path: Path, reason: str) -> None:
 @config_option
 def release(config_path: Path) -> None:
     """End every hold, also one for the provider's sake, once its cause is mended."""
-    with_store(config_path, lambda store: OperatorHold(store.client).release(_operator()))
+    with_store(config_path, lambda store, _: store.operator_hold.release(_operator()))
     say("released")
 
 

@@ -8,9 +8,12 @@ from typing import Any, TypeVar
 import click
 
 from smsd import daemon
-from smsd.cli.store import EX_FAILED, Store, config_option, fail, say, with_store
+from smsd.cli.console import EX_FAILED, config_option, fail, say
+from smsd.cli.store import with_store
+from smsd.config import Settings
 from smsd.core.fields import FIELDS, FieldError
 from smsd.core.message import parse, parse_recipient
+from smsd.store import Store
 from smsd.store.long_lists import Unfinished
 from smsd.store.queue import Append, QueueFull
 
@@ -37,9 +40,9 @@ def send(config_path: Path, recipients: Sequence[str], message: str, **options: 
         name: value for name, value in options.items() if value is not None
     }
 
-    async def append(store: Store) -> list[str]:
+    async def append(store: Store, settings: Settings) -> list[str]:
         fields["message"] = _stdin() if message == "-" else _argument(message)
-        return (await store.queue.append(_request(store, recipients, fields))).ids
+        return (await store.queue.append(_request(settings, recipients, fields))).ids
 
     try:
         ids = with_store(config_path, append)
@@ -51,8 +54,8 @@ def send(config_path: Path, recipients: Sequence[str], message: str, **options: 
         say(id_)
 
 
-def _request(store: Store, recipients: Sequence[str], fields: dict[str, object]) -> Append:
-    settings, now_ms = store.settings, daemon.now_ms()
+def _request(settings: Settings, recipients: Sequence[str], fields: dict[str, object]) -> Append:
+    now_ms = daemon.now_ms()
     numbers = list(dict.fromkeys(map(parse_recipient, recipients)))
     if len(numbers) > settings.http.max_recipients:
         raise FieldError("to", f"must name 1 to {settings.http.max_recipients} numbers")

@@ -10,15 +10,18 @@ from pathlib import Path
 import click
 import orjson
 
-from smsd.cli.store import Store, config_option, say, with_store
+from smsd.cli.console import config_option, say
+from smsd.cli.store import with_store
+from smsd.config import Settings
 from smsd.redis import owner
 from smsd.redis.damage import among
 from smsd.redis.durability import Persistence, persistence
 from smsd.redis.errors import Away, OutOfMemory, Refused
-from smsd.store.census import Census, take_census
+from smsd.store import Store
+from smsd.store.census import Census
 from smsd.store.examine import look
 from smsd.store.lease import ReportedHold, lease_holder, reported_hold
-from smsd.store.operator_hold import HeldBy, OperatorHold
+from smsd.store.operator_hold import HeldBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ def status(config_path: Path, *, as_json: bool) -> None:
         say(f"{name:<12}{value}")
 
 
-async def _look(store: Store) -> Report:
+async def _look(store: Store, settings: Settings) -> Report:
     keys = store.client.keys
     damage = {fault.key: fault.reason for fault in await look(store.client)}
     name = await lease_holder(store.client)
@@ -105,10 +108,10 @@ async def _look(store: Store) -> Report:
         among(damage, keys.for_dispatch),
         holder,
         await _held(store, holder.name) if holder and not holder.died else None,
-        await OperatorHold(store.client).look(),
-        await take_census(store.client),
+        await store.operator_hold.look(),
+        await store.census(),
         await store.client.read(persistence),
-        store.settings.rate.segments_per_second,
+        settings.rate.segments_per_second,
     )
 
 

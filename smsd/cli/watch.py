@@ -8,8 +8,11 @@ from typing import NoReturn
 
 import click
 
-from smsd.cli.store import Store, config_option, say, with_store
+from smsd.cli.console import config_option, say
+from smsd.cli.store import with_store
+from smsd.config import Settings
 from smsd.redis.errors import Away
+from smsd.store import Store
 from smsd.store.events import Event
 
 PAUSE_S = 1.0  # before Redis is asked again after it was away
@@ -23,7 +26,7 @@ def watch(config_path: Path) -> None:
         with_store(config_path, _follow)
 
 
-async def _follow(store: Store) -> NoReturn:
+async def _follow(store: Store, _: Settings) -> NoReturn:
     after = await store.events.last_id()
     click.echo("watching; Ctrl-C ends it", err=True)
     while True:

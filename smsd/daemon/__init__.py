@@ -4,7 +4,7 @@
 """
 
 from smsd.config import ConfigError
-from smsd.daemon.build import build_client, build_limits, build_provider, build_queue
+from smsd.daemon.build import build_limits, build_provider, open_store
 from smsd.daemon.clocks import clock, now_ms
 from smsd.daemon.errors import StartError
 from smsd.daemon.root import serve
@@ -14,11 +14,10 @@ __all__ = [
     "ConfigError",
     "EmbeddedError",
     "StartError",
-    "build_client",
     "build_limits",
     "build_provider",
-    "build_queue",
     "clock",
     "now_ms",
+    "open_store",
     "serve",
 ]

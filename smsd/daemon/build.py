@@ -3,26 +3,24 @@
 The commands build the same parts with the same functions as the daemon does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from redis.asyncio import Redis
 
 from smsd import provider as providers
 from smsd.config import ConfigError, Settings, explain, unknown_table
 from smsd.core.message import Limits
-from smsd.daemon.clocks import now_ms
+from smsd.daemon.clocks import clock, now_ms
 from smsd.daemon.proxies import proxy_for
 from smsd.provider.base import DEFAULT_FROM, Provider, ProviderSettings
 from smsd.redis.availability import Availability
 from smsd.redis.damage import Damage
-from smsd.store.client import StoreClient
+from smsd.store import Bounds, DaemonStore, Store
 from smsd.store.identity import Identity
-from smsd.store.keys import Keys
-from smsd.store.lost_writes import LostWrites
-from smsd.store.queue import Queue
+from smsd.store.lost_writes import Loss
+from smsd.store.operator_hold import HeldBy, Operator
 
 
 def build_provider(settings: Settings, config_path: Path) -> Provider:
@@ -88,37 +86,53 @@ def _faults_of_unused(table: dict[str, Any], name: str, config_path: Path) -> Se
     return []
 
 
-def build_client(
-    settings: Settings,
-    redis: Redis,
-    availability: Availability,
-    damage: Damage,
-    *,
-    owner: str,
-    lost_writes: LostWrites | None = None,
-    identity: Identity | None = None,
-) -> StoreClient:
-    """Redis as everything in the store sees it."""
-    kept = settings.queue
-    return StoreClient(
-        redis,
-        Keys(settings.redis.prefix),
+def open_store(settings: Settings, url: str, *, owner: str) -> Store:
+    """The store of a command; an async context manager."""
+    return Store(
+        url,
+        settings.redis.prefix,
         owner=owner,
-        availability=availability,
-        damage=damage,
         now_ms=now_ms,
-        keep_status_ms=kept.keep_status * 1000,
-        max_events=kept.max_events,
-        lost_writes=lost_writes,
-        identity=identity,
-        replicas_ack=settings.redis.replicas_ack,
+        bounds=_bounds(settings),
+        availability=Availability(),
+        damage=Damage(clock),
     )
 
 
-def build_queue(settings: Settings, client: StoreClient) -> Queue:
-    """The queue with its configured bounds."""
-    return Queue(
-        client,
-        max_length=settings.queue.max_length,
-        keep_idempotency_ms=settings.queue.keep_idempotency * 1000,
+def open_daemon_store(
+    settings: Settings,
+    url: str,
+    *,
+    owner: str,
+    availability: Availability,
+    damage: Damage,
+    identity: Identity,
+    on_operator: Callable[[Operator], HeldBy | None],
+    on_loss: Callable[[Loss], None],
+) -> DaemonStore:
+    """The store of a daemon; an async context manager."""
+    return DaemonStore(
+        url,
+        settings.redis.prefix,
+        owner=owner,
+        now_ms=now_ms,
+        clock=clock,
+        bounds=_bounds(settings),
+        availability=availability,
+        damage=damage,
+        identity=identity,
+        lease_s=settings.redis.lease,
+        on_operator=on_operator,
+        on_loss=on_loss,
+    )
+
+
+def _bounds(settings: Settings) -> Bounds:
+    queue = settings.queue
+    return Bounds(
+        max_length=queue.max_length,
+        max_events=queue.max_events,
+        keep_status_ms=queue.keep_status * 1000,
+        keep_idempotency_ms=queue.keep_idempotency * 1000,
+        replicas_ack=settings.redis.replicas_ack,
     )

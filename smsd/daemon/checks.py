@@ -7,7 +7,7 @@ from contextlib import suppress
 from smsd.daemon.storage import Storage
 from smsd.metrics import Metrics
 from smsd.redis.errors import Away, Refused
-from smsd.store.census import Census, take_census
+from smsd.store.census import Census
 from smsd.store.examine import examine
 from smsd.store.fsck import Fsck
 
@@ -31,7 +31,7 @@ class Checks:
         """Count all messages for the metrics, and log an error when one is unaccounted for."""
         while True:
             with suppress(Away, Refused):  # the client has logged it
-                self._report(await take_census(self._storage.client))
+                self._report(await self._storage.store.census())
             await asyncio.sleep(CENSUS_S)
 
     def _report(self, census: Census) -> None:
@@ -53,7 +53,7 @@ class Checks:
         damage = self._storage.damage
         while True:
             try:
-                await examine(self._storage.client)
+                await examine(self._storage.store.client)
                 self._metrics.damaged_keys = len(damage.found)
             except (Away, Refused):
                 pass  # it is logged elsewhere; the next look comes
@@ -69,13 +69,13 @@ class Checks:
         It looks slowly, since there may be millions. Recovery looks at the entries of the streams.
         """
         while True:
-            await self._storage.lease.taken.wait()
+            await self._storage.store.lease.taken.wait()
             with suppress(Away):
                 await self._look_for_stuck()
             await asyncio.sleep(STUCK_EVERY_S)
 
     async def _look_for_stuck(self) -> None:
-        fsck = Fsck(self._storage.client, repair=False, pause_s=STUCK_PAUSE_S)
+        fsck = Fsck(self._storage.store.client, repair=False, pause_s=STUCK_PAUSE_S)
         stuck, last = 0, ""
         async for fault in fsck.stuck():
             stuck, last = stuck + 1, fault.name

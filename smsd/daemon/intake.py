@@ -118,7 +118,7 @@ class Intake:
     ) -> list[routes.Feature]:
         settings = self._settings
         send = Send(
-            storage.queue,
+            storage.store.queue,
             storage.availability,
             limits=SendLimits(limits, settings.http.max_recipients),
             default_audience=settings.audiences.get(settings.campaign.default_audience, ()),
@@ -132,9 +132,9 @@ class Intake:
         )
         return [
             send,
-            Messages(storage.queue, storage.lookup),
-            DeadLetterCalls(storage.dead_letters),
-            HoldCalls(storage.operator_hold),
+            Messages(storage.store.queue, storage.store.lookup),
+            DeadLetterCalls(storage.store.dead_letters),
+            HoldCalls(storage.store.operator_hold),
             operations,
         ]
 

@@ -24,7 +24,7 @@ class Readiness:
 
     def intake(self) -> dict[str, object]:
         """Whether this daemon takes messages in."""
-        redis, keys = self._storage.availability, self._storage.client.keys
+        redis, keys = self._storage.availability, self._storage.store.client.keys
         damage, down = self._storage.damage.found, self._down()
         return _answer(
             down or (f"redis: {FULL}" if redis.full else among(damage, keys.for_intake)),
@@ -35,7 +35,7 @@ class Readiness:
 
     def dispatch(self) -> dict[str, object]:
         """Whether this daemon sends messages, or is the standby of one that does."""
-        lease, keys = self._storage.lease, self._storage.client.keys
+        lease, keys = self._storage.store.lease, self._storage.store.client.keys
         damage = self._storage.damage.found
         held = self._hold.reason if lease.held else self._hold.operator_reason
         blocking = "" if self._hold.unproven else held
@@ -58,7 +58,7 @@ class Readiness:
         return "" if trusted else "redis: it holds older or other data than was known"
 
     def _no_holder(self) -> str:
-        return "" if self._storage.lease.has_holder else "nobody holds the lease"
+        return "" if self._storage.store.lease.has_holder else "nobody holds the lease"
 
     def _down(self) -> str:
         """What keeps this daemon from both; "" if nothing does."""

@@ -50,7 +50,7 @@ class Daemon:
         self._hold = Hold(rate=rate, clock=clock, changed=self._hold_changed)
         self._metrics.share = lambda: self._hold.share
         self._storage = Storage(
-            settings, config_path, self._owner, self._metrics, operator=self._hold.obey_operator
+            settings, config_path, self._owner, self._metrics, on_operator=self._hold.obey_operator
         )
         self._stopping = asyncio.Event()
         self._terms = Terms(
@@ -119,10 +119,10 @@ class Daemon:
         storage, checks = self._storage, Checks(self._storage, self._metrics)
         timeout_s = self._settings.provider.timeout
         return {
-            "lease": storage.lease.run(),
+            "lease": storage.store.lease.run(),
             "probe": storage.probe(),
             "server": storage.watch_server(),
-            "reconcile": storage.reconciler.run(),
+            "reconcile": storage.store.reconciler.run(),
             "record": storage.record(),
             "census": checks.count_messages(),
             "keys": checks.examine_keys(),
@@ -134,11 +134,11 @@ class Daemon:
     async def _give_up_lease(self) -> None:
         with suppress(Exception):  # the lease runs out by itself
             async with asyncio.timeout(2):
-                await self._storage.lease.give_up()
+                await self._storage.store.lease.give_up()
 
     def _hold_changed(self, provider_reason: str) -> None:
         self._metrics.held = self._hold.engaged
-        self._storage.lease.tell_hold(provider_reason)
+        self._storage.store.lease.tell_hold(provider_reason)
 
     def _handle_signals(self) -> None:
         loop, terminal = asyncio.get_running_loop(), Terminal()

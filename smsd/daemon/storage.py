@@ -1,8 +1,4 @@
-"""Redis as the daemon holds it. Rule: each connection that must not wait for another has its own.
-
-Writing, waiting for arrivals and keeping the lease are three clients: a busy pool must not cost us
-the lease.
-"""
+"""Redis as the daemon has it. Rule: a Redis that is away or full is waited for, and logged once."""
 
 import asyncio
 import logging
@@ -10,32 +6,22 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from redis.asyncio import Redis
-
 from smsd import systemd
 from smsd.config import Settings, data_dir
-from smsd.daemon.build import build_client, build_queue
-from smsd.daemon.clocks import clock, now_ms
+from smsd.daemon.build import open_daemon_store
+from smsd.daemon.clocks import clock
 from smsd.daemon.errors import StartError
 from smsd.metrics import Metrics
 from smsd.redis.availability import Availability
-from smsd.redis.client import CONNECTIONS
-from smsd.redis.connection import connect
 from smsd.redis.damage import Damage
 from smsd.redis.durability import persistence
 from smsd.redis.embedded import START_S, Embedded
 from smsd.redis.errors import Away, OutOfMemory, Refused
-from smsd.store.arrivals import Arrivals
-from smsd.store.client import SCRIPTS, StoreClient
-from smsd.store.dead_letters import DeadLetters
-from smsd.store.events import Events
+from smsd.store import DaemonStore
+from smsd.store.client import SCRIPTS
 from smsd.store.identity import Identity
-from smsd.store.keys import Keys
-from smsd.store.lease import Lease
-from smsd.store.lookup import Lookup
-from smsd.store.lost_writes import Loss, LostWrites
-from smsd.store.operator_hold import HeldBy, Operator, OperatorHold
-from smsd.store.reconcile import Reconciler
+from smsd.store.lost_writes import Loss
+from smsd.store.operator_hold import HeldBy, Operator
 from smsd.store.record import Record
 
 log = logging.getLogger("smsd.storage")
@@ -55,10 +41,10 @@ class Storage:
         owner: str,
         metrics: Metrics,
         *,
-        operator: Callable[[Operator], HeldBy | None],
+        on_operator: Callable[[Operator], HeldBy | None],
     ) -> None:
-        """`operator`: see `Lease`."""
-        self._operator = operator
+        """`on_operator`: see `Lease`."""
+        self._on_operator = on_operator
         self._settings = settings
         self._config_path = config_path
         self._owner = owner
@@ -81,7 +67,8 @@ class Storage:
         Raises `EmbeddedError` and `StartError`.
         """
         SCRIPTS.load()
-        self._connect(await self._url(stack), stack)
+        url = await self._url(stack)
+        self.store = await stack.enter_async_context(self._open_store(url))
         await self._prepare()
         stack.callback(self._record_known)
 
@@ -143,7 +130,7 @@ class Storage:
 
     async def _try_to_write(self, *, room: bool) -> None:
         try:
-            await self.client.try_to_write()
+            await self.store.client.try_to_write()
         except (Away, OutOfMemory):
             pass  # still
         except Refused:
@@ -156,7 +143,7 @@ class Storage:
         """Say once what an external server may lose, and make the groups; False: it is away."""
         try:
             await self._examine()
-            await self.client.ensure_groups()
+            await self.store.client.ensure_groups()
         except Refused:
             return True  # it answers; what can go on goes on
         except Away:
@@ -175,56 +162,23 @@ class Storage:
         stack.callback(supervisor.cancel)
         return embedded.url
 
-    def _connect(self, url: str, stack: AsyncExitStack) -> None:
-        settings = self._settings
-        keys = Keys(settings.redis.prefix)
-        lost_writes = LostWrites(keys, self._owner, lost=self._lost, now_ms=now_ms)
-        writer = connect(url, connections=CONNECTIONS, timeout_s=3.0, examine=lost_writes.compare)
-        reader = connect(url, connections=1, timeout_s=5.0)
-        renewer = connect(url, connections=1, timeout_s=1.0)
-        for redis in (writer, reader, renewer):
-            stack.push_async_callback(redis.aclose)
-        self.client = self._client_over(writer, self.availability, lost_writes)
-        self.lease = Lease(
-            self._client_over(renewer, Availability()),
-            life_s=settings.redis.lease,
-            clock=clock,
-            operator=self._operator,
-        )
-        self.operator_hold = OperatorHold(self.client)
-        self.arrivals = Arrivals(self.client, reader)
-        self.lookup = Lookup(self.client)
-        self.events = Events(self.client)
-        self.queue = build_queue(settings, self.client)
-        self.dead_letters = DeadLetters(self.client, self.queue)
-        self.reconciler = Reconciler(
-            self.client,
-            lost_writes,
-            self.operator_hold,
-            leads=lambda: self.lease.held,
-            settle_all=self.queue.settle_all,
-            mark_again=self.queue.mark_again,
-            lists_again=self.queue.long_lists.queue_again,
-        )
-
-    def _client_over(
-        self, redis: Redis, availability: Availability, lost_writes: LostWrites | None = None
-    ) -> StoreClient:
-        return build_client(
+    def _open_store(self, url: str) -> DaemonStore:
+        return open_daemon_store(
             self._settings,
-            redis,
-            availability,
-            self.damage,
+            url,
             owner=self._owner,
-            lost_writes=lost_writes,
+            availability=self.availability,
+            damage=self.damage,
             identity=self.identity,
+            on_operator=self._on_operator,
+            on_loss=self._lost,
         )
 
     async def _examine(self) -> None:
         redis = self._settings.redis
         if self._examined:
             return
-        found = await self.client.read(
+        found = await self.store.client.read(
             lambda raw: persistence(raw, prefix=redis.prefix, replicas_ack=redis.replicas_ack)
         )
         if found.fault:

@@ -73,18 +73,18 @@ class Terms:
     def last_alive_at(self, now: int) -> int:
         """When dispatch was last seen to move; `now` while it need not."""
         storage = self._storage
-        damaged = among(storage.damage.found, storage.client.keys.for_dispatch | {COMMANDS})
+        damaged = among(storage.damage.found, storage.store.client.keys.for_dispatch | {COMMANDS})
         if not self._may_dispatch() or not storage.availability.up or damaged:
             return now
         return self._term.last_alive_at(now) if self._term else 0
 
     def _may_dispatch(self) -> bool:
-        return self._storage.lease.held and not self._stopping.is_set()
+        return self._storage.store.lease.held and not self._stopping.is_set()
 
     async def _lease_taken(self) -> None:
         await self._storage.ready()
-        await self._storage.lease.taken.wait()
-        while not self._storage.lease.held:  # noqa: ASYNC110 - frozen for longer than it lived
+        await self._storage.store.lease.taken.wait()
+        while not self._storage.store.lease.held:  # noqa: ASYNC110 - frozen for longer than it lived
             await asyncio.sleep(0.05)
 
     async def _serve(self, provider: Provider) -> None:
@@ -98,7 +98,7 @@ class Terms:
 
     def _new_term(self, provider: Provider) -> Term:
         """Each has a pacer of its own, which begins full."""
-        settings, queue, limits = self._settings, self._storage.queue, self._limits
+        settings, queue, limits = self._settings, self._storage.store.queue, self._limits
         rate, policy = self._rate, settings.retry.policy
         prefetch = Prefetch(rate)
         pacer = Pacer(rate, ceiling=settings.rate.ceiling)
@@ -106,14 +106,14 @@ class Terms:
         pace = Pace(pacer, clock=clock, metrics=self._metrics)
         claimer = Claimer(
             queue,
-            self._storage.arrivals,
+            self._storage.store.arrivals,
             prefetch,
             limits=limits,
-            on_fenced=self._storage.lease.doubt,
+            on_fenced=self._storage.store.lease.doubt,
             clock=clock,
             now_ms=now_ms,
         )
-        asker = InDoubtAsker(provider, settled_as=self._storage.events.settled_as)
+        asker = InDoubtAsker(provider, settled_as=self._storage.store.events.settled_as)
         recovery = Recovery(
             queue,
             claimer,
@@ -133,8 +133,8 @@ class Terms:
             self._hold,
             owner=self._owner,
             default_sender=limits.default_from,
-            may_send=lambda: self._storage.lease.held and self._storage.identity.trusted,
-            on_fenced=self._storage.lease.doubt,
+            may_send=lambda: self._storage.store.lease.held and self._storage.identity.trusted,
+            on_fenced=self._storage.store.lease.doubt,
             policy=policy,
             max_in_flight=settings.provider.max_in_flight,
             clock=clock,

@@ -206,7 +206,7 @@ class Intake:
         self._listener.close()
         await self._runner.cleanup()
         self._listener.stop()
-        await self._store.close()
+        await self._store.aclose()
 
 
 @pytest.fixture(scope="module")
@@ -361,7 +361,7 @@ async def _taken_in(store: Store, made: Sequence[tuple[str, Sequence[bytes]]]) -
         assert await store.difference() == 0
         await _can_be_looked_up(store, claimed, dead)
     finally:
-        await store.close()
+        await store.aclose()
 
 
 async def _can_be_looked_up(

@@ -179,7 +179,7 @@ class QueueMachine(RuleBasedStateMachine):
             await self._deliver_all()
         finally:
             for store in (self.eye, *(daemon.store for daemon in self.daemons)):
-                await store.close()
+                await store.aclose()
             await self.proxy.stop()
 
     async def _look_each_up(self) -> None:
@@ -556,7 +556,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.repeatable = None
 
     async def _crash(self, by: int) -> None:
-        await self.daemons[by].store.close()
+        await self.daemons[by].store.aclose()
         self.daemons[by] = Daemon(self._store(self.proxy.url))
         if by == self.leader:
             self.leader = -1  # until somebody takes over

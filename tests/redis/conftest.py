@@ -63,7 +63,7 @@ async def open_store(
 
     yield open_
     for store in stores:
-        await store.close()
+        await store.aclose()
 
 
 @pytest.fixture

@@ -4,15 +4,21 @@ import asyncio
 import shutil
 from collections.abc import Callable
 
-from smsd.redis.connection import greeting
-from smsd.store.lost_writes import Loss, LostWrites
-from smsd.store.reconcile import Reconciler
 from tests.support.redis_server import RedisServer
 from tests.support.store import Store, Ticks, Wall, until
 
 
+class _Store(Store):
+    """It takes itself for the leader, or not, whoever holds the lease."""
+
+    leading: bool
+
+    def leads(self) -> bool:
+        return self.leading
+
+
 class Opened:
-    """A store that is told of losses, as the daemon's is."""
+    """A store that repairs what its server has lost, as the daemon's does."""
 
     def __init__(
         self,
@@ -23,26 +29,12 @@ class Opened:
         replicas_ack: int = 0,
         leads: bool = True,
     ) -> None:
-        wall = Wall()
-        self.store = Store(url, prefix, owner=owner, wall=wall, ticks=Ticks())
-        self.losses: list[Loss] = []
-        self.lost_writes = lost_writes = LostWrites(
-            self.store.keys, owner, lost=self.losses.append, now_ms=wall
+        self.store = _Store(
+            url, prefix, owner=owner, wall=Wall(), ticks=Ticks(), replicas_ack=replicas_ack
         )
-        self.store.redis.connection_pool.connection_kwargs["redis_connect_func"] = greeting(
-            lost_writes.compare
-        )
-        self.store.client.lost_writes = lost_writes
-        self.store.client._replicas.needed = replicas_ack
-        self._reconciler = Reconciler(
-            self.store.client,
-            lost_writes,
-            self.store.operator_hold,
-            leads=lambda: leads,
-            settle_all=self.store.queue.settle_all,
-            mark_again=self.store.queue.mark_again,
-            lists_again=self.store.queue.long_lists.queue_again,
-        )
+        self.store.leading = leads
+        self.losses = self.store.losses
+        self.lost_writes = self.store.lost_writes
         self._reconciling: asyncio.Task[None] | None = None
 
     @property
@@ -55,7 +47,7 @@ class Opened:
 
     async def __aenter__(self) -> "Opened":
         await self.store.lead()
-        self._reconciling = asyncio.create_task(self._reconciler.run())
+        self._reconciling = asyncio.create_task(self.store.reconciler.run())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -63,7 +55,7 @@ class Opened:
         assert not self._reconciling.done(), self._reconciling
         self._reconciling.cancel()
         await asyncio.gather(self._reconciling, return_exceptions=True)
-        await self.store.close()
+        await self.store.aclose()
 
     async def reconciled(self) -> None:
         """Return when what its server lacked has been dealt with."""

@@ -140,13 +140,13 @@ async def test_a_standby_that_slept_through_two_replacements_does_not_hold(
             await active.reconciled()
         standby = Opened(own_server.url, owner="b", leads=False)
         standby.store.identity.known = standby.store.identity.seen = known
-        reconciling = asyncio.create_task(standby._reconciler.run())
+        reconciling = asyncio.create_task(standby.store.reconciler.run())
         await reach(standby.store)
         await standby.reconciled()
         assert await store.operator_hold.look() is None
         reconciling.cancel()
         await asyncio.gather(reconciling, return_exceptions=True)
-        await standby.store.close()
+        await standby.store.aclose()
 
 
 async def test_a_standby_does_not_hold_for_other_data_while_another_leads(
@@ -190,7 +190,7 @@ async def test_a_release_at_any_moment_of_a_look_counts(
         await store.redis.flushall()
         await reach(store)
         await held(store)
-        reconciler = opened._reconciler
+        reconciler = opened.store.reconciler
         look, released = reconciler._is_released, False
 
         async def released_behind(known: Data) -> bool:

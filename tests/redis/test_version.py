@@ -29,7 +29,7 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 
 def storage_at(directory: Path, url: str) -> Storage:
     settings = Settings.model_validate({"redis": {"url": url}})
-    return Storage(settings, directory / "config.toml", "a", Metrics(), operator=lambda _: None)
+    return Storage(settings, directory / "config.toml", "a", Metrics(), on_operator=lambda _: None)
 
 
 async def test_an_old_server_is_refused_at_the_start(tmp_path: Path, stack: AsyncExitStack) -> None:
@@ -73,7 +73,7 @@ async def _count(storage: Storage) -> None:
     """What goes on all the time, and finds out that Redis is away, or back."""
     while True:
         await asyncio.gather(
-            storage.client.read(lambda client: client.ping()), return_exceptions=True
+            storage.store.client.read(lambda client: client.ping()), return_exceptions=True
         )
         await asyncio.sleep(0.05)
 

@@ -1,4 +1,4 @@
-"""The store as smsd/daemon/storage.py builds it, over clocks that are moved by hand."""
+"""The store as the daemon opens it, over clocks that are moved by hand."""
 
 import asyncio
 import time
@@ -13,22 +13,18 @@ from smsd.core.message import Content, Limits, Message, parse
 from smsd.dispatch.claimer import Claimer, parse_entry
 from smsd.dispatch.prefetch import Prefetch
 from smsd.redis.availability import Availability
-from smsd.redis.client import CONNECTIONS, text
-from smsd.redis.connection import connect
+from smsd.redis.client import text
 from smsd.redis.damage import Damage
 from smsd.redis.scripts import Call
-from smsd.store.arrivals import Arrivals
-from smsd.store.census import Census, take_census
-from smsd.store.client import SCRIPTS, StoreClient
-from smsd.store.dead_letters import DeadLetters
+from smsd.store import Bounds, DaemonStore
+from smsd.store.client import SCRIPTS
 from smsd.store.entry import Attempt, Entry
-from smsd.store.events import Events
 from smsd.store.identity import Identity
-from smsd.store.keys import GROUP, Keys
-from smsd.store.lease import Lease, lease_keys
-from smsd.store.lookup import Lookup
-from smsd.store.operator_hold import Operator, OperatorHold
-from smsd.store.queue import Append, Begun, Queue
+from smsd.store.keys import GROUP
+from smsd.store.lease import lease_keys
+from smsd.store.lost_writes import Loss
+from smsd.store.operator_hold import Operator
+from smsd.store.queue import Append, Begun
 
 SECOND = 1_000_000_000
 LIMITS = Limits()
@@ -62,8 +58,8 @@ class Ticks:
         self.ns += round(seconds * SECOND)
 
 
-class Store:
-    """What one daemon has of Redis."""
+class Store(DaemonStore):
+    """The store as the daemon opens it, with the steps of a message's life as short methods."""
 
     def __init__(
         self,
@@ -75,32 +71,28 @@ class Store:
         ticks: Ticks,
         max_length: int = 5_000_000,
         lease_s: float = 10.0,
+        replicas_ack: int = 0,
     ) -> None:
-        self.owner = owner
         self.wall = wall
         self.ticks = ticks
-        self.keys = Keys(prefix)
-        self.availability = Availability()
-        self.damage = Damage(ticks)
-        # `Any`: redis-py's types speak of the replies of every protocol at once.
-        self.redis: Any = connect(url, connections=CONNECTIONS, timeout_s=3.0)
-        self._reader = connect(url, connections=1, timeout_s=5.0)
-        self._renewer = connect(url, connections=1, timeout_s=1.0)
-        self.identity = Identity()
-        self.client = self._over(self.redis, self.availability)
-        self.found: list[Operator] = []
-        self.lease = Lease(
-            self._over(self._renewer, Availability()),
-            life_s=lease_s,
+        self.found: list[Operator] = []  # what the lease reported of an operator's hold
+        self.losses: list[Loss] = []
+        super().__init__(
+            url,
+            prefix,
+            owner=owner,
+            now_ms=wall,
             clock=ticks,
-            operator=self.found.append,
+            bounds=Bounds(max_length, 100_000, 86_400_000, 86_400_000, replicas_ack),
+            availability=Availability(),
+            damage=Damage(ticks),
+            identity=Identity(),
+            lease_s=lease_s,
+            on_operator=self.found.append,
+            on_loss=self.losses.append,
         )
-        self.operator_hold = OperatorHold(self.client)
-        self.arrivals = Arrivals(self.client, self._reader)
-        self.lookup = Lookup(self.client)
-        self.events = Events(self.client)
-        self.queue = Queue(self.client, max_length=max_length, keep_idempotency_ms=86_400_000)
-        self.dead_letters = DeadLetters(self.client, self.queue)
+        # `Any`: redis-py's types speak of the replies of every protocol at once.
+        self.redis: Any = self.client.redis
         self.prefetch = Prefetch(45)
         self.claimer = Claimer(
             self.queue,
@@ -111,23 +103,6 @@ class Store:
             clock=ticks,
             now_ms=wall,
         )
-
-    def _over(self, client: Redis, availability: Availability) -> StoreClient:
-        return StoreClient(
-            client,
-            self.keys,
-            owner=self.owner,
-            availability=availability,
-            damage=self.damage,
-            now_ms=self.wall,
-            keep_status_ms=86_400_000,
-            max_events=100_000,
-            identity=self.identity,
-        )
-
-    async def close(self) -> None:
-        for client in (self.redis, self._reader, self._renewer):
-            await client.aclose()
 
     async def lead(self) -> "Store":
         """Make the groups and take the lease, whoever holds it."""
@@ -186,9 +161,6 @@ class Store:
         assert await self.queue.bury(entry, attempt, message, reason=reason)
         dead_letters = await self.dead_letters.page("", 10_000)
         return dead_letters[-1].id, message.id
-
-    async def census(self) -> Census:
-        return await take_census(self.client)
 
     async def difference(self) -> int:
         return (await self.census()).difference

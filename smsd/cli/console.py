@@ -1,0 +1,31 @@
+"""What a command reads and prints. Rule: an answer on stdout, a failure in one line on stderr."""
+
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+EX_CONFIG = 78  # sysexits.h
+EX_FAILED = 1
+EX_USAGE = 2  # as click's own
+
+config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    default=Path("config.toml"),
+    show_default=True,
+    help="Settings; each can also be set as SMSD_TABLE__KEY.",
+)
+
+
+def say(line: str = "") -> None:
+    """Print a line. What came from elsewhere must not control the terminal."""
+    click.echo("".join(one if one.isprintable() else "\ufffd" for one in line))
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """End with a line on stderr, or on stdout where stderr is closed."""
+    click.echo(message, err=sys.stderr is not None)
+    raise SystemExit(code)
