@@ -36,5 +36,6 @@ def _missing(document: Path) -> Iterator[str]:
 
 def _defines(path: Path, owner: str, member: str) -> bool:
     source = path.read_text("utf-8") if path.exists() else ""
-    has_member = re.search(rf"^ *(?:async )?(?:def|class) {member}\b", source, re.MULTILINE)
+    definition = rf"^(?: *(?:async )?(?:def|class) {member}\b|{member}\b.*=)"
+    has_member = re.search(definition, source, re.MULTILINE)
     return has_member is not None and (not owner or f"class {owner}" in source)
