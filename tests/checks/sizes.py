@@ -16,8 +16,6 @@ LEFT: dict[str, int] = {
     "tests/redis/test_faults.py": 850,
     "tests/redis/test_status.py": 645,
     "tests/redis/test_topologies.py": 800,
-    "tests/system/test_hostile.py": 949,
-    "tests/system/test_intake.py": 1091,
     "tests/system/test_providers.py": 694,
 }
 
