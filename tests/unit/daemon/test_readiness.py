@@ -34,9 +34,8 @@ def readiness(
         stop.set()
     storage = SimpleNamespace(
         availability=SimpleNamespace(**redis),
-        lease=SimpleNamespace(**lease),
+        store=SimpleNamespace(lease=SimpleNamespace(**lease), client=SimpleNamespace(keys=Keys())),
         damage=SimpleNamespace(found=damage),
-        client=SimpleNamespace(keys=Keys()),
         identity=SimpleNamespace(trusted=trusted),
     )
     hold = SimpleNamespace(reason=operator or held, operator_reason=operator, unproven=unproven)
