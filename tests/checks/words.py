@@ -14,6 +14,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ class Rule(NamedTuple):
     instead: str
     names: str = ""  # a pattern for a part of a name, in snake_case
     prose: str = ""  # a pattern for a word of a sentence
-    but: tuple[str, ...] = ()  # files in which it is right
+    but: tuple[str, ...] = ()  # patterns of files in which it is right
 
 
 class Use(NamedTuple):
@@ -39,6 +40,7 @@ class Use(NamedTuple):
 
 
 PACING = ("smsd/core/pacer.py", "smsd/dispatch/pace.py", "smsd/metrics.py")
+ALPHABET = ("smsd/core/segment.py", "smsd/core/number.py", "smsd/core/fields.py")
 RULES = (
     Rule("text", "message; text is its body", "texts", r"texts|(?:a|each|every|one|this|no) text"),
     Rule("told", "report, record, write", "tells?|told", r"told"),
@@ -51,37 +53,35 @@ RULES = (
         "dead letter",
         "(?<!dead_)letters?",
         r"(?<!dead )(?<!dead-)(?<!small )(?<!11 )letters?",
+        ALPHABET,
     ),
     Rule("window", "prefetch; window is a second of the pacer", "windows?", r"windows?", PACING),
     Rule("door", "lock, socket", "doors?", r"doors?"),
     Rule("tenure", "term", "tenures?", r"tenures?"),
     Rule("doubt", "in doubt", "(?<!in_)doubt", r"(?<!in )(?<!in-)(?<!in_)doubt"),
     Rule("witness", "lost writes", "witness", r"witness"),
-    Rule("echo", "redact", "echo(?:es)?", r"echo(?:es)?"),
+    Rule("echo", "redact", "echo(?:es)?", r"echo(?:es)?", ("smsd/cli/*",)),  # click.echo
     Rule("lane", "stream", "lanes?", r"lanes?"),
     Rule("journal", "in-flight record", "journal", r"journal", ("smsd/log.py", "smsd/systemd.py")),
-    Rule("optouts", "opt_outs", "optouts?"),
+    Rule("optouts", "opt_outs", "optouts?", "", ("smsd/store/*",)),  # the key's name in Redis
     Rule("facts", "fields", "facts|brought|about"),
     Rule("riddle", "the condition or the effect", "at_last|stands_alone|can_be_asked_later"),
 )
 
 # How many uses there still are; it only ever gets less.
 LEFT: dict[str, int] = {
-    "text": 112,
-    "told": 65,
-    "say": 45,
-    "word": 45,
+    "text": 100,
+    "told": 59,
+    "say": 41,
+    "word": 31,
     "who": 8,
-    "letter": 48,
+    "letter": 46,
     "window": 1,
-    "door": 33,
+    "door": 30,
     "doubt": 8,
-    "witness": 42,
-    "echo": 5,
-    "lane": 64,
-    "journal": 18,
-    "optouts": 12,
-    "facts": 67,
+    "lane": 17,
+    "journal": 16,
+    "facts": 38,
 }
 
 
@@ -91,9 +91,13 @@ def uses(rule: Rule, root: Path = ROOT) -> list[Use]:
         use
         for path in sorted((root / "smsd").rglob("*"))
         if path.suffix in (".py", ".lua")
-        and (name := path.relative_to(root).as_posix()) not in rule.but
-        for use in _uses_in(rule, name, path.read_text("utf-8"))
+        and not any(fnmatch(_name(path, root), pattern) for pattern in rule.but)
+        for use in _uses_in(rule, _name(path, root), path.read_text("utf-8"))
     ]
+
+
+def _name(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
 
 
 def faults() -> list[str]:
