@@ -86,6 +86,7 @@ TRANSITIONS: Mapping[State | None, Mapping[Event, State]] = {
         Event.EXPIRE: State.EXPIRED,
         Event.DEFER: State.DEFERRED,
         Event.BURY: State.DEAD,
+        Event.LOSE: State.LOST,
     },
     State.DEFERRED: {
         Event.PROMOTE: State.QUEUED,
@@ -102,13 +103,16 @@ TRANSITIONS: Mapping[State | None, Mapping[Event, State]] = {
     },
 }
 
-# Redis came back with older data, in which the message still waits; a settlement is made once more.
+# Redis came back with older data, which lacks the settlement of a message; it is made again.
 SETTLED_AGAIN: Mapping[State, Mapping[Event, State]] = {
     State.DEFERRED: {
         Event.EXPIRE: State.EXPIRED,
         Event.SUPPRESS: State.SUPPRESSED,
         Event.DEFER: State.DEFERRED,
         Event.BURY: State.DEAD,
+    },
+    State.DEAD: {
+        Event.ACK: State.SENT,  # it was replayed, and sent then
     },
 }
 

@@ -190,7 +190,7 @@ class Fsck:
     async def _book(self, census: Census) -> bool:
         """Whether the difference is booked; not if another has booked one since the count."""
         request = {"adjusted": str(census.adjusted), "difference": census.difference}
-        return await self._ask("fsck_counters", request) == b"booked"
+        return await self._client.ask(Call("fsck_counters", request)) == b"booked"
 
     def _fault(self, kind: Kind, name: bytes, why: str, remedy: str) -> Fault:
         return Fault(kind, text(name), why, remedy, self._repair and remedy != "")

@@ -1,11 +1,14 @@
 """One real server for all; for each test keys of its own, and stores built as the daemon does."""
 
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
+from smsd.redis.scripts import Call, Common, Scripts
+from tests.redis.calls import Watched
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
 from tests.support.store import OpenStore, Store, Ticks, Wall, load_scripts
@@ -19,6 +22,23 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     server = RedisServer(tmp_path_factory.mktemp("redis")).start()
     yield server
     server.stop()
+
+
+@pytest.fixture(autouse=True)
+def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    """Each test holds every call of a script against what the script says of itself."""
+    watched, run = Watched(), Scripts.run
+
+    async def run_and_note(
+        self: Scripts, redis: Redis, common: Common, calls: Sequence[Call]
+    ) -> list[object]:
+        replies = await run(self, redis, common, calls)
+        watched.note(calls, replies, common.keys[0])
+        return replies
+
+    monkeypatch.setattr(Scripts, "run", run_and_note)
+    yield watched
+    assert watched.faults == []
 
 
 @pytest.fixture

@@ -180,7 +180,7 @@ async def acquire(store: Store) -> Operation:
     return lambda: store.client.ask(
         Call(
             "acquire",
-            {"life_ms": 60_000, "dead": "", "hold": "x", "held_s": 1},
+            {"life_ms": 60_000, "dead": "", "unrenewed_ms": 0, "hold": "x", "held_s": 1},
             lease_keys(store.keys),
         )
     )

@@ -1,8 +1,7 @@
 -- _enqueue: queue the messages of one list, all or none.
 -- include: add, counters, damage, events, fields, status
 
--- (A list that was kept by a version before has `lane` for `stream`, and `facts` for `look_up`.)
-local function home_of(request) return (request.stream or request.lane) == 'h' and HIGH or QUEUE end
+local function home_of(request) return request.stream == 'h' and HIGH or QUEUE end
 
 local function take_back(stream, entries)
   for _, entry in ipairs(entries) do
@@ -31,7 +30,7 @@ local function schedule(request, keys)
     redis.call('ZADD', DEFERRED, request.due, id)
     redis.call('HSET', MESSAGES, id, cjson.encode(append_all({'id', id, 'to', recipient}, request.fields)))
     count('scheduled')
-    local shown = append_all({'due', request.due, 'to', recipient}, request.look_up or request.facts)
+    local shown = append_all({'due', request.due, 'to', recipient}, request.look_up)
     record(status, id, 'deferred', NOW .. ' deferred scheduled', 'scheduled', shown)
   end
   return request.scheduled

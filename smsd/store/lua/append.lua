@@ -1,6 +1,7 @@
 -- append: queue the messages of one request, all or none, with its idempotency record.
 -- include: damage, enqueue, fields
--- takes: group, place, stream, most_waiting, fields, recipients, many, due?, scheduled?, look_up?, list?, head?, parts?, fingerprint?, answer?, key_ttl?
+-- takes: group, place, stream, most_waiting, fields, recipients, many, due?, scheduled?, look_up?, list?, head?, parts?,
+--   fingerprint?, answer?, key_ttl?
 -- keys: status*, staged?, idempotency?
 -- answers: {'queued', ids} | {'repeated', ids, answer} | {'staged', name of the list} | {'conflict'} | {'full'} | {'late'}
 -- changes: queue, high, deferred, deferred_messages, status, staged, idempotency, intake, events, counters

@@ -2,7 +2,7 @@
 -- include: bury_deferred, damage, entries, full
 -- takes: records
 -- keys: status*
--- answers: how many were recorded
+-- answers: how many were written
 -- changes: deferred, deferred_messages, inflight, dead, status, events, counters
 --
 -- Of each the names that its entry may have, its mark and its id. One that waits there to be sent again becomes a dead
@@ -24,11 +24,11 @@ end
 
 local function run(request, keys)
   need(INFLIGHT, DEFERRED, MESSAGES)
-  local recorded = 0
+  local written = 0
   allow_writes_while_full()
-  for i, record in ipairs(request.records) do
-    local names, mark, id = unpack(record)
-    recorded = recorded + (mark_entry(names, mark) or bury_waiting(id, keys[i]))
+  for i, one in ipairs(request.records) do
+    local names, mark, id = unpack(one)
+    written = written + (mark_entry(names, mark) or bury_waiting(id, keys[i]))
   end
-  return recorded
+  return written
 end
