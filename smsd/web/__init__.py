@@ -1,1 +1,1 @@
-"""Texts in by HTTP. Rule: whatever a caller does, it is bounded, and answered in words."""
+"""Messages in by HTTP. Rule: whatever a caller does costs a bounded amount, and is answered."""

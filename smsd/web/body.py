@@ -104,8 +104,8 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     fields: dict[str, object] = {}
     for name, value in pairs:
         if name in fields:
-            told = shortened(name)
-            raise ApiError(400, "duplicate_field", f"{told} is given twice", field=told)
+            short = shortened(name)
+            raise ApiError(400, "duplicate_field", f"{short} is given twice", field=short)
         fields[name] = value
     return fields
 
@@ -135,7 +135,7 @@ def _no_json(why: object) -> ApiError:
     return ApiError(400, "invalid_json", f"the body is not JSON: {why}")
 
 
-# What Python's parser says, for callers who write another language.
+# The messages of Python's parser, for callers who write in another language.
 _FAULTS = {
     "Expecting value": "a value is expected",
     "Expecting property name enclosed in double quotes": "a name in double quotes is expected",

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from smsd.core.fields import FieldError
 from smsd.redis.errors import Away
-from smsd.store.dead_letter_request import SELECTORS, Order, read_after, read_choice, read_order
+from smsd.store.dead_letter_request import Order, read_after, read_choice, read_order
 from smsd.store.dead_letters import MOST_HANDLED, PAGE, DeadLetters, Swept
 from smsd.web.body import read_object
 from smsd.web.dead_letter_models import (
@@ -22,7 +22,7 @@ from smsd.web.route import BODY, Answer, Route
 from smsd.web.slices import STEP, Slices
 
 COUNT = 100  # dead letters in an answer, where the request gives no count
-QUERY = (*SELECTORS, "after", "count", "message")
+QUERY = tuple(DeadLetterQuery.model_fields)
 
 
 class DeadLetterCalls:

@@ -14,8 +14,8 @@ from smsd.redis.group_commit import Full
 
 log = logging.getLogger("smsd.web")
 RETRY_AFTER_S = "2"
-_WORDS = re.compile("HTTP|[A-Z][a-z]+")
-ANSWER_S = 8.0  # what a question may wait for Redis, however many wait for it
+_NAME_PARTS = re.compile("HTTP|[A-Z][a-z]+")
+ANSWER_S = 8.0  # how long a request may wait for Redis, however many wait for it
 
 
 class ApiError(Exception):
@@ -49,7 +49,7 @@ def json_response(
 ) -> web.Response:
     """A JSON answer."""
     return web.Response(
-        body=_octets(content) + b"\n",
+        body=_encode(content) + b"\n",
         status=status,
         headers=headers,
         content_type="application/json",
@@ -57,15 +57,15 @@ def json_response(
 
 
 def answer_to(error: Exception) -> web.Response:
-    """The answer to whatever a handler raised, of one shape. Raises what was no error."""
-    return _answer(_http(error) if isinstance(error, web.HTTPException) else _understood(error))
+    """The answer to whatever a handler raised, in one shape. Raises again what is no error."""
+    return _answer(_http(error) if isinstance(error, web.HTTPException) else _to_api_error(error))
 
 
 def drop_tracebacks(error: BaseException) -> None:
-    """Break the circle of an error and the frames that it came through, some of which hold it.
+    """Break the reference cycle of an error and the frames that it came through.
 
-    The body of a lost connection does, and the octets that are no HTTP: left to the collector, a
-    flood of them would be 100,000 objects to look at in one step.
+    Some of these frames hold the body of a lost connection, or octets that are no HTTP. Left to
+    the garbage collector, a flood of them would be 100,000 objects to look at in one step.
     """
     link: BaseException | None = error
     while link is not None:
@@ -76,12 +76,12 @@ def drop_tracebacks(error: BaseException) -> None:
 def _http(error: web.HTTPException) -> ApiError:
     if error.status < web.HTTPBadRequest.status_code:
         raise error
-    words = _WORDS.findall(type(error).__name__)[1:]  # its reason differs by Python
-    code = "_".join(words).lower()
+    # Made from the name of its class, since the reason phrase differs between versions of Python.
+    code = "_".join(_NAME_PARTS.findall(type(error).__name__)[1:]).lower()
     return ApiError(error.status, code, code.replace("_", " "), headers=_allow(error))
 
 
-def _understood(error: Exception) -> ApiError:
+def _to_api_error(error: Exception) -> ApiError:
     if isinstance(error, ApiError):
         return error
     if isinstance(error, FieldError):
@@ -93,7 +93,7 @@ def _understood(error: Exception) -> ApiError:
 
 def _of_redis(error: Exception) -> ApiError | None:
     if isinstance(error, OutOfMemory):
-        return unavailable("redis_full", "Redis is out of memory and takes no more texts")
+        return unavailable("redis_full", "Redis is out of memory and takes no more messages")
     if isinstance(error, Away):
         return unavailable("redis_away", "Redis does not answer")
     if isinstance(error, Refused):
@@ -116,7 +116,7 @@ def _answer(error: ApiError) -> web.Response:
     return response
 
 
-def _octets(content: object) -> bytes:
+def _encode(content: object) -> bytes:
     try:
         return orjson.dumps(content)
     except TypeError:  # half a surrogate pair, in a field name of the caller's own

@@ -1,4 +1,4 @@
-"""`POST /send`. Rule: 200 means durable; all else means not queued, or says it is unknown."""
+"""`POST /send`. Rule: 200 means durable; all else means not queued, or that it is unknown."""
 
 import asyncio
 import hashlib
@@ -22,7 +22,7 @@ from smsd.web.message_models import Queued, QueuedHeaders, SendHeaders, SendRequ
 from smsd.web.route import BODY, Answer, Route
 from smsd.web.slices import STEP, Slices
 
-MOST_FAULTS = 20  # bad numbers told in one answer
+MOST_FAULTS = 20  # bad numbers that one answer names
 LONGEST_LIST = 10_000  # numbers: a longer list than is allowed is refused by its length
 SHORT_BODY = 4096  # octets of a body whose reading is one short step
 
@@ -31,7 +31,7 @@ SHORT_BODY = 4096  # octets of a body whose reading is one short step
 class SendLimits:
     """What one request may ask for."""
 
-    text: Limits
+    message: Limits
     max_recipients: int
 
 
@@ -47,14 +47,14 @@ class Send:
         default_audience: Sequence[str],
         now_ms: Callable[[], int],
     ) -> None:
-        """`default_audience`: where a text without `to` goes; empty refuses it."""
+        """`default_audience`: where a message without `to` goes; empty: `to` is required."""
         self._queue = queue
         self._availability = availability
         self._limits = limits
         self._default_audience = default_audience
         self._now_ms = now_ms
         self._long_work = asyncio.Lock()
-        characters = limits.text.max_segments * segment.PART["gsm7"]
+        characters = limits.message.max_segments * segment.PART["gsm7"]
         self._most_names = characters + MOST_VALUES
         self._most_values = self._most_names + max(limits.max_recipients, LONGEST_LIST)
 
@@ -82,36 +82,37 @@ class Send:
         if key and (answer := await self._answer_again(key, fingerprint)):
             return answer
 
-        texts, about = await self._read(body)
+        wanted, summary = await self._read(body)
         if key:
-            texts = texts._replace(
-                idempotency_key=key, fingerprint=fingerprint, answer=orjson.dumps(about)
+            wanted = wanted._replace(
+                idempotency_key=key, fingerprint=fingerprint, answer=orjson.dumps(summary)
             )
-        appended = await self._append(texts)
-        return _answer(appended, about)
+        return _answer(await self._append(wanted), summary)
 
     async def _read(self, body: bytes) -> tuple[Append, dict[str, object]]:
-        """What a body asks for. Long ones one after the other, so that their slices do not add up
-        to a long step of the loop.
+        """What a body asks for, and the summary of it for the answer.
+
+        Long bodies are read one after the other: the slices of several would add up to a long step
+        of the event loop.
         """
         if len(body) <= SHORT_BODY:
-            return await self._texts(body)
+            return await self._parse(body)
         async with self._long_work:
-            return await self._texts(body)
+            return await self._parse(body)
 
-    async def _texts(self, body: bytes) -> tuple[Append, dict[str, object]]:
+    async def _parse(self, body: bytes) -> tuple[Append, dict[str, object]]:
         now_ms = self._now_ms()
         fields = read_object(body, most_values=self._most_values, most_names=self._most_names)
-        if "to" in fields:  # `null` is no number, and must not come to mean everybody
+        if "to" in fields:  # `null` is no number, and must not mean the default audience
             recipients, duplicates = await self._recipients(fields.pop("to"))
         else:
             recipients, duplicates = self._default_recipients(), 0
-        content = parse(fields, self._limits.text, now_ms)
-        about = _about(content, len(recipients), duplicates)
-        return Append.of(content, recipients, now_ms), about
+        content = parse(fields, self._limits.message, now_ms)
+        summary = _summary(content, len(recipients), duplicates)
+        return Append.of(content, recipients, now_ms), summary
 
     async def _answer_again(self, key: str, fingerprint: str) -> web.Response | None:
-        """The first answer to this key, before the body is judged by today's clock and limits."""
+        """The first answer to this key: a repetition is not judged by today's clock and limits."""
         async with within(ANSWER_S):
             first = await self._queue.first_answer(key)
         if first is None:
@@ -120,9 +121,9 @@ class Send:
             raise _conflict()
         return _answer(first[1], {})
 
-    async def _append(self, request: Append) -> Appended:
+    async def _append(self, wanted: Append) -> Appended:
         try:
-            return await self._queue.append(request)
+            return await self._queue.append(wanted)
         except KeyConflict:
             raise _conflict() from None
         except QueueFull:
@@ -130,13 +131,13 @@ class Send:
         except Unfinished:
             raise unavailable(
                 "outcome_unknown",
-                "the texts are accepted, but not all of them are queued yet; they will be."
+                "the messages are accepted, but not all of them are queued yet; they will be."
                 " A repetition with the same Idempotency-Key queues none of them twice.",
             ) from None
         except Away as error:
             raise unavailable(
                 "outcome_unknown",
-                "Redis went away while the texts were being queued: they may be queued or not."
+                "Redis went away while the messages were being queued: they may be queued or not."
                 " A repetition with the same Idempotency-Key queues them once.",
             ) from error
 
@@ -146,7 +147,7 @@ class Send:
         return self._default_audience
 
     async def _recipients(self, raw: object) -> tuple[Sequence[str], int]:
-        """Who gets it, each once; and how many were named twice."""
+        """The recipients, each once, and how many were repetitions."""
         if not isinstance(raw, list):
             return [parse_recipient(raw)], 0
         most = self._limits.max_recipients
@@ -174,16 +175,16 @@ async def _numbers(raw: list[object]) -> list[str]:
 
 
 def _idempotency(key: str | None, body: bytes) -> tuple[str, str]:
-    """Digests of the key and of the body it was sent with; two empty words without a key."""
+    """Digests of the key and of the body it was sent with; both are empty without a key."""
     if key is None:
         return "", ""
     read_key("Idempotency-Key", key)
     return hashlib.sha256(key.encode()).hexdigest(), hashlib.sha256(body).hexdigest()
 
 
-def _about(content: Content, messages: int, duplicates: int) -> dict[str, object]:
+def _summary(content: Content, messages: int, duplicates: int) -> dict[str, object]:
     counted = content.segments
-    about: dict[str, object] = {
+    summary: dict[str, object] = {
         "status": "queued",
         "messages": messages,
         "segments": counted.segments * messages,
@@ -191,21 +192,21 @@ def _about(content: Content, messages: int, duplicates: int) -> dict[str, object
         "encoding": counted.encoding,
     }
     if duplicates:
-        about["duplicates"] = duplicates
+        summary["duplicates"] = duplicates
     if counted.encoding == "ucs2" and (culprit := segment.culprit(content.text)):
         place, character = culprit
-        about["ucs2_because"] = {
+        summary["ucs2_because"] = {
             "character": character,
             "name": unicodedata.name(character, f"U+{ord(character):04X}"),
             "position": place + 1,
         }
-    return about
+    return summary
 
 
-def _answer(appended: Appended, about: dict[str, object]) -> web.Response:
+def _answer(appended: Appended, summary: dict[str, object]) -> web.Response:
     """One shape for the first answer and its repetitions: both are built from the same octets."""
     again = appended.answer is not None
-    content = orjson.loads(appended.answer) if appended.answer is not None else about
+    content = orjson.loads(appended.answer) if appended.answer is not None else summary
     if len(appended.ids) == 1:
         content["id"] = appended.ids[0]
     else:

@@ -1,9 +1,15 @@
-"""One caller's connection. Rule: it holds little, and whoever makes us wait is let go in time.
+"""One caller's connection. Rule: it holds little, and a caller that keeps it waiting is closed.
 
-aiohttp serves it; what is added here are the limits that aiohttp leaves to a proxy in front: time
-for the headers and for taking in an answer, octets before a request is whole, a small read at
-once. What aiohttp itself refuses is answered in JSON, and counted instead of logged: the octets
-of a bad request may be anybody's text or token.
+aiohttp serves it. Added here are the limits that aiohttp leaves to a proxy in front of it: a time
+for the headers and for reading an answer, a number of octets before a request is whole, a small
+read at once. What aiohttp itself refuses is answered in JSON, and counted instead of logged: the
+octets of a bad request may be anybody's text or token.
+
+This is the only file that knows aiohttp from the inside. Its `web.Server` has no setting for the
+class of its connections, so the listener makes them itself, of a subclass of
+`web.RequestHandler` that extends asyncio's callbacks, `shutdown`, `handle_error` and
+`log_exception`. One private attribute is used: `_messages`, the requests that aiohttp has parsed
+and not begun, which would otherwise stay until the garbage collector finds them.
 """
 
 import asyncio
@@ -21,9 +27,9 @@ from smsd.web.errors import drop_tracebacks, json_response
 
 DROPPED = 1_048_576  # octets of a refused body that are read, so that the refusal arrives
 READ = 16_384  # octets read at once, and about as many again before reading stops
-# The same, of whoever has not been let in: 16 KB can be 400 requests, or 2,700 pieces of one body,
-# and these are parsed, and dropped, in one step of the loop.
-STRANGERS_READ = 2_048
+# The same for callers that are not known: 16 KB can be 400 requests, or 2,700 pieces of one body,
+# and these are parsed, and dropped, in one step of the event loop.
+SMALL_READ = 2_048
 LARGEST_HEADERS = 32_768  # octets of a request that has not begun: headers, and READ of its body
 KEEP_ALIVE_S = 75.0  # idle between two requests; more than the 60 s of common load balancers
 
@@ -49,17 +55,17 @@ class Bounds:
     turns: Turns
     # Nothing is awaited between a read and its use, so one buffer serves all connections.
     buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(READ)))
-    strangers_buffer: memoryview = field(init=False)
+    small_buffer: memoryview = field(init=False)
     arriving: int = 0  # accepted, and not open yet
     open: "set[Connection]" = field(default_factory=set)
-    refused: Counter[str] = field(default_factory=Counter)  # by a few words of our own
+    refused: Counter[str] = field(default_factory=Counter)  # by reason
 
     def __post_init__(self) -> None:
-        self.strangers_buffer = self.buffer[:STRANGERS_READ]
+        self.small_buffer = self.buffer[:SMALL_READ]
 
 
-def farewell(status: int, code: str, message: str, *headers: str) -> bytes:
-    """An answer before there is a request to answer; the connection is closed after it."""
+def last_answer(status: int, code: str, message: str, *headers: str) -> bytes:
+    """An answer without a request, after which the connection is closed."""
     body = f'{{"error":{{"code":"{code}","message":"{message}"}}}}\n'
     head = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
@@ -71,7 +77,7 @@ def farewell(status: int, code: str, message: str, *headers: str) -> bytes:
     return "\r\n".join((*head, "", body)).encode()
 
 
-_TOO_LARGE = farewell(431, "headers_too_large", "the headers are too large to be read")
+_TOO_LARGE = last_answer(431, "headers_too_large", "the headers are too large to be read")
 
 
 class Connection(web.RequestHandler, asyncio.BufferedProtocol):
@@ -85,7 +91,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         "_dropping",
         "_early",
         "_has_turn",
-        "_is_stranger",
+        "_is_unknown",
         "_owing_since",
         "_serving",
         "_unread_since",
@@ -103,14 +109,14 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self._has_turn = False  # a request that begins now was paid for when its octets came
         self._dropping: web.BaseRequest | None = None  # the rest of its body is of no interest
         self._dropped = 0  # octets of that
-        self._is_stranger = True  # none of its requests has been let in
+        self._is_unknown = True  # none of its requests has been let in
         self._at_end = False  # the caller will send nothing more
-        # Times since when the caller makes us wait, or None.
+        # Since when the connection waits for the caller, or None.
         self._owing_since: float | None = None  # for a whole request
         self._unread_since: float | None = None  # for taking in an answer
         self._closing_since: float | None = None  # for taking in the last one
 
-    # -- what asyncio tells us ------------------------------------------------------------------
+    # -- called by asyncio ----------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is open."""
@@ -126,14 +132,14 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         super().connection_lost(exc)
         if self._dropping is not None:
             self._dropping.content.feed_eof()  # aiohttp still waits for the rest
-        # What points back to here would stay until the garbage collector has a look at everything.
+        # What points back to here would stay until the garbage collector looks at everything.
         self._serving = self._dropping = None
-        # aiohttp's requests that nobody waits for; it may be about to take one of them, so not yet
+        # Not at once: aiohttp may be about to take one of these requests.
         asyncio.get_running_loop().call_soon(self._messages.clear)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next octets go."""
-        return self._bounds.strangers_buffer if self._is_stranger else self._bounds.buffer
+        return self._bounds.small_buffer if self._is_unknown else self._bounds.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Octets came in."""
@@ -145,7 +151,9 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
             self._wait_for_turn(bytes(self._bounds.buffer[:nbytes]))
 
     def _wait_for_turn(self, octets: bytes) -> None:
-        if self._waiting:  # (a caller who waits for an answer sends nothing: no need to hold him)
+        if (
+            self._waiting
+        ):  # (a caller that waits for an answer sends nothing, and reading need not stop)
             self._wire.pause_reading()
         else:
             self._bounds.turns.later(self._go_on)
@@ -185,28 +193,28 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         return self._early > 0  # perhaps a whole request that is about to begin
 
     def pause_writing(self) -> None:
-        """The caller does not take in what we say."""
+        """The caller does not read what is written."""
         self._unread_since = self._bounds.clock()
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        """It does again."""
+        """The caller reads again."""
         self._unread_since = None
         super().resume_writing()
 
-    # -- what the application tells us ------------------------------------------------------------
+    # -- called by the guard --------------------------------------------------------------------
 
     def began(self, request: web.BaseRequest) -> bool:
         """A request is whole but for its body. False: the rest of that will not come."""
-        if self in self._bounds.open:  # else nobody would forget the request again
+        if self in self._bounds.open:  # else the request would never be forgotten
             self._serving = request
         self._owing_since = None
         self._early = 0
         return not self._at_end or self._answer_and_close(request)
 
-    def let_in(self) -> None:
-        """Its caller may call."""
-        self._is_stranger = False
+    def mark_known(self) -> None:
+        """Its caller is known: more is read at once from now on."""
+        self._is_unknown = False
 
     def take_turn(self) -> bool:
         """Whether the turn of its octets is one for this request: of several that came at once,
@@ -221,7 +229,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     def drop_rest(self, request: web.BaseRequest) -> None:
         """Its answer closes the connection: what still comes of its body is not looked at."""
-        is_open = self in self._bounds.open  # else nobody would forget the request again
+        is_open = self in self._bounds.open  # else the request would never be forgotten
         if is_open:
             self._dropping = request
         if self._at_end or not is_open:
@@ -229,8 +237,8 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:
         """Finish what was asked for and close."""
-        # aiohttp closed the idle before this; one that had just been accepted was not waiting yet,
-        # would go on waiting for its first request now, and aiohttp for it.
+        # aiohttp has closed the idle connections before. One that has just been accepted was not
+        # idle yet: it would go on waiting for its first request, and aiohttp for it.
         self.close()
         await super().shutdown(timeout)
 
@@ -254,7 +262,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
     # -- limits ---------------------------------------------------------------------------------
 
     def look(self, now: float) -> None:
-        """Let go of a caller that makes us wait for too long."""
+        """Close the connection of a caller that keeps it waiting for too long."""
         patience = now - self._bounds.answer_timeout_s
         if self._wire.is_closing():
             if self._closing_since is None:
@@ -263,11 +271,11 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
                 self._abort()
         elif self._unread_since is not None and self._unread_since < patience:
             self._abort()
-        elif self._owes_since_before(now - self._bounds.header_timeout_s):
+        elif self._is_owed_since_before(now - self._bounds.header_timeout_s):
             self._bounds.refused["headers_timeout"] += 1
             self.force_close()
 
-    def _owes_since_before(self, then: float) -> bool:
+    def _is_owed_since_before(self, then: float) -> bool:
         return self._owing_since is not None and self._owing_since < then
 
     def _abort(self) -> None:
@@ -283,7 +291,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer octets that are no HTTP, repeating none of them."""
+        """Answer octets that are no HTTP, and repeat none of them."""
         if not isinstance(exc, _CALLERS_FAULTS):
             return super().handle_error(request, status, exc, message)  # a bug: logged as one
         self._bounds.refused["no_http"] += 1

@@ -1,8 +1,8 @@
-"""The doors. Rule: however many knock, as many as there is room for come in, a few at a time.
+"""The listening sockets. Rule: a bounded number of connections is open, and few begin at once.
 
-One over the limit gets its 503 without a connection being made of it. asyncio's own accept loop
-has no limit, makes a task of each, and answers a lack of file descriptors with a log line for
-each place in the backlog.
+A connection over the limit gets its 503 without a `Connection` being made for it. asyncio's own
+accept loop has no limit, makes a task of each connection, and answers a lack of file descriptors
+with a log line for each place in the backlog.
 """
 
 import asyncio
@@ -15,20 +15,22 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from smsd.web.edge.connection import Bounds, Connection, farewell
+from smsd.web.edge.connection import Bounds, Connection, last_answer
 from smsd.web.edge.turns import Turns
 from smsd.web.errors import RETRY_AFTER_S
 
 log = logging.getLogger("smsd.http")
 
 BACKLOG = 1024  # connections that the kernel keeps waiting for us; it may have a lower limit
-AT_ONCE = 4  # connections accepted in one turn of the loop: the pace must not wait for a flood
+ACCEPTS_PER_TURN = 4  # of the event loop: the pace must not wait for a flood of connections
 NO_FILES_PAUSE_S = 1.0  # after the process or the machine has run out of file descriptors
-SAY_S = 10.0  # between two log lines about connections
-OWN_FILES = 256  # descriptors for all but callers and provider: Redis, log, doors, and spare
+LOG_INTERVAL_S = 10.0  # between two log lines about connections
+OWN_FILES = (
+    256  # descriptors for all but callers and provider: Redis, log, listening sockets, spare
+)
 
-_FULL = farewell(
-    503, "too_many_connections", "as many are connected as may be", f"Retry-After: {RETRY_AFTER_S}"
+_FULL = last_answer(
+    503, "too_many_connections", "no more connections are allowed", f"Retry-After: {RETRY_AFTER_S}"
 )
 
 
@@ -50,88 +52,88 @@ class Listener:
         self._max_connections = max_connections
         self._bounds = Bounds(header_timeout_s, answer_timeout_s, self._loop.time, turns)
         self._every_s = min(1.0, header_timeout_s / 4, answer_timeout_s / 4)
-        self._doors: list[socket.socket] = []
-        self._welcoming: set[asyncio.Task[None]] = set()
-        self._said_at = self._loop.time() - SAY_S
+        self._sockets: list[socket.socket] = []
+        self._accepting: set[asyncio.Task[None]] = set()
+        self._logged_at = self._loop.time() - LOG_INTERVAL_S
         self._watch = self._loop.call_later(self._every_s, self._look)
 
     async def listen(self, host: str, port: int) -> None:
-        """Open our own doors at every address of `host`. Raises `OSError`."""
+        """Open sockets of our own at every address of `host`. Raises `OSError`."""
         found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         for family, address in dict.fromkeys((family, address) for family, *_, address in found):
             self.adopt(socket.create_server(address, family=family))
 
-    def adopt(self, door: socket.socket) -> None:
+    def adopt(self, sock: socket.socket) -> None:
         """Accept at a socket that is bound already."""
-        door.settimeout(0)
-        door.listen(BACKLOG)
-        self._doors.append(door)
-        self._loop.add_reader(door, self._accept, door)
+        sock.settimeout(0)
+        sock.listen(BACKLOG)
+        self._sockets.append(sock)
+        self._loop.add_reader(sock, self._accept, sock)
 
     @property
     def addresses(self) -> Sequence[object]:
-        """Where callers find us."""
-        return [door.getsockname() for door in self._doors]
+        """The addresses that callers can connect to."""
+        return [sock.getsockname() for sock in self._sockets]
 
     def close(self) -> None:
-        """Let nobody in any more; those who are in are still watched over."""
-        for door in self._doors:
-            self._loop.remove_reader(door)
-            door.close()
-        self._doors.clear()
+        """Accept no more connections; those that are open are still watched over."""
+        for sock in self._sockets:
+            self._loop.remove_reader(sock)
+            sock.close()
+        self._sockets.clear()
 
     def stop(self) -> None:
-        """Everybody has left."""
+        """Stop watching: no connection is left."""
         self._watch.cancel()
-        self._say(last=True)
+        self._log_refused(last=True)
 
     # -- accepting ------------------------------------------------------------------------------
 
-    def _accept(self, door: socket.socket) -> None:
-        for _ in range(AT_ONCE):
+    def _accept(self, sock: socket.socket) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
             try:
-                caller, _ = door.accept()
+                caller, _ = sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                self._pause(door, error)
+                self._pause(sock, error)
                 return
             caller.settimeout(0)
             if self._full():
-                self._turn_away(caller)
+                self._refuse(caller)
             else:
                 self._bounds.arriving += 1
-                task = self._loop.create_task(self._welcome(caller))
-                self._welcoming.add(task)
-                task.add_done_callback(self._welcoming.discard)
+                task = self._loop.create_task(self._open(caller))
+                self._accepting.add(task)
+                task.add_done_callback(self._accepting.discard)
 
     def _full(self) -> bool:
-        # The server's own list has those too that have left while their request is being worked on.
+        # The server's own list also has those that are closed while their request is being handled.
         return len(self._server.connections) + self._bounds.arriving >= self._max_connections
 
-    async def _welcome(self, caller: socket.socket) -> None:
+    async def _open(self, caller: socket.socket) -> None:
         try:
             await self._loop.connect_accepted_socket(
                 lambda: Connection(self._server, self._bounds, self._loop), caller
             )
-        except OSError:  # it has gone already
+        except OSError:  # the caller has closed it already
             self._bounds.arriving -= 1
             caller.close()
 
-    def _turn_away(self, caller: socket.socket) -> None:
+    def _refuse(self, caller: socket.socket) -> None:
         self._bounds.refused["too_many"] += 1
         with caller, suppress(OSError):
             caller.send(_FULL)
 
-    def _pause(self, door: socket.socket, error: OSError) -> None:
-        """Those who knock stay in the backlog meanwhile."""
+    def _pause(self, sock: socket.socket, error: OSError) -> None:
+        """Accept nothing for a while; new connections stay in the backlog meanwhile."""
         self._bounds.refused[f"no_room ({os.strerror(error.errno or 0)})"] += 1
-        self._loop.remove_reader(door)
-        self._loop.call_later(NO_FILES_PAUSE_S, self._resume, door)
+        self._loop.remove_reader(sock)
+        self._loop.call_later(NO_FILES_PAUSE_S, self._resume, sock)
 
-    def _resume(self, door: socket.socket) -> None:
-        if door in self._doors:
-            self._loop.add_reader(door, self._accept, door)
+    def _resume(self, sock: socket.socket) -> None:
+        if sock in self._sockets:
+            self._loop.add_reader(sock, self._accept, sock)
 
     # -- watching -------------------------------------------------------------------------------
 
@@ -140,19 +142,19 @@ class Listener:
         now = self._loop.time()
         for connection in list(self._bounds.open):
             connection.look(now)
-        self._say()
+        self._log_refused()
 
-    def _say(self, *, last: bool = False) -> None:
-        """Tell in one line what was refused, now and then."""
+    def _log_refused(self, *, last: bool = False) -> None:
+        """Log in one line what was refused, at most every `LOG_INTERVAL_S`."""
         refused, now = self._bounds.refused, self._loop.time()
-        if not refused or (now < self._said_at + SAY_S and not last):
+        if not refused or (now < self._logged_at + LOG_INTERVAL_S and not last):
             return
-        self._said_at = now
-        ours = any(word.startswith(("too_many", "no_room")) for word in refused)
+        self._logged_at = now
+        ours = any(reason.startswith(("too_many", "no_room")) for reason in refused)
         log.log(
             logging.WARNING if ours else logging.DEBUG,
             "connections refused",
-            extra={"refused": dict(refused), "most": self._max_connections},
+            extra={"refused": dict(refused), "max_connections": self._max_connections},
         )
         refused.clear()
 

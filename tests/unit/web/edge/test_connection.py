@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from smsd.web.auth import Callers
 from smsd.web.edge.body_memory import BodyMemory
-from smsd.web.edge.connection import READ, STRANGERS_READ, Bounds, Connection
+from smsd.web.edge.connection import READ, SMALL_READ, Bounds, Connection
 from smsd.web.edge.guard import Guard
 from smsd.web.edge.listener import Listener
 from smsd.web.edge.turns import Turns
@@ -118,13 +118,13 @@ async def test_of_a_stranger_little_is_read_at_once_and_one_request_has_its_turn
     connection = Connection(web.Server(handle), bounds, loop)
     connection.connection_made(Wire())
 
-    assert len(connection.get_buffer(-1)) == STRANGERS_READ
+    assert len(connection.get_buffer(-1)) == SMALL_READ
     octets = (HEAD + b"\r\n{}") * 2
     connection.get_buffer(-1)[: len(octets)] = octets
     connection.buffer_updated(len(octets))
     assert [connection.take_turn() for _ in range(2)] == [True, False]
 
-    connection.let_in()
+    connection.mark_known()
     assert len(connection.get_buffer(-1)) == READ
     connection.connection_lost(None)
     await asyncio.sleep(0)

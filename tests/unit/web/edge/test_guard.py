@@ -48,8 +48,8 @@ class Line:
     def take_turn(self) -> bool:
         return self._has_turn
 
-    def let_in(self) -> None:
-        self.told.append("let in")
+    def mark_known(self) -> None:
+        self.told.append("known")
 
     def ended(self, _: web.BaseRequest) -> None:
         self.told.append("ended")
@@ -131,11 +131,11 @@ async def test_an_answer_passes_and_the_connection_knows_where_it_began_and_ende
     line, right = Line(), web.Response()
 
     async def handle(_: web.BaseRequest) -> web.StreamResponse:
-        assert line.told == ["began", "let in"]
+        assert line.told == ["began", "known"]
         return right
 
     assert await guard_of(handle)(ask(line)) is right
-    assert line.told == ["began", "let in", "ended"]
+    assert line.told == ["began", "known", "ended"]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ async def test_an_error_is_answered_and_its_end_told(
     answer = await raising(error)(ask(line))
 
     assert (answer.status, code(answer)) == (status, word)
-    assert line.told == ["began", "let in", "ended"]
+    assert line.told == ["began", "known", "ended"]
 
 
 @pytest.mark.parametrize("error", [web.HTTPNotModified(), asyncio.CancelledError()])
@@ -163,7 +163,7 @@ async def test_what_is_no_error_passes_and_its_end_is_told(error: BaseException)
 
     with pytest.raises(type(error)):
         await raising(error)(ask(line))
-    assert line.told == ["began", "let in", "ended"]
+    assert line.told == ["began", "known", "ended"]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ async def test_one_that_cannot_be_read_comes_no_further(
 
     assert (answer.status, code(answer), answer.keep_alive) == (status, word, False)
     assert not desk.came
-    assert line.told == ["began", "let in", "ended"]
+    assert line.told == ["began", "known", "ended"]
 
 
 async def test_one_that_waits_to_be_told_to_go_on_is_let_in() -> None:
@@ -204,7 +204,7 @@ async def test_a_body_for_which_there_is_no_room_is_refused_and_takes_none() -> 
         answer = await guard(ask(line))
         assert (answer.status, code(answer), answer.keep_alive) == (503, "busy", False)
         assert int(answer.headers["Retry-After"]) > 0
-    assert line.told == ["began", "let in", "ended"] * 3
+    assert line.told == ["began", "known", "ended"] * 3
     assert len(desk.came) == BODIES
 
     desk.ends[0].set_result(web.Response())
@@ -260,7 +260,7 @@ async def test_an_answer_before_the_end_of_the_body_closes_the_connection() -> N
     answer = await guard_of(handle)(ask(line, octets=1))
 
     assert (answer.status, answer.keep_alive) == (200, False)
-    assert line.told == ["began", "let in", "ended", "dropped"]
+    assert line.told == ["began", "known", "ended", "dropped"]
 
 
 async def test_they_begin_a_few_at_a_time_in_the_order_they_came() -> None:
