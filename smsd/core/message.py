@@ -63,6 +63,11 @@ class Message(NamedTuple):
     attempts: int = 0  # submissions already spent on it
     key: str = ""  # its producer's, by which a repetition is recognised; "" for none
 
+    def has_expired(self, now_ms: int) -> bool:
+        """Whether it is too late to send it."""
+        expires_at = self.content.expires_at
+        return expires_at is not None and expires_at <= now_ms
+
 
 # What may be given beside the text, as name, attribute of `Content` and rule.
 _GIVEN = [

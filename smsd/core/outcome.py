@@ -99,13 +99,24 @@ class Bury:
 
 
 @dataclass(frozen=True, slots=True)
+class Expire:
+    """Its `expires_at` has passed before it was submitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suppress:
+    """Its recipient has opted out."""
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
-    """Put the message back as it was: nothing of it has left, and dispatch is held."""
+    """Put the message back in line as it was: nothing of it has left."""
 
     reason: str
+    last: bool = False  # all others go first, since it is why dispatch is held
 
 
-Verdict = Ack | Defer | Bury | Release
+Verdict = Ack | Defer | Bury | Expire | Suppress | Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +190,7 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - one case per outcome: it reads as 
             return Defer(now_ms + round(1000 * wait), reason, spent=False)
         case Unavailable(reason, written=False):
             if rest_s is not None:
-                return Release(reason)
+                return Release(reason, last=rest_s > 0)
             return _later(reason, attempt, policy, now_ms=now_ms, chance=chance, spent=False)
         case Unavailable(reason):
             if rest_s is None and attempt >= policy.max_attempts:

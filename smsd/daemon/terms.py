@@ -9,13 +9,16 @@ from smsd.core.pacer import Pacer
 from smsd.daemon.clocks import clock, now_ms
 from smsd.daemon.storage import Storage
 from smsd.dispatch.claimer import Claimer
-from smsd.dispatch.dispatcher import Dispatcher
+from smsd.dispatch.context import Context
+from smsd.dispatch.dispatcher import Dispatcher, Parts
 from smsd.dispatch.hold import Hold
 from smsd.dispatch.in_doubt import InDoubtAsker
+from smsd.dispatch.in_flight import InFlight
 from smsd.dispatch.pace import Pace
 from smsd.dispatch.prefetch import Prefetch
 from smsd.dispatch.promoter import Promoter
 from smsd.dispatch.recovery import Recovery
+from smsd.dispatch.settler import Settler
 from smsd.dispatch.term import Term, end_all
 from smsd.metrics import Metrics
 from smsd.provider.base import Provider
@@ -98,50 +101,28 @@ class Terms:
 
     def _new_term(self, provider: Provider) -> Term:
         """Each has a pacer of its own, which begins full."""
-        settings, queue, limits = self._settings, self._storage.store.queue, self._limits
-        rate, policy = self._rate, settings.retry.policy
-        prefetch = Prefetch(rate)
+        settings, identity, rate = self._settings, self._storage.identity, self._rate
+        store = self._storage.store
+        context = Context(
+            queue=store.queue,
+            limits=self._limits,
+            policy=settings.retry.policy,
+            metrics=self._metrics,
+            owner=self._owner,
+            clock=clock,
+            now_ms=now_ms,
+            chance=random.random,
+            may_send=lambda: store.lease.held and identity.trusted,
+            on_fenced=store.lease.doubt,
+        )
         pacer = Pacer(rate, ceiling=settings.rate.ceiling)
         pacer.fill(clock() + pacer.gap(settings.message.max_segments))
-        pace = Pace(pacer, clock=clock, metrics=self._metrics)
-        claimer = Claimer(
-            queue,
-            self._storage.store.arrivals,
-            prefetch,
-            limits=limits,
-            on_fenced=self._storage.store.lease.doubt,
-            clock=clock,
-            now_ms=now_ms,
-        )
-        asker = InDoubtAsker(provider, settled_as=self._storage.store.events.settled_as)
-        recovery = Recovery(
-            queue,
-            claimer,
-            prefetch,
-            limits=limits,
-            policy=policy,
-            now_ms=now_ms,
-            chance=random.random,
-            metrics=self._metrics,
-            asker=asker,
-        )
-        dispatcher = Dispatcher(
-            queue,
-            provider,
-            prefetch,
-            pace,
-            self._hold,
-            owner=self._owner,
-            default_sender=limits.default_from,
-            may_send=lambda: self._storage.store.lease.held and self._storage.identity.trusted,
-            on_fenced=self._storage.store.lease.doubt,
-            policy=policy,
-            max_in_flight=settings.provider.max_in_flight,
-            clock=clock,
-            now_ms=now_ms,
-            chance=random.random,
-            metrics=self._metrics,
-            asker=asker,
-        )
-        promoter = Promoter(queue, now_ms=now_ms)
+        prefetch, pace = Prefetch(rate), Pace(pacer, clock=clock, metrics=self._metrics)
+        in_flight = InFlight(settings.provider.max_in_flight, clock=clock, rate=lambda: pacer.rate)
+        asker = InDoubtAsker(provider, settled_as=store.events.settled_as)
+        settler = Settler(context, asker, self._hold, pace)
+        claimer = Claimer(context, store.arrivals, prefetch)
+        recovery = Recovery(context, claimer, prefetch, settler)
+        parts = Parts(provider, prefetch, pace, self._hold, in_flight, settler)
+        dispatcher, promoter = Dispatcher(context, parts), Promoter(context)
         return Term(prefetch, pace, claimer, recovery, dispatcher, promoter, self._hold)

@@ -2,16 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 
 from smsd.core.fields import ENTRY_FIELDS, FieldError
 from smsd.core.life import DeadReason
 from smsd.core.message import Limits, Message, from_fields
+from smsd.dispatch.context import Context
 from smsd.dispatch.prefetch import Claimed, Prefetch
 from smsd.redis.errors import Away, Refused
 from smsd.store.arrivals import Arrivals
 from smsd.store.entry import LARGEST_ENTRY, MOST_FIELDS, Entry
-from smsd.store.queue import Fenced, Queue
+from smsd.store.queue import Fenced
 
 log = logging.getLogger("smsd.claim")
 KNOWN_FIELDS = ENTRY_FIELDS | {"entry"}
@@ -23,27 +24,16 @@ Read = tuple[Entry, Message | FieldError]  # an entry, and what was found in it
 class Claimer:
     """Claims entries as there is room, parses them, and buries what cannot be parsed."""
 
-    def __init__(
-        self,
-        queue: Queue,
-        arrivals: Arrivals,
-        prefetch: Prefetch,
-        *,
-        limits: Limits,
-        on_fenced: Callable[[], None],
-        clock: Callable[[], int],
-        now_ms: Callable[[], int],
-    ) -> None:
-        """`on_fenced` is told when another daemon holds the lease."""
-        self._queue = queue
+    def __init__(self, context: Context, arrivals: Arrivals, prefetch: Prefetch) -> None:
+        self._queue = context.queue
+        self._limits = context.limits
+        self._on_fenced = context.on_fenced
+        self._clock = context.clock
+        self._now_ms = context.now_ms
         self._arrivals = arrivals
         self._prefetch = prefetch
-        self._limits = limits
-        self.on_fenced = on_fenced
-        self._clock = clock
-        self._now_ms = now_ms
-        self.alive_at = clock()
-        self.reply_lost = asyncio.Event()  # a reply broke off: it may have claimed entries unseen
+        self.alive_at = self._clock()
+        self.reply_lost = asyncio.Event()  # it may have claimed entries that nobody has seen
 
     async def run(self) -> None:
         """Claim until cancelled."""
@@ -52,7 +42,7 @@ class Claimer:
             try:
                 await self._claim()
             except Fenced:
-                self.on_fenced()
+                self._on_fenced()
                 await asyncio.sleep(PAUSE_S)
             except Refused:  # of the other stream there was nothing to claim
                 await asyncio.sleep(PAUSE_S)

@@ -15,7 +15,6 @@ from smsd.core.message import Message
 from smsd.core.outcome import Accepted, InDoubt, Outcome, Rejected, Unavailable
 from smsd.provider.base import FindSettled, Provider, SupportsLookUp
 from smsd.redis.errors import Away
-from smsd.store.entry import Entry
 
 log = logging.getLogger("smsd.in_doubt")
 
@@ -49,6 +48,7 @@ class InDoubtAsker:
     ) -> None:
         """`settled_as`: which messages some of the provider's ids stand for, as Redis knows."""
         self._provider = provider if isinstance(provider, SupportsLookUp) else None
+        self.can_ask = self._provider is not None
         self.answers_after_restart = (
             self._provider is not None and self._provider.answers_after_restart
         )
@@ -139,8 +139,3 @@ def _shown(found: Outcome | None) -> dict[str, str]:
             return {"found": "not taken", "reason": reason}
         case _:
             return {"found": "nothing"}
-
-
-def is_high(entry: Entry, message: Message) -> bool:
-    """Whether the policy for high priority is this text's."""
-    return (message.content.priority or ("high" if entry.stream == "h" else "normal")) == "high"

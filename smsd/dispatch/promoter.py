@@ -1,10 +1,9 @@
 """Moves due texts back into the queue. Rule: sleep until the next is due, or look again."""
 
 import asyncio
-from collections.abc import Callable
 
+from smsd.dispatch.context import Context
 from smsd.redis.errors import Away, Refused
-from smsd.store.queue import Queue
 
 LONGEST_SLEEP_S = 0.5  # a text deferred meanwhile may be due earlier than the one waited for
 
@@ -12,9 +11,9 @@ LONGEST_SLEEP_S = 0.5  # a text deferred meanwhile may be due earlier than the o
 class Promoter:
     """The other half of `defer`."""
 
-    def __init__(self, queue: Queue, *, now_ms: Callable[[], int]) -> None:
-        self._queue = queue
-        self._now_ms = now_ms
+    def __init__(self, context: Context) -> None:
+        self._queue = context.queue
+        self._now_ms = context.now_ms
 
     async def run(self) -> None:
         """Promote until cancelled."""

@@ -1,80 +1,54 @@
-"""Entries nobody is working on. Rule: unmarked means surely not sent, marked means in doubt.
+"""Entries that nobody works on. Rule: without an in-flight record surely not sent, else in doubt.
 
 A predecessor that died leaves them, and so does a claim whose reply was lost. Recovery runs on
 start and on takeover, before anything is sent, and again now and then while running. What is in
-doubt is asked about beside all that: its mark keeps it from being sent meanwhile.
+doubt is asked about beside all that: its record keeps it from being sent meanwhile.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
 from smsd.core.fields import FieldError
 from smsd.core.life import DeadReason
-from smsd.core.message import Limits, Message
-from smsd.core.outcome import InDoubt, Outcome, Release, RetryPolicy, decide
+from smsd.core.outcome import InDoubt, Outcome
 from smsd.dispatch.claimer import Claimer, parse_entry
-from smsd.dispatch.in_doubt import InDoubtAsker, Unanswered, is_high
+from smsd.dispatch.context import Context
+from smsd.dispatch.in_doubt import Unanswered
 from smsd.dispatch.prefetch import Prefetch
-from smsd.dispatch.settler import settle, tell
-from smsd.metrics import Metrics
+from smsd.dispatch.settler import Settler, Submission
 from smsd.redis.errors import Away, Refused
 from smsd.store.entry import STREAMS, Attempt, Entry, Stream, stream_of
-from smsd.store.queue import Fenced, Queue
+from smsd.store.queue import Fenced
 
 log = logging.getLogger("smsd.recovery")
 EVERY_S = 30.0
 PAUSE_S = 0.5  # before Redis is asked again after it was away
-WHY = "the daemon stopped while it was being sent"
-UNREADABLE = "its mark in flight could not be read: nobody knows when it was sent, if it was"
-
-
-@dataclass(frozen=True, slots=True)
-class Doubtful:
-    """A text that was marked in flight by somebody who is gone."""
-
-    entry: Entry
-    attempt: Attempt
-    message: Message
+STOPPED = "the daemon stopped while it was being sent"
+UNREADABLE = "its in-flight record could not be read: nobody knows when it was sent, if it was"
 
 
 class Recovery:
-    """Settles what the journal holds for nobody, and takes in what is claimed by nobody."""
+    """Settles what has an in-flight record of nobody, and takes in what is claimed by nobody."""
 
     def __init__(
-        self,
-        queue: Queue,
-        claimer: Claimer,
-        prefetch: Prefetch,
-        *,
-        limits: Limits,
-        policy: RetryPolicy,
-        now_ms: Callable[[], int],
-        chance: Callable[[], float],
-        metrics: Metrics,
-        asker: InDoubtAsker | None = None,
+        self, context: Context, claimer: Claimer, prefetch: Prefetch, settler: Settler
     ) -> None:
-        """Without `asker` nobody is asked: the policy decides, and `recover` settles at once."""
-        self._queue = queue
+        self._context = context
+        self._queue = context.queue
         self._claimer = claimer
         self._prefetch = prefetch
-        self._limits = limits
-        self._policy = policy
-        self._now_ms = now_ms
-        self._chance = chance
-        self._metrics = metrics
-        self._asker = asker
-        self._to_ask: list[Doubtful] = []
+        self._settler = settler
+        self._to_ask: list[Submission] = []
         self._asked_about: set[str] = set()  # entries, from when they are found to their settlement
 
     async def run(self) -> None:
         """Recover every now and then, and soon after a claim whose reply was lost."""
         async with asyncio.TaskGroup() as asking:
             while True:
-                for doubtful in self._to_ask:
-                    asking.create_task(self._ask(doubtful))
+                for submission in self._to_ask:
+                    asking.create_task(self._ask(submission))
                 self._to_ask.clear()
                 try:
                     async with asyncio.timeout(EVERY_S):
@@ -94,8 +68,8 @@ class Recovery:
         while True:
             try:
                 return await self._recover()
-            except Fenced:  # what is marked may be what it is sending: nothing of it is ours
-                self._claimer.on_fenced()
+            except Fenced:  # what is in flight may be what another daemon sends: none of it is ours
+                self._context.on_fenced()
                 await asyncio.sleep(PAUSE_S)
             except Refused:  # nobody knows what is in flight: until then nothing may be sent
                 await asyncio.sleep(PAUSE_S)
@@ -103,86 +77,73 @@ class Recovery:
                 await asyncio.sleep(PAUSE_S)
 
     async def _recover(self) -> None:
-        journal = await self._queue.journal()
+        in_flight = await self._queue.journal()
         for stream in STREAMS:
             with suppress(Refused):  # what can be recovered is; the rest waits for the next round
-                await self._recover_stream(stream, journal)
+                await self._recover_stream(stream, in_flight)
 
-    async def _recover_stream(self, stream: Stream, journal: Mapping[str, Attempt]) -> None:
-        await self._settle_journal(
-            {name: journal[name] for name in journal if stream_of(name) == stream}
+    async def _recover_stream(self, stream: Stream, in_flight: Mapping[str, Attempt]) -> None:
+        await self._settle_left(
+            {name: in_flight[name] for name in in_flight if stream_of(name) == stream}
         )
         if lost := await self._queue.deliver_again(stream):
-            facts = {"entries": len(lost), "first": lost[0]}
-            log.error("delivered and not pending: delivered again", extra=facts)
+            fields = {"entries": len(lost), "first": lost[0]}
+            log.error("entries were delivered but not pending: delivered again", extra=fields)
         pending = [
             name
             for name in await self._queue.pending(stream)
-            if not self._knows(name) and name not in journal
+            if not self._knows(name) and name not in in_flight
         ]
         if pending:
             entries = await self._queue.reclaim(pending)
-            log.info("reclaimed", extra={"entries": len(entries)})
+            log.info("entries reclaimed", extra={"entries": len(entries)})
             await self._claimer.admit(entries)
 
     def _knows(self, name: str) -> bool:
         return self._prefetch.knows(name) or name in self._asked_about
 
-    async def _settle_journal(self, journal: Mapping[str, Attempt]) -> None:
-        lost = [name for name in journal if not self._knows(name)]
-        entries = {entry.name: entry for entry in await self._queue.reclaim(lost)}
-        for name in lost:
-            if name in entries:
-                with suppress(Refused):  # its mark stays, and the next round finds it
-                    await self._in_doubt(entries[name], journal[name])
-            else:
-                await self._queue.release(name, journal[name])  # settled, or deleted by hand
+    async def _settle_left(self, in_flight: Mapping[str, Attempt]) -> None:
+        left = [name for name in in_flight if not self._knows(name)]
+        entries = {entry.name: entry for entry in await self._queue.reclaim(left)}
+        # All at once: a round trip for each would delay the start.
+        await asyncio.gather(
+            *(self._take_up(name, entries.get(name), in_flight[name]) for name in left)
+        )
 
-    async def _in_doubt(self, entry: Entry, attempt: Attempt) -> None:
+    async def _take_up(self, name: str, entry: Entry | None, attempt: Attempt) -> None:
+        with suppress(Refused):  # its record stays, and the next round finds it
+            if entry is None:  # settled, or deleted by hand
+                await self._queue.release(name, attempt)
+            else:
+                await self._take_up_in_doubt(entry, attempt)
+
+    async def _take_up_in_doubt(self, entry: Entry, attempt: Attempt) -> None:
+        """Settle a message that somebody who is gone was sending, or see that it is asked about."""
+        reason = STOPPED if attempt.started_ms else UNREADABLE
         try:
-            message = parse_entry(entry, self._limits, self._now_ms())
+            message = parse_entry(entry, self._context.limits, self._context.now_ms())
         except FieldError:  # the limits were lowered since
-            log.warning("buried", extra={"id": entry.message_id, "reason": _why(attempt)})
-            await self._queue.bury(
-                entry, attempt, None, reason=DeadReason.IN_DOUBT, detail=_why(attempt)
-            )
+            fields = {"id": entry.message_id, "reason": DeadReason.IN_DOUBT, "detail": reason}
+            log.warning("dead-lettered", extra=fields)
+            await self._queue.bury(entry, attempt, None, reason=DeadReason.IN_DOUBT, detail=reason)
             return
         log.warning("in doubt", extra={"id": message.id, "attempt": attempt.number})
-        doubtful = Doubtful(entry, attempt, message)
-        if self._asker is None or not attempt.started_ms:  # no provider could tell which it was
-            await self._settle(doubtful, InDoubt(_why(attempt)))
-        else:
+        submission = Submission(entry, attempt, message)
+        if attempt.started_ms and self._settler.asker.can_ask:
             self._asked_about.add(entry.name)
-            self._to_ask.append(doubtful)
+            self._to_ask.append(submission)
+        else:  # the provider cannot tell which submission it was
+            await self._settle(submission, InDoubt(reason))
 
-    async def _ask(self, doubtful: Doubtful) -> None:
-        assert self._asker is not None  # noqa: S101 - else there is nothing to ask about
+    async def _settle(self, submission: Submission, outcome: Outcome) -> None:
+        verdict = self._settler.decide(submission, outcome)
+        await self._settler.perform(submission, outcome, verdict)
+
+    async def _ask(self, submission: Submission) -> None:
         try:
-            outcome = await self._asker.resolve(
-                doubtful.message, doubtful.attempt.started_ms, InDoubt(WHY), in_recovery=True
-            )
-            await self._settle(doubtful, outcome)
+            outcome = await self._settler.resolve(submission, InDoubt(STOPPED), in_recovery=True)
+            await self._settle(submission, outcome)
         except (Unanswered, Refused, Away):
-            pass  # its mark stays, and whoever comes next asks again
+            pass  # its record stays, and whoever recovers next asks again
         finally:
-            self._asked_about.discard(doubtful.entry.name)
-
-    async def _settle(self, doubtful: Doubtful, outcome: Outcome) -> None:
-        entry, attempt, message = doubtful.entry, doubtful.attempt, doubtful.message
-        verdict = decide(
-            outcome,
-            high=is_high(entry, message),
-            attempt=attempt.number,
-            now_ms=self._now_ms(),
-            policy=self._policy,
-            rest_s=None,
-            chance=self._chance(),
-        )
-        if isinstance(verdict, Release):
-            raise AssertionError(f"a text in doubt cannot be {verdict}")  # noqa: TRY004 - a bug
-        tell(self._metrics, message, attempt, outcome, verdict)
-        await settle(self._queue, verdict, entry, attempt, message)
-
-
-def _why(attempt: Attempt) -> str:
-    return WHY if attempt.started_ms else UNREADABLE
+            self._asked_about.discard(submission.entry.name)

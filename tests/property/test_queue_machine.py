@@ -27,15 +27,12 @@ from hypothesis.stateful import (
 
 from smsd.core.life import DeadReason
 from smsd.core.message import Message
-from smsd.core.outcome import RetryPolicy
-from smsd.dispatch.recovery import Recovery
-from smsd.metrics import Metrics
 from smsd.store.entry import Attempt, Entry
 from smsd.store.queue import Append, Fenced
+from tests.redis.dispatching import recovery
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
 from tests.support.store import (
-    LIMITS,
     Store,
     Ticks,
     Wall,
@@ -545,7 +542,7 @@ class QueueMachine(RuleBasedStateMachine):
             for text in self.texts.values()
             if text.place == "queue" and text.name in self.delivered and not known(text.name)
         ]
-        await _recovery(daemon.store).recover()
+        await recovery(daemon.store).recover()
         await self._admitted(by, orphans)
 
     @precondition(lambda self: self.leader >= 0)
@@ -668,19 +665,6 @@ async def _perform(store: Store, hand: Hand, how: str, due: int) -> bool:
             return await queue.bury(
                 entry, attempt, message, reason=DeadReason.REJECTED, suppress=how == "opted out"
             )
-
-
-def _recovery(store: Store) -> Recovery:
-    return Recovery(
-        store.queue,
-        store.claimer,
-        store.prefetch,
-        limits=LIMITS,
-        policy=RetryPolicy(),
-        now_ms=store.wall,
-        chance=lambda: 0.5,
-        metrics=Metrics(),
-    )
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,7 @@ from redis.asyncio import Redis
 
 from smsd.core.life import DeadReason
 from smsd.core.message import Message
-from smsd.core.outcome import RetryPolicy
 from smsd.dispatch.claimer import parse_entry
-from smsd.dispatch.recovery import Recovery
-from smsd.metrics import Metrics
 from smsd.redis import availability, scripts
 from smsd.redis.client import PLACES
 from smsd.redis.connection import command, connect
@@ -35,6 +32,7 @@ from smsd.store.entry import Attempt, Entry
 from smsd.store.identity import Data
 from smsd.store.lease import lease_keys
 from smsd.store.queue import APPEND_PATIENCE_S, Append
+from tests.redis.dispatching import recovery
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
 from tests.support.store import (
@@ -124,24 +122,11 @@ async def test_recovery_goes_on_without_groups(store: Store, ruin: Ruin) -> None
     await store.append()
     await store.claim_one()
     await ruin(store)
-    await soon(_recovery(store).recover())
+    await soon(recovery(store).recover())
     await store.append()
     await store.claimer.admit(await store.queue.claim(10, 10))
     assert await store.queue.journal() == {}
     assert len(store.prefetch) >= 1
-
-
-def _recovery(store: Store) -> Recovery:
-    return Recovery(
-        store.queue,
-        store.claimer,
-        store.prefetch,
-        limits=LIMITS,
-        policy=RetryPolicy(),
-        now_ms=store.wall,
-        chance=lambda: 0.5,
-        metrics=Metrics(),
-    )
 
 
 async def test_a_claim_that_finds_one_group_gone_loses_none_of_the_other_lane(
@@ -764,7 +749,7 @@ async def test_a_claim_whose_reply_was_lost_is_recovered(wired: Store, proxy: Pr
     with pytest.raises(Away):
         await soon(wired.queue.claim(5, 5))
     assert await wired.queue.claim(5, 5) == []
-    await _recovery(wired).recover()
+    await recovery(wired).recover()
     assert len(wired.prefetch) == 5
 
 
@@ -773,7 +758,7 @@ async def claiming(wired: Store) -> AsyncIterator[Store]:
     """The daemon's own claimer and recovery, at work."""
     parts = [
         asyncio.create_task(wired.claimer.run()),
-        asyncio.create_task(_recovery(wired).run()),
+        asyncio.create_task(recovery(wired).run()),
     ]
     yield wired
     for part in parts:

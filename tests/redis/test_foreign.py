@@ -9,12 +9,8 @@ import pytest
 
 from smsd.core.life import DeadReason
 from smsd.core.message import Message
-from smsd.core.outcome import Accepted, RetryPolicy
 from smsd.dispatch.claimer import parse_entry
 from smsd.dispatch.promoter import Promoter
-from smsd.dispatch.recovery import Recovery
-from smsd.metrics import Metrics
-from smsd.provider.base import Slot
 from smsd.redis.damage import COMMANDS
 from smsd.redis.errors import Refused
 from smsd.store.dead_letter_request import Choice, Order
@@ -24,7 +20,8 @@ from smsd.store.fsck import Fault, Fsck
 from smsd.store.identity import OlderData
 from smsd.store.keys import GROUP, Keys
 from smsd.store.lease import lease_holder, reported_hold
-from tests.redis.dispatching import at_work, dispatcher
+from tests.redis.dispatching import at_work, dispatcher, recovery
+from tests.support.provider import ScriptedProvider
 from tests.support.store import ALICE, LIMITS, Store, until
 
 Sending = tuple[Entry, Attempt, Message]
@@ -45,34 +42,9 @@ NAMES = [
 ]
 
 
-class Null:
-    """A provider that takes everything."""
-
-    def __init__(self) -> None:
-        self.taken: list[str] = []
-
-    async def submit(self, message: Any, slot: Slot) -> Any:
-        async with slot:
-            self.taken.append(message.id)
-            return Accepted("p")
-
-
 def test_every_key_has_a_type() -> None:
     keys = Keys()
     assert {getattr(keys, name) for name in NAMES} == set(keys.kinds)
-
-
-def recovery(store: Store) -> Recovery:
-    return Recovery(
-        store.queue,
-        store.claimer,
-        store.prefetch,
-        limits=LIMITS,
-        policy=RetryPolicy(),
-        now_ms=store.wall,
-        chance=lambda: 0.5,
-        metrics=Metrics(),
-    )
 
 
 async def fsck(store: Store, *, repair: bool = False) -> list[Fault]:
@@ -179,13 +151,13 @@ async def test_what_runs_goes_on_past_a_wrong_type_and_after_it_is_mended(
     store: Store, name: str
 ) -> None:
     key = getattr(store.keys, name)
-    provider = Null()
+    provider = ScriptedProvider()
     async with AsyncExitStack() as parts:
         for part in (
             store.claimer,
             recovery(store),
             dispatcher(store, provider),
-            Promoter(store.queue, now_ms=store.wall),
+            Promoter(store.context),
         ):
             await parts.enter_async_context(at_work(part))
         await store.redis.delete(key)
@@ -202,7 +174,7 @@ async def test_what_runs_goes_on_past_a_wrong_type_and_after_it_is_mended(
             store.client.identity.accepted(store.client.identity.seen)  # as a release does
         await store.lease._acquire("")
         [last] = await store.append(priority="high")
-        await until(lambda: last in provider.taken, "it sends again")
+        await until(lambda: last in provider.submitted, "it sends again")
     assert await fsck(store) == []
     await examine(store.client)
     assert not store.damage.found
@@ -326,7 +298,7 @@ async def test_a_stream_whose_ids_have_run_out_is_made_anew(
     await store.redis.xadd(key, fields, id=LAST_ID)
     if empty:
         await store.redis.xdel(key, LAST_ID)
-    for part in (store.claimer, Promoter(store.queue, now_ms=store.wall)):
+    for part in (store.claimer, Promoter(store.context)):
         async with at_work(part):
             await asyncio.sleep(0.02)
     with suppress(Refused):
@@ -431,12 +403,12 @@ async def test_what_was_delivered_and_is_not_pending_is_sent_once_after_a_restar
     ids = await store.append(*[ALICE] * 60)
     assert len(await store.queue.claim(0, 26)) == 26  # by a predecessor
     await spoil(store)
-    provider = Null()
+    provider = ScriptedProvider()
     await recovery(store).recover()
     async with at_work(store.claimer), at_work(dispatcher(store, provider)):
-        await until(lambda: len(provider.taken) >= 60, "all are sent")
+        await until(lambda: len(provider.submitted) >= 60, "all are sent")
         await asyncio.sleep(0.05)
-    assert sorted(provider.taken) == sorted(ids)
+    assert sorted(provider.submitted) == sorted(ids)
 
 
 async def test_those_that_are_known_are_not_sent_again_beside_one_that_is_delivered_again(
@@ -446,8 +418,8 @@ async def test_those_that_are_known_are_not_sent_again_beside_one_that_is_delive
     await store.claimer.admit(await store.queue.claim(0, 3))
     await store.redis.xack(store.keys.queue, GROUP, ids[0])
     await recovery(store).recover()
-    provider = Null()
+    provider = ScriptedProvider()
     async with at_work(store.claimer), at_work(dispatcher(store, provider)):
-        await until(lambda: len(provider.taken) >= 5, "all are sent")
+        await until(lambda: len(provider.submitted) >= 5, "all are sent")
         await asyncio.sleep(0.05)
-    assert sorted(provider.taken) == sorted(ids)
+    assert sorted(provider.submitted) == sorted(ids)

@@ -6,13 +6,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from smsd.core.life import DeadReason
-from smsd.core.outcome import RetryPolicy
 from smsd.dispatch.claimer import parse_entry
-from smsd.dispatch.recovery import Recovery
-from smsd.metrics import Metrics
 from smsd.store.fsck import STEP, Fault, Fsck
 from smsd.store.keys import GROUP
 from smsd.store.queue import Append
+from tests.redis.dispatching import recovery
 from tests.support.proxy import Proxy
 from tests.support.store import ALICE, BOB, LIMITS, OpenStore, Store, Wall, at, dump
 
@@ -241,19 +239,6 @@ async def test_a_repair_whose_reply_is_lost_can_run_again(
 
 
 # -- what mending means -------------------------------------------------------------------------
-
-
-def recovery(store: Store) -> Recovery:
-    return Recovery(
-        store.queue,
-        store.claimer,
-        store.prefetch,
-        limits=LIMITS,
-        policy=RetryPolicy(),
-        now_ms=store.wall,
-        chance=lambda: 0.5,
-        metrics=Metrics(),
-    )
 
 
 @pytest.mark.parametrize("spoil", [_lose_the_consumer, _skip_an_entry], ids=_name)

@@ -3,21 +3,20 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
 
 import pytest
 
 from smsd.core.life import DeadReason
-from smsd.core.message import Message
+from smsd.core.message import Limits, Message
 from smsd.core.outcome import Accepted, InDoubt, Outcome, Rejected, RetryPolicy, Unavailable
 from smsd.dispatch.dispatcher import Dispatcher
 from smsd.dispatch.in_doubt import PAUSES_S
-from smsd.dispatch.recovery import Recovery
 from smsd.metrics import Metrics
-from smsd.provider.base import FindSettled, ProviderSettings, ProxyFor, Slot, direct
-from tests.redis.dispatching import at_work, dispatcher, impatient
+from smsd.provider.base import FindSettled
+from tests.redis.dispatching import at_work, dispatcher, new_hold, recovery
+from tests.support.provider import AskableProvider
 from tests.support.proxy import Proxy
-from tests.support.store import ALICE, BOB, LIMITS, OpenStore, Store, sha, soon, until
+from tests.support.store import ALICE, BOB, OpenStore, Store, sha, soon, until
 
 LOST = InDoubt("the answer was lost")
 TAKEN = Accepted("p1")
@@ -26,46 +25,9 @@ RESEND = RetryPolicy(in_doubt="resend")
 RESEND_HIGH = RetryPolicy(in_doubt_high="resend")
 
 
-class Carrier:
-    """Answers no submission; asked, it says what is on its list, the last of it for ever."""
-
-    Settings: ClassVar[type[ProviderSettings]] = ProviderSettings
-    answers_after_restart = True
-
-    def __init__(self, *told: Outcome | None) -> None:
-        self.told = list(told)
-        self.submitted: list[str] = []
-        self.asks: list[tuple[str, int]] = []
-        self.door = asyncio.Event()
-        self.door.set()
-
-    @classmethod
-    def build(
-        cls,
-        settings: Any,
-        *,
-        timeout_s: float,
-        max_in_flight: int,
-        keep_alive_s: float = 0,
-        proxy_for: ProxyFor = direct,
-    ) -> Self:
-        return cls()
-
-    async def start(self) -> None: ...
-
-    async def submit(self, message: Message, slot: Slot) -> Outcome:
-        async with slot:
-            self.submitted.append(message.id)
-        return LOST
-
-    async def look_up(
-        self, message: Message, started_ms: int, find_settled: FindSettled
-    ) -> Outcome | None:
-        self.asks.append((message.id, started_ms))
-        await self.door.wait()
-        return self.told.pop(0) if len(self.told) > 1 else self.told[0]
-
-    async def close(self) -> None: ...
+def asked(*found: Outcome | None) -> AskableProvider:
+    """A provider that answers no submission, and finds these when it is asked."""
+    return AskableProvider(*found, answer=LOST)
 
 
 async def letters(store: Store) -> list[tuple[str, str]]:
@@ -75,25 +37,6 @@ async def letters(store: Store) -> list[tuple[str, str]]:
 
 
 # -- what a predecessor left --------------------------------------------------------------------
-
-
-def recovery(
-    store: Store,
-    carrier: Carrier,
-    policy: RetryPolicy | None = None,
-    metrics: Metrics | None = None,
-) -> Recovery:
-    return Recovery(
-        store.queue,
-        store.claimer,
-        store.prefetch,
-        limits=LIMITS,
-        policy=policy or RetryPolicy(),
-        now_ms=store.wall,
-        chance=lambda: 0.5,
-        metrics=metrics or Metrics(),
-        asker=impatient(carrier, store.events.settled_as),
-    )
 
 
 async def settled(store: Store) -> None:
@@ -120,20 +63,24 @@ async def test_what_was_in_flight_comes_to_what_the_provider_tells_or_the_policy
     store: Store, told: Sequence[Outcome | None], policy: RetryPolicy, priority: str, state: str
 ) -> None:
     _, attempt, message = await store.sending(priority=priority)
-    carrier = Carrier(*told)
-    recovering = recovery(store, carrier, policy)
+    carrier = asked(*told)
+    recovering = recovery(store, carrier, policy=policy)
     await recovering.recover()
     async with at_work(recovering):
         await settled(store)
     assert await store.state(message.id) == state
-    assert set(carrier.asks) == {(message.id, attempt.started_ms)}
-    assert len(carrier.asks) <= len(PAUSES_S)
+    assert set(carrier.asked) == {(message.id, attempt.started_ms)}
+    assert len(carrier.asked) <= len(PAUSES_S)
     assert await store.difference() == 0
 
 
 @pytest.mark.parametrize(
     ("told", "verdict", "word"),
-    [(TAKEN, "ack", "sent"), (Unavailable("no"), "defer", "deferred"), (None, "bury", "buried")],
+    [
+        (TAKEN, "ack", "sent"),
+        (Unavailable("no"), "defer", "deferred"),
+        (None, "bury", "dead-lettered"),
+    ],
 )
 async def test_what_recovery_settles_is_logged_and_counted_like_any_other(
     store: Store,
@@ -145,7 +92,7 @@ async def test_what_recovery_settles_is_logged_and_counted_like_any_other(
     caplog.set_level("INFO")
     _, _, message = await store.sending()
     metrics = Metrics()
-    recovering = recovery(store, Carrier(told), metrics=metrics)
+    recovering = recovery(store, asked(told), metrics=metrics)
     await recovering.recover()
     async with at_work(recovering):
         await settled(store)
@@ -160,13 +107,13 @@ async def test_under_an_unreadable_mark_nobody_is_asked_and_the_policy_decides(
 ) -> None:
     entry, _, message = await store.sending()
     await store.redis.hset(store.keys.inflight, entry.name, mark)
-    carrier = Carrier(TAKEN)
-    recovering = recovery(store, carrier, policy)
+    carrier = asked(TAKEN)
+    recovering = recovery(store, carrier, policy=policy)
     await recovering.recover()
     async with at_work(recovering):
         await settled(store)
     assert await store.state(message.id) == state
-    assert carrier.asks == []
+    assert carrier.asked == []
     assert await store.redis.hlen(store.keys.inflight) == 0
     assert await store.difference() == 0
     told = await store.lookup.message(message.id)
@@ -176,7 +123,7 @@ async def test_under_an_unreadable_mark_nobody_is_asked_and_the_policy_decides(
     assert [change["state"] for change in history] == ["queued", state]  # not sending, in 1970
 
 
-class Lister(Carrier):
+class Lister(AskableProvider):
     """Lists messages that nothing but the sids of those that were settled tells apart."""
 
     async def look_up(
@@ -241,20 +188,20 @@ async def test_an_unreadable_mark_leaves_what_was_spent_spent(store: Store) -> N
     assert await store.queue.promote() == 1
     entry, _, message = await store.begin_next()
     await store.redis.hset(store.keys.inflight, entry.name, "garbage")
-    await recovery(store, Carrier(TAKEN), RESEND).recover()
+    await recovery(store, asked(TAKEN), policy=RESEND).recover()
     assert await letters(store) == [(message.id, "in_doubt")]  # it was the sixth of six
 
 
 async def test_a_mark_that_stands_under_no_name_of_an_entry_is_taken_away(store: Store) -> None:
     await store.redis.hset(store.keys.inflight, "nonsense", store.attempt().mark)
     await store.redis.hset(store.keys.inflight, "n1-1", "garbage")
-    await recovery(store, Carrier(TAKEN)).recover()
+    await recovery(store, asked(TAKEN)).recover()
     assert await store.redis.hgetall(store.keys.inflight) == {}
 
 
 async def test_an_opt_out_learnt_by_asking_is_kept(store: Store) -> None:
     await store.sending()
-    recovering = recovery(store, Carrier(REFUSED))
+    recovering = recovery(store, asked(REFUSED))
     await recovering.recover()
     async with at_work(recovering):
         await settled(store)
@@ -284,27 +231,27 @@ async def test_while_it_is_asked_about_it_is_neither_sent_nor_asked_about_again(
 ) -> None:
     _, _, message = await store.sending()
     [other] = await store.append(BOB)
-    carrier = Carrier(TAKEN)
-    carrier.door.clear()
+    carrier = asked(TAKEN)
+    carrier.may_find.clear()
     recovering = recovery(store, carrier)
     await recovering.recover()
     async with at_work(recovering):
-        await until(lambda: bool(carrier.asks), "it is asked about")
+        await until(lambda: bool(carrier.asked), "it is asked about")
         await recovering.recover()
         await store.claimer.admit(await store.queue.claim(10, 10))
         assert store.prefetch.take().message.id == other
         assert len(store.prefetch) == 0
         assert len(await store.queue.journal()) == 1
-        carrier.door.set()
+        carrier.may_find.set()
         await settled(store)
     assert await store.state(message.id) == "sent"
-    assert len(carrier.asks) == 1
+    assert len(carrier.asked) == 1
 
 
 async def test_many_that_were_in_flight_are_each_settled(store: Store) -> None:
     await store.append(*[ALICE] * 60)
     ids = [(await store.begin_next())[2].id for _ in range(60)]
-    recovering = recovery(store, Carrier(TAKEN))
+    recovering = recovery(store, asked(TAKEN))
     await recovering.recover()
     async with at_work(recovering):
         await settled(store)
@@ -313,17 +260,16 @@ async def test_many_that_were_in_flight_are_each_settled(store: Store) -> None:
 
 async def test_an_entry_that_cannot_be_read_any_more_is_buried_unasked(store: Store) -> None:
     _, _, message = await store.sending()
-    carrier = Carrier(TAKEN)
-    recovering = recovery(store, carrier)
-    recovering._limits = type(LIMITS)(max_segments=0)
+    carrier = asked(TAKEN)
+    recovering = recovery(store, carrier, limits=Limits(max_segments=0))
     await recovering.recover()
     assert await letters(store) == [(message.id, "in_doubt")]
-    assert carrier.asks == []
+    assert carrier.asked == []
 
 
-async def taken_over(open_store: OpenStore, carrier: Carrier) -> None:
+async def taken_over(open_store: OpenStore, carrier: AskableProvider) -> None:
     """Let a successor recover, and settle what was left."""
-    carrier.door.set()
+    carrier.may_find.set()
     successor = await open_store("b").lead()
     recovering = recovery(successor, carrier)
     await recovering.recover()
@@ -335,12 +281,12 @@ async def test_ending_while_it_asks_leaves_the_mark_for_the_next(
     store: Store, open_store: OpenStore
 ) -> None:
     _, _, message = await store.sending()
-    carrier = Carrier(TAKEN)
-    carrier.door.clear()
+    carrier = asked(TAKEN)
+    carrier.may_find.clear()
     recovering = recovery(store, carrier)
     await recovering.recover()
     async with at_work(recovering):
-        await until(lambda: bool(carrier.asks), "it is asked about")
+        await until(lambda: bool(carrier.asked), "it is asked about")
     assert len(await store.queue.journal()) == 1
 
     await taken_over(open_store, carrier)
@@ -356,9 +302,8 @@ async def test_what_a_successor_is_sending_is_left_to_it(
     [waiting] = await successor.append(BOB)
     await successor.claim_one()
     told = asyncio.Event()
-    store.claimer.on_fenced = told.set
-    recovering = recovery(store, Carrier(), policy)
-    recovering._asker = None  # what is in doubt would be settled at once
+    # Nobody can be asked: what is in doubt would be settled at once.
+    recovering = recovery(store, policy=policy, on_fenced=told.set)
     task = asyncio.create_task(recovering.recover())
     await soon(told.wait())
     assert await successor.queue.journal() == {entry.name: attempt}
@@ -376,10 +321,10 @@ async def test_two_that_ask_about_the_same_text_settle_it_once(
     store: Store, open_store: OpenStore
 ) -> None:
     _, _, message = await store.sending()
-    first = recovery(store, Carrier(None))
+    first = recovery(store, asked(None))
     await first.recover()
     successor = await open_store("b").lead()
-    second = recovery(successor, Carrier(TAKEN))
+    second = recovery(successor, asked(TAKEN))
     await second.recover()
     async with at_work(first), at_work(second):
         await settled(store)
@@ -393,7 +338,7 @@ async def test_a_settlement_whose_reply_is_lost_is_settled_all_the_same(
     wired: Store, proxy: Proxy
 ) -> None:
     _, _, message = await wired.sending()
-    recovering = recovery(wired, Carrier(TAKEN))
+    recovering = recovery(wired, asked(TAKEN))
     await recovering.recover()
     proxy.lose_reply(sha("finish"))
     async with at_work(recovering):
@@ -405,7 +350,9 @@ async def test_a_settlement_whose_reply_is_lost_is_settled_all_the_same(
 # -- what was just sent -------------------------------------------------------------------------
 
 
-async def dispatched(store: Store, carrier: Carrier, part: Dispatcher, **fields: object) -> str:
+async def dispatched(
+    store: Store, carrier: AskableProvider, part: Dispatcher, **fields: object
+) -> str:
     """Send one text; its state when it is settled."""
     [id_] = await store.append(**fields)
     await store.claimer.admit(await store.queue.claim(1, 1))
@@ -434,22 +381,26 @@ async def test_an_answer_that_was_lost_is_asked_for(
     fields: dict[str, object],
     state: str,
 ) -> None:
-    carrier = Carrier(*told)
-    assert await dispatched(store, carrier, dispatcher(store, carrier, policy), **fields) == state
+    carrier = asked(*told)
+    part = dispatcher(store, carrier, policy=policy)
+    assert await dispatched(store, carrier, part, **fields) == state
     assert await store.difference() == 0
 
 
 async def test_a_text_that_never_arrived_at_a_provider_that_is_down_is_sent_later(
     store: Store,
 ) -> None:
-    carrier = Carrier(Unavailable("never arrived"))
-    part = dispatcher(store, carrier)
+    carrier = asked(Unavailable("never arrived"))
+    hold = new_hold()
+    part = dispatcher(store, carrier, hold=hold)
     for _ in range(5):
-        part._hold.learn("1-0", LOST, probe=False, waiting=False)
+        hold.learn("1-0", LOST, probe=False, waiting=False)
     [id_] = await store.append()
     await store.claimer.admit(await store.queue.claim(1, 1))
     async with at_work(part):
-        await until(lambda: part._metrics.settled == {"defer": 1}, "it makes room for others")
+        await until(
+            lambda: store.context.metrics.settled == {"defer": 1}, "it makes room for others"
+        )
     assert await store.queue.journal() == {}
     assert await store.state(id_) == "deferred"
 
@@ -458,14 +409,14 @@ async def test_asking_takes_no_place_of_those_to_be_sent_and_a_drain_leaves_it_t
     store: Store, open_store: OpenStore
 ) -> None:
     """Only two may be in flight, and those that are asked about hold up nobody."""
-    carrier = Carrier(TAKEN)
-    carrier.door.clear()
+    carrier = asked(TAKEN)
+    carrier.may_find.clear()
     part = dispatcher(store, carrier)
     ids = await store.append(*[ALICE] * 4)
     await store.claimer.admit(await store.queue.claim(4, 4))
     async with at_work(part):
-        await until(lambda: len(carrier.asks) == 4, "all are asked about")
-        assert part._metrics.in_flight == 0
+        await until(lambda: len(carrier.asked) == 4, "all are asked about")
+        assert store.context.metrics.in_flight == 0
         assert len(await store.queue.journal()) == 4
     assert await soon(part.drain(20))
     assert carrier.submitted == ids

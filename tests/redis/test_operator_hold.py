@@ -10,8 +10,8 @@ from smsd.dispatch.hold import Hold
 from smsd.redis.client import text
 from smsd.store.lease import RENEW_S
 from smsd.store.operator_hold import HeldBy, Operator
-from tests.redis.dispatch.test_dispatcher import Carrier, claimed
-from tests.redis.dispatching import at_work, dispatcher, nanoseconds
+from tests.redis.dispatching import at_work, claimed, dispatcher, nanoseconds
+from tests.support.provider import ScriptedProvider
 from tests.support.redis_server import RedisServer
 from tests.support.store import ALICE, OpenStore, Store, soon
 
@@ -129,7 +129,7 @@ async def test_it_works_while_redis_is_full(redis_server: RedisServer, store: St
 async def test_nothing_leaves_while_it_stands_and_all_goes_on_after_a_release(
     store: Store,
 ) -> None:
-    hold, carrier = Hold(rate=1000, clock=nanoseconds, changed=lambda _: None), Carrier()
+    hold, carrier = Hold(rate=1000, clock=nanoseconds, changed=lambda _: None), ScriptedProvider()
     store.lease._operator = hold.obey_operator
     await store.operator_hold.hold("maintenance", "ann")
     keeping = asyncio.create_task(store.lease.run())

@@ -10,8 +10,11 @@ from redis.asyncio import Redis
 
 from smsd.core.life import DeadReason
 from smsd.core.message import Content, Limits, Message, parse
+from smsd.core.outcome import RetryPolicy
 from smsd.dispatch.claimer import Claimer, parse_entry
+from smsd.dispatch.context import Context
 from smsd.dispatch.prefetch import Prefetch
+from smsd.metrics import Metrics
 from smsd.redis.availability import Availability
 from smsd.redis.client import text
 from smsd.redis.damage import Damage
@@ -94,15 +97,19 @@ class Store(DaemonStore):
         # `Any`: redis-py's types speak of the replies of every protocol at once.
         self.redis: Any = self.client.redis
         self.prefetch = Prefetch(45)
-        self.claimer = Claimer(
-            self.queue,
-            self.arrivals,
-            self.prefetch,
+        self.context = Context(
+            queue=self.queue,
             limits=LIMITS,
-            on_fenced=self.lease.doubt,
+            policy=RetryPolicy(),
+            metrics=Metrics(),
+            owner=owner,
             clock=ticks,
             now_ms=wall,
+            chance=lambda: 0.5,
+            may_send=lambda: True,
+            on_fenced=self.lease.doubt,
         )
+        self.claimer = Claimer(self.context, self.arrivals, self.prefetch)
 
     async def lead(self) -> "Store":
         """Make the groups and take the lease, whoever holds it."""

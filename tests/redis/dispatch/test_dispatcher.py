@@ -22,58 +22,39 @@ from smsd.core.pacer import CREDIT
 from smsd.dispatch import dispatcher as dispatcher_module
 from smsd.dispatch import probes as probes_module
 from smsd.dispatch.hold import Hold
+from smsd.dispatch.pace import Pace
 from smsd.dispatch.probes import REST_PROBES
 from smsd.dispatch.recovery import Recovery
-from smsd.metrics import Metrics
-from smsd.provider.base import FindSettled, Slot, SubmitsSegments
+from smsd.provider.base import Slot, SubmitsSegments
 from smsd.redis.errors import WrongType
 from smsd.store.entry import Attempt, Entry
 from smsd.store.queue import Begun
-from tests.redis.dispatching import at_work, dispatcher, nanoseconds
+from tests.redis.dispatching import (
+    Clock,
+    at_work,
+    claimed,
+    dispatcher,
+    nanoseconds,
+    new_hold,
+    recovery,
+)
+from tests.support.provider import ScriptedProvider
 from tests.support.proxy import Proxy
-from tests.support.store import ALICE, BOB, LIMITS, SECOND, OpenStore, Store, sha, soon, until
+from tests.support.store import ALICE, BOB, SECOND, OpenStore, Store, sha, soon, until
 
 NO_FUNDS = Halted("20005", "no funds")
 
 
-class Carrier:
-    """Takes everything, and notes it."""
-
-    answers_after_restart = True
-
-    def __init__(self) -> None:
-        self.submitted: list[str] = []
-
-    async def start(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-    async def submit(self, message: Message, slot: Slot) -> Outcome:
-        async with slot:
-            self.submitted.append(message.id)
-        return Accepted("p")
-
-    async def look_up(self, message: Message, started_ms: int, find_settled: FindSettled) -> None:
-        return None
-
-
-def held() -> Hold:
+def held(clock: Clock) -> Hold:
     """Held, and free to probe at once."""
-    hold = Hold(rate=1000, clock=lambda: nanoseconds() + 60_000_000_000, changed=lambda _: None)
+    hold = new_hold(clock)
     hold.learn("1-0", NO_FUNDS, probe=False, waiting=False)
-    hold._clock = nanoseconds
-    hold._probes._last = 0
+    clock.advance(60)
     return hold
 
 
-async def claimed(store: Store, *recipients: str) -> list[str]:
-    ids = await store.append(*recipients)
-    await store.claimer.admit(await store.queue.claim(10, 10))
-    return ids
-
-
 async def test_texts_that_came_while_it_waited_do_not_leave_once_it_is_held(store: Store) -> None:
-    hold, carrier = Hold(rate=1000, clock=nanoseconds, changed=lambda _: None), Carrier()
+    hold, carrier = new_hold(), ScriptedProvider()
     async with at_work(dispatcher(store, carrier, hold=hold)):
         await asyncio.sleep(0.05)  # it waits for a text
         for _ in range(5):
@@ -88,20 +69,10 @@ async def test_texts_that_came_while_it_waited_do_not_leave_once_it_is_held(stor
     assert not hold.engaged
 
 
-class Preparing(Carrier):
-    """Comes to the door with each text when it is told to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.prepared = asyncio.Event()
-
-    async def submit(self, message: Message, slot: Slot) -> Outcome:
-        await self.prepared.wait()
-        return await super().submit(message, slot)
-
-
 async def test_a_text_that_is_marked_does_not_leave_either_once_it_is_held(store: Store) -> None:
-    hold, carrier = Hold(rate=1000, clock=nanoseconds, changed=lambda _: None), Preparing()
+    clock, carrier = Clock(), ScriptedProvider()
+    hold = new_hold(clock)
+    carrier.prepared.clear()
     [id_] = await claimed(store, ALICE)
     async with at_work(dispatcher(store, carrier, hold=hold)):
         async with asyncio.timeout(20):
@@ -112,14 +83,14 @@ async def test_a_text_that_is_marked_does_not_leave_either_once_it_is_held(store
             while await store.queue.journal():
                 await asyncio.sleep(0.01)
         assert carrier.submitted == []
-        hold._probes._last = 0
+        clock.advance(60)
         await until(lambda: carrier.submitted == [id_], "it probes")
 
 
 async def test_a_probe_that_cannot_be_marked_is_followed_by_another(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher_module, "BROKEN_PAUSE_S", 0.01)
+    monkeypatch.setattr(dispatcher_module, "FAILED_PAUSE_S", 0.01)
     real, broken = store.queue.begin, 0
 
     async def begin(sends: Sequence[tuple[Entry, Attempt, str]]) -> list[Begun | Exception]:
@@ -128,14 +99,14 @@ async def test_a_probe_that_cannot_be_marked_is_followed_by_another(
         return await real(sends) if broken > 1 else [WrongType("WRONGTYPE")] * len(sends)
 
     monkeypatch.setattr(store.queue, "begin", begin)
-    carrier = Carrier()
+    carrier = ScriptedProvider()
     _, second = await claimed(store, ALICE, BOB)
-    async with at_work(dispatcher(store, carrier, hold=held())):
+    async with at_work(dispatcher(store, carrier, hold=held(Clock()))):
         await until(lambda: carrier.submitted == [second], "the second probes")
 
 
 async def test_a_term_does_not_wait_for_the_probe_of_its_predecessor(store: Store) -> None:
-    hold, carrier = held(), Carrier()
+    hold, carrier = held(Clock()), ScriptedProvider()
     assert await hold.wait_until_permitted()  # and its term ended in the middle of it
     ids = await claimed(store, ALICE)
     async with at_work(dispatcher(store, carrier, hold=hold)):
@@ -156,14 +127,14 @@ async def test_one_that_cannot_be_marked_does_not_keep_the_others(
         ]
 
     monkeypatch.setattr(store.queue, "begin", begin)
-    carrier = Carrier()
+    carrier = ScriptedProvider()
     async with at_work(dispatcher(store, carrier)):
         await until(lambda: carrier.submitted == [second], "the second is sent")
         assert not store.prefetch.knows(f"n{first}")  # so recovery finds it
 
 
 async def test_nothing_is_marked_any_more_while_it_drains(store: Store) -> None:
-    carrier = Carrier()
+    carrier = ScriptedProvider()
     part = dispatcher(store, carrier)
     assert await part.drain(1)
     await claimed(store, ALICE)
@@ -173,30 +144,23 @@ async def test_nothing_is_marked_any_more_while_it_drains(store: Store) -> None:
     assert len(store.prefetch) == 1
 
 
-class Staggered(Carrier):
-    """Answers one text, and the others when it is told to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.door = asyncio.Event()
-
-    async def submit(self, message: Message, slot: Slot) -> Outcome:
-        answer = await super().submit(message, slot)
-        if len(self.submitted) > 1:
-            await self.door.wait()
-        return answer
-
-
 async def test_a_success_that_waits_to_be_settled_when_a_drain_ends_is_settled_all_the_same(
     wired: Store, proxy: Proxy, open_store: OpenStore
 ) -> None:
-    carrier = Staggered()
+    may_answer = asyncio.Event()
+
+    async def first_at_once(_: Message) -> Outcome:
+        if len(carrier.submitted) > 1:
+            await may_answer.wait()
+        return Accepted("p")
+
+    carrier = ScriptedProvider(first_at_once)
     work = dispatcher(wired, carrier, max_in_flight=3)
     proxy.lose_request(sha("finish"), times=1_000_000)  # as if Redis were away
     ids = await claimed(wired, ALICE, ALICE, ALICE)
     async with at_work(work):
         await until(lambda: len(carrier.submitted) == 3 and proxy.lost > 0, "one is being settled")
-        carrier.door.set()
+        may_answer.set()
         await until(lambda: len(wired.queue._settlements._waiting) == 2, "two are in line")
         assert not await work.drain(0.0)
     recovered = asyncio.create_task(_next_term(wired, open_store).recover())
@@ -222,7 +186,7 @@ async def ended(store: Store, id_: str) -> object:
     return state
 
 
-class PerSegment(Carrier):
+class PerSegment(ScriptedProvider):
     """Writes each segment in a slot of its own, as SMPP does; `after` runs after each."""
 
     slot_per_segment: Literal[True] = True
@@ -251,7 +215,7 @@ async def test_each_segment_of_a_provider_that_submits_them_has_its_own_slot(sto
 
 
 async def test_a_hold_between_the_segments_of_a_text_does_not_keep_the_rest(store: Store) -> None:
-    hold = Hold(rate=1000, clock=nanoseconds, changed=lambda _: None)
+    hold = new_hold()
     carrier = PerSegment(lambda: hold.learn("1-0", NO_FUNDS, probe=False, waiting=False))
     [id_] = await long_text(store)
     async with at_work(dispatcher(store, carrier, hold=hold)):
@@ -271,16 +235,8 @@ async def test_a_lease_lost_between_the_segments_of_a_text_leaves_it_in_doubt(st
 
 def _next_term(store: Store, open_store: OpenStore) -> Recovery:
     """Recovery as the same process begins its next term: over the same queue, knowing nothing."""
-    return Recovery(
-        store.queue,
-        store.claimer,
-        open_store().prefetch,
-        limits=LIMITS,
-        policy=RetryPolicy(in_doubt="resend"),
-        now_ms=store.wall,
-        chance=lambda: 0.5,
-        metrics=Metrics(),
-    )
+    policy = RetryPolicy(in_doubt="resend")
+    return recovery(store, prefetch=open_store().prefetch, policy=policy)
 
 
 async def test_what_was_not_sent_is_not_in_doubt_in_the_next_term(
@@ -330,10 +286,9 @@ async def test_a_full_high_lane_beside_an_empty_queue_is_no_reason_to_hurry(
 async def test_a_text_that_is_fenced_goes_back_and_it_is_told(
     store: Store, open_store: OpenStore
 ) -> None:
-    carrier = Carrier()
-    part = dispatcher(store, carrier)
+    carrier = ScriptedProvider()
     told: list[None] = []
-    part._on_fenced = lambda: told.append(None)
+    part = dispatcher(store, carrier, on_fenced=lambda: told.append(None))
     await open_store("b").lead()
     await store.redis.delete(store.keys.lease)
     [id_] = await claimed(store, ALICE)
@@ -344,23 +299,19 @@ async def test_a_text_that_is_fenced_goes_back_and_it_is_told(
         await store.lead()
         await until(lambda: not store.prefetch.knows(f"n{id_}"), "it is sent")
     assert carrier.submitted == [id_]
-    assert part._metrics.settled == {"ack": 1}
+    assert store.context.metrics.settled == {"ack": 1}
 
 
-class Fussy(Carrier):
-    """Halts for one number, as if it were the account's fault."""
+@pytest.fixture
+async def hasty(monkeypatch: pytest.MonkeyPatch) -> Hold:
+    """A hold that probes at once."""
+    monkeypatch.setattr(probes_module, "HALTED_S", (0.001, 0.001))
+    monkeypatch.setattr(share_module, "FIRST", 1000.0)
+    return new_hold()
 
-    async def submit(self, message: Message, slot: Slot) -> Outcome:
-        await super().submit(message, slot)
-        return Accepted("p") if message.recipient != BOB else Halted("21606", "not from here")
 
-
-class Hasty(Hold):
-    """Probes at once."""
-
-    async def wait_until_permitted(self) -> int:
-        self._probes._last = 0
-        return await super().wait_until_permitted()
+def to_bob(answer: Outcome, *, otherwise: Outcome) -> Callable[[Message], Outcome]:
+    return lambda message: answer if message.recipient == BOB else otherwise
 
 
 async def promoted(store: Store, seconds: float) -> None:
@@ -370,14 +321,15 @@ async def promoted(store: Store, seconds: float) -> None:
     await store.claimer.admit(await store.queue.claim(10, 10))
 
 
-async def test_one_text_cannot_hold_up_the_others_for_ever(store: Store) -> None:
-    carrier, hold = Fussy(), Hasty(rate=1000, clock=nanoseconds, changed=lambda _: None)
+async def test_one_text_cannot_hold_up_the_others_for_ever(store: Store, hasty: Hold) -> None:
+    halted = Halted("21606", "not from here")  # as if it were the account's fault
+    carrier = ScriptedProvider(to_bob(halted, otherwise=Accepted("p")))
     bad, *good = await claimed(store, BOB, *[ALICE] * 3)
-    part = dispatcher(store, carrier, hold=hold, max_in_flight=1)
+    part = dispatcher(store, carrier, hold=hasty, max_in_flight=1)
     async with at_work(part):
         await until(lambda: len(carrier.submitted) == 4, "all have had their turn")
         await promoted(store, REST_PROBES)
-        await until(lambda: part._metrics.settled["bury"] == 1, "and the bad one its end")
+        await until(lambda: store.context.metrics.settled["bury"] == 1, "and the bad one its end")
     assert carrier.submitted == [bad, *good, bad]
     [(_, letter)] = await store.dead_letters.page("", 10)
     assert (letter["id"], letter["reason"], letter["code"]) == (bad, "rejected", "21606")
@@ -387,13 +339,9 @@ async def test_one_text_cannot_hold_up_the_others_for_ever(store: Store) -> None
 async def test_bad_numbers_among_the_probes_do_not_prove_that_an_account_has_funds(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Broke(Carrier):
-        async def submit(self, message: Message, slot: Slot) -> Outcome:
-            await super().submit(message, slot)
-            return Rejected("21211", "no number") if message.recipient == BOB else NO_FUNDS
-
     monkeypatch.setattr(probes_module, "HALTED_S", (0.01, 0.01))
-    carrier, hold = Broke(), Hold(rate=1000, clock=nanoseconds, changed=lambda _: None)
+    carrier = ScriptedProvider(to_bob(Rejected("21211", "no number"), otherwise=NO_FUNDS))
+    hold = new_hold()
     ids = await claimed(store, ALICE, BOB, ALICE, BOB, ALICE)
     async with at_work(dispatcher(store, carrier, hold=hold, max_in_flight=1)):
         for turn in range(1, 4):
@@ -407,19 +355,15 @@ async def test_bad_numbers_among_the_probes_do_not_prove_that_an_account_has_fun
 async def test_one_that_is_throttled_alone_does_not_stop_the_others(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Choosy(Carrier):
-        async def submit(self, message: Message, slot: Slot) -> Outcome:
-            await super().submit(message, slot)
-            return Throttled(0.0) if message.recipient == BOB else Accepted("p")
-
-    carrier, pauses = Choosy(), list[float]()
+    carrier = ScriptedProvider(to_bob(Throttled(0.0), otherwise=Accepted("p")))
+    pauses: list[float] = []
+    monkeypatch.setattr(Pace, "pause", lambda _, seconds: pauses.append(seconds))
     part = dispatcher(store, carrier, max_in_flight=1)
-    monkeypatch.setattr(part._pace, "pause", pauses.append)
     slow, _ = await claimed(store, BOB, ALICE)
     async with at_work(part):
         for times in range(1, 4):
             await until(lambda: len(carrier.submitted) == 2 * times, "both have had their turn")  # noqa: B023
-            await until(lambda: part._metrics.in_flight == 0, "and are settled")
+            await until(lambda: store.context.metrics.in_flight == 0, "and are settled")
             store.wall.ms += 3_600_000
             await store.queue.promote()
             await claimed(store, ALICE)
@@ -427,41 +371,29 @@ async def test_one_that_is_throttled_alone_does_not_stop_the_others(
     assert pauses == [0.0]
 
 
-async def test_one_that_brings_no_answer_cannot_hold_up_the_others_either(store: Store) -> None:
-    class Mute(Carrier):
-        async def submit(self, message: Message, slot: Slot) -> Outcome:
-            await super().submit(message, slot)
-            return Accepted("p") if message.recipient != BOB else Unavailable("no connection")
-
-    carrier, hold = Mute(), Hasty(rate=1000, clock=nanoseconds, changed=lambda _: None)
+async def test_one_that_brings_no_answer_cannot_hold_up_the_others_either(
+    store: Store, hasty: Hold
+) -> None:
+    down = Unavailable("no connection")
+    carrier = ScriptedProvider(to_bob(down, otherwise=Accepted("p")))
     bad, good = await claimed(store, BOB, ALICE)
     for _ in range(5):
-        hold.learn("1-0", Unavailable("no connection"), probe=False, waiting=False)
-    async with at_work(dispatcher(store, carrier, hold=hold)):
+        hasty.learn("1-0", down, probe=False, waiting=False)
+    async with at_work(dispatcher(store, carrier, hold=hasty)):
         await until(lambda: good in carrier.submitted, "the good one has its turn")
     assert carrier.submitted[:2] == [bad, good]
 
 
-class Down(Carrier):
-    """Says that it is down; it may have taken what it was given all the same."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.up = False
-
-    async def submit(self, message: Message, slot: Slot) -> Outcome:
-        await super().submit(message, slot)
-        return Accepted("p") if self.up else Unavailable("HTTP 503")
+DOWN = Unavailable("HTTP 503")  # it may have taken the message all the same
 
 
 async def test_each_probe_is_another_message_and_none_is_written_more_often_than_may_be(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(share_module, "FIRST", 1000.0)
-    carrier, policy = Down(), RetryPolicy(max_attempts=3)
-    hold = Hold(rate=1000, clock=nanoseconds, changed=lambda _: None)
+    carrier, policy, hold = ScriptedProvider(DOWN), RetryPolicy(max_attempts=3), new_hold()
     ids = await claimed(store, *[ALICE] * 8)
-    async with at_work(dispatcher(store, carrier, policy, hold=hold)):
+    async with at_work(dispatcher(store, carrier, hold=hold, policy=policy)):
         await until(lambda: len(carrier.submitted) == 8, "each is written once")
         assert sorted(carrier.submitted) == sorted(ids)
         for _ in range(10):
@@ -471,7 +403,7 @@ async def test_each_probe_is_another_message_and_none_is_written_more_often_than
         assert hold.engaged
         assert await store.dead_letters.page("", 10) == []
 
-        carrier.up = True
+        carrier.answer = Accepted("p")
         [new] = await claimed(store, BOB)
         await until(lambda: carrier.submitted[-1] == new, "a new one probes")
         await promoted(store, 1000)
@@ -484,21 +416,21 @@ async def test_each_probe_is_another_message_and_none_is_written_more_often_than
 async def test_what_has_no_attempt_left_waits_for_the_end_of_a_hold_and_is_in_doubt_then(
     store: Store,
 ) -> None:
-    carrier, policy = Down(), RetryPolicy(max_attempts=1)
-    hold = Hold(rate=1000, clock=nanoseconds, changed=lambda _: None)
+    carrier, policy, clock = ScriptedProvider(DOWN), RetryPolicy(max_attempts=1), Clock()
+    hold = new_hold(clock)
     hold.learn("1-0", Accepted(), probe=False, waiting=False)
     for _ in range(5):
         hold.learn("1-0", Unavailable("HTTP 503"), probe=False, waiting=False)
-    hold._probes._last = 0
+    clock.advance(60)
     [id_] = await claimed(store, ALICE)
-    part = dispatcher(store, carrier, policy, hold=hold)
+    part = dispatcher(store, carrier, hold=hold, policy=policy)
     async with at_work(part):
         for times in range(1, 4):
-            await until(lambda: part._metrics.settled["defer"] == times, "it waits")  # noqa: B023
+            await until(lambda: store.context.metrics.settled["defer"] == times, "it waits")  # noqa: B023
             await promoted(store, 1000)
         hold.learn("1-0", Accepted(), probe=False, waiting=False)
         await promoted(store, 1000)
-        await until(lambda: part._metrics.settled["bury"] == 1, "it is decided on")
+        await until(lambda: store.context.metrics.settled["bury"] == 1, "it is decided on")
     assert carrier.submitted == [id_]
     [(_, letter)] = await store.dead_letters.page("", 10)
     assert (letter["reason"], letter["attempts"]) == ("in_doubt", "1")
@@ -510,16 +442,11 @@ async def test_what_has_no_attempt_left_waits_for_the_end_of_a_hold_and_is_in_do
 
 
 async def test_a_connection_that_fails_spends_no_attempt(store: Store) -> None:
-    class Away(Carrier):
-        async def submit(self, message: Message, slot: Slot) -> Outcome:
-            await super().submit(message, slot)
-            return Unavailable("no connection", written=False)
-
-    carrier, policy = Away(), RetryPolicy(max_attempts=2)
-    hold = Hold(rate=1000, clock=nanoseconds, changed=lambda _: None)
+    carrier = ScriptedProvider(Unavailable("no connection", written=False))
+    policy, hold = RetryPolicy(max_attempts=2), new_hold()
     hold.learn("1-0", Accepted(), probe=False, waiting=False)
     [id_] = await claimed(store, ALICE)
-    async with at_work(dispatcher(store, carrier, policy, hold=hold)):
+    async with at_work(dispatcher(store, carrier, hold=hold, policy=policy)):
         for times in range(1, 7):
             await until(lambda: len(carrier.submitted) == times, "it is tried again")  # noqa: B023
             await until(lambda: hold.engaged or not len(store.prefetch), "and settled")
@@ -531,59 +458,57 @@ async def test_a_connection_that_fails_spends_no_attempt(store: Store) -> None:
 
 
 async def test_a_place_in_flight_that_becomes_free_is_used(store: Store) -> None:
-    class Slow(Carrier):
-        def __init__(self) -> None:
-            super().__init__()
-            self.answers = asyncio.Semaphore(0)
+    answers = asyncio.Semaphore(0)
 
-        async def submit(self, message: Message, slot: Slot) -> Outcome:
-            await super().submit(message, slot)
-            await self.answers.acquire()
-            return Accepted("p")
+    async def slow(_: Message) -> Outcome:
+        await answers.acquire()
+        return Accepted("p")
 
-    carrier = Slow()
+    carrier = ScriptedProvider(slow)
     part = dispatcher(store, carrier, max_in_flight=2)
     await claimed(store, *[ALICE] * 4)
     async with at_work(part):
         await until(lambda: len(carrier.submitted) == 2, "all places are taken")
         await asyncio.sleep(0.1)
-        assert (len(carrier.submitted), part._metrics.in_flight) == (2, 2)
-        carrier.answers.release()
+        assert (len(carrier.submitted), store.context.metrics.in_flight) == (2, 2)
+        answers.release()
         await until(lambda: len(carrier.submitted) == 3, "one became free")
-        carrier.answers.release()
+        answers.release()
         await until(lambda: len(carrier.submitted) == 4, "and another")
         for _ in range(2):
-            carrier.answers.release()
-        await until(lambda: part._metrics.in_flight == 0, "all are over")
+            answers.release()
+        await until(lambda: store.context.metrics.in_flight == 0, "all are over")
 
 
 async def test_what_redis_refuses_to_settle_holds_no_place(store: Store) -> None:
-    class Choosy(Carrier):
-        async def submit(self, message: Message, slot: Slot) -> Outcome:
-            await super().submit(message, slot)
-            return Rejected("21211", "no number") if len(self.submitted) <= 2 else Accepted("p")
-
-    carrier = Choosy()
+    refused = Rejected("21211", "no number")
+    carrier = ScriptedProvider(lambda _: refused if len(carrier.submitted) <= 2 else Accepted("p"))
     await store.redis.set(store.keys.dead, "a string, by other hands")
     await claimed(store, *[ALICE] * 6)
     part = dispatcher(store, carrier, max_in_flight=2)
     async with at_work(part):
         await until(lambda: len(carrier.submitted) == 6, "the others go on")
-        await until(lambda: part._metrics.in_flight == 0, "their places are free")
-        assert len(part._deliveries) == 2
+        await until(lambda: store.context.metrics.in_flight == 0, "their places are free")
+        assert len(await store.queue.journal()) == 2
         await store.redis.delete(store.keys.dead)
-        await until(lambda: not part._deliveries, "it is mended")
+        async with asyncio.timeout(20):
+            while await store.queue.journal():  # it is mended
+                await asyncio.sleep(0.01)
     assert await store.redis.xlen(store.keys.dead) == 2
 
 
 async def test_a_probe_that_is_fenced_or_withdrawn_is_followed_by_another(
     store: Store, open_store: OpenStore
 ) -> None:
-    carrier, hold = Carrier(), held()
-    part = dispatcher(store, carrier, hold=hold)
-    told: list[None] = []
-    part._on_fenced = lambda: told.append(None)
-    part._may_send = lambda: len(told) != 2
+    carrier, hold, told = ScriptedProvider(), held(Clock()), list[None]()
+    may_send = False
+    part = dispatcher(
+        store,
+        carrier,
+        hold=hold,
+        on_fenced=lambda: told.append(None),
+        may_send=lambda: may_send or len(told) != 2,
+    )
     await open_store("b").lead()
     await store.redis.delete(store.keys.lease)
     await claimed(store, ALICE)
@@ -592,6 +517,6 @@ async def test_a_probe_that_is_fenced_or_withdrawn_is_followed_by_another(
         assert carrier.submitted == []
         await store.lead()
         await asyncio.sleep(0.1)  # none may leave: it is withdrawn before it is marked
-        part._may_send = lambda: True
+        may_send = True
         await until(lambda: len(carrier.submitted) == 1, "it is sent")
     assert not hold.engaged

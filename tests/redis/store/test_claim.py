@@ -1,10 +1,10 @@
 """Claiming. Rule: high priority first, within bounds, and only by whoever holds the lease."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from smsd.core.message import Limits
 from smsd.dispatch.claimer import Claimer
 from smsd.store.entry import LARGEST_ENTRY
 from smsd.store.queue import Fenced
@@ -52,15 +52,8 @@ async def test_nothing_is_claimed_while_another_holds_the_lease(open_store: Open
 async def test_a_claimer_that_is_fenced_says_so_and_goes_on(open_store: OpenStore) -> None:
     one, other = await open_store("a").lead(), open_store("b")
     told = asyncio.Event()
-    claimer = Claimer(
-        other.queue,
-        other.arrivals,
-        other.prefetch,
-        limits=Limits(),
-        on_fenced=told.set,
-        clock=other.ticks,
-        now_ms=other.wall,
-    )
+    context = replace(other.context, on_fenced=told.set)
+    claimer = Claimer(context, other.arrivals, other.prefetch)
     await one.append()
     async with at_work(claimer):
         await soon(told.wait())

@@ -1,6 +1,7 @@
 """Entries by other hands. Rule: none delays the next, and none takes over another's id."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from redis.exceptions import BusyLoadingError
@@ -78,15 +79,8 @@ async def test_a_text_that_can_no_longer_be_parsed_is_buried_under_its_own_id(
     await store.schedule(1, message="x" * 400)
     wall.advance(2)
     await store.queue.promote()
-    strict = Claimer(
-        store.queue,
-        store.arrivals,
-        store.prefetch,
-        limits=Limits(max_segments=1),
-        on_fenced=store.lease.doubt,
-        clock=store.ticks,
-        now_ms=wall,
-    )
+    context = replace(store.context, limits=Limits(max_segments=1))
+    strict = Claimer(context, store.arrivals, store.prefetch)
     for _ in range(2):
         await strict.admit(await store.queue.claim(10, 10))
         assert await store.state("s1") == "dead"

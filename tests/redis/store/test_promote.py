@@ -49,7 +49,7 @@ async def test_a_text_that_is_never_due_stays_and_one_that_always_is_goes(
         await store.schedule(1, id_)
         await store.redis.zadd(store.keys.deferred, {id_: due})
     assert await store.queue.next_due() == 0
-    promoter = Promoter(store.queue, now_ms=wall)
+    promoter = Promoter(store.context)
     async with at_work(promoter):
         await soon(_promoted(store, "always"))
     assert await store.queue.next_due() == int(1e308)

@@ -110,6 +110,12 @@ VERDICTS: list[tuple[str, Outcome, dict[str, Any], Verdict]] = [
         "down, and nothing left",
         UNWRITTEN,
         {"rest_s": 64, "attempt": LAST},
+        Release("no connection", last=True),
+    ),
+    (
+        "down, and nothing left, but not the cause",
+        UNWRITTEN,
+        {"rest_s": 0, "attempt": LAST},
         Release("no connection"),
     ),
     (

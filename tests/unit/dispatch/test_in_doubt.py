@@ -2,12 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from collections.abc import Sequence
 
 import pytest
 
-from smsd.core.fields import Priority
 from smsd.core.message import Content, Message
 from smsd.core.outcome import (
     Accepted,
@@ -20,94 +18,20 @@ from smsd.core.outcome import (
 )
 from smsd.core.segment import Segments
 from smsd.dispatch import in_doubt as in_doubt_module
-from smsd.dispatch.in_doubt import AT_ONCE, PAUSES_S, WITHIN_S, InDoubtAsker, Unanswered, is_high
-from smsd.provider.base import (
-    FindSettled,
-    ProviderSettings,
-    ProxyFor,
-    Slot,
-    direct,
-)
+from smsd.dispatch.in_doubt import AT_ONCE, PAUSES_S, WITHIN_S, InDoubtAsker, Unanswered
 from smsd.provider.generic.http import Http
 from smsd.provider.generic.settings import GenericSettings
-from smsd.store.entry import Entry
-
-Look = Callable[[Message], Awaitable[Outcome | None]]
+from tests.support.provider import AskableProvider, ScriptedProvider
 
 LOST = InDoubt("the answer was lost")
 GONE = Unavailable("never arrived")
 TAKEN = Accepted("p1")
-
-
-def message(
-    to: str = "+12025550123", id_: str = "m1", ref: str = "o-7", priority: Priority | None = None
-) -> Message:
-    content = Content("Hi", Segments("gsm7", 2, 1), "", priority, None, None, "", ref)
-    return Message(id_, to, content)
-
-
-async def none_settled(_ids: Collection[str], _since: int, _until: int) -> Mapping[str, str]:
-    return {}
-
-
-# Asking
-
-
-class Deaf:
-    """A provider that cannot be asked."""
-
-    Settings: ClassVar[type[ProviderSettings]] = ProviderSettings
-
-    @classmethod
-    def build(
-        cls,
-        settings: Any,
-        *,
-        timeout_s: float,
-        max_in_flight: int,
-        keep_alive_s: float = 0,
-        proxy_for: ProxyFor = direct,
-    ) -> Self:
-        return cls()
-
-    async def start(self) -> None: ...
-
-    async def submit(self, message: Message, slot: Slot) -> Outcome:
-        return LOST
-
-    async def close(self) -> None: ...
-
-
 HTTP = {"url": "https://gw.example/send", "fields": {"to": "{to}", "text": "{text}"}}
-TWILIO = {"account_sid": "AC" + "0" * 32, "auth_token": "t" * 32, "from": "+12025550100"}
 
 
-class Asked(Deaf):
-    """One that says what is on its list, the last of it for ever; an error is raised."""
-
-    answers_after_restart = True
-
-    def __init__(self, told: Sequence[Outcome | Exception | None] = (None,)) -> None:
-        self.told = list(told)
-        self.asks: list[tuple[str, int]] = []
-        self.at_once = self.most_at_once = 0
-        self.door = asyncio.Event()
-        self.door.set()
-
-    async def look_up(
-        self, message: Message, started_ms: int, find_settled: FindSettled
-    ) -> Outcome | None:
-        self.asks.append((message.id, started_ms))
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-        try:
-            await self.door.wait()
-        finally:
-            self.at_once -= 1
-        told = self.told.pop(0) if len(self.told) > 1 else self.told[0]
-        if isinstance(told, Exception):
-            raise told
-        return told
+def message() -> Message:
+    content = Content("Hi", Segments("gsm7", 2, 1), "", None, None, None, "", "o-7")
+    return Message("m1", "+12025550123", content)
 
 
 class Pauses:
@@ -123,9 +47,9 @@ class Pauses:
 
 async def resolved(*told: Outcome | Exception | None) -> tuple[Outcome, int]:
     """What a text in doubt comes to, and after how many asks."""
-    provider = Asked(told)
+    provider = AskableProvider(*told)
     outcome = await InDoubtAsker(provider, sleep=Pauses()).resolve(message(), 5, LOST)
-    return outcome, len(provider.asks)
+    return outcome, len(provider.asked)
 
 
 ASKS = len(PAUSES_S)
@@ -159,9 +83,9 @@ async def test_what_the_provider_tells_is_believed_as_far_as_it_goes(
 
 
 async def test_the_provider_is_asked_after_growing_pauses_with_what_it_needs() -> None:
-    provider, pauses = Asked([InDoubt("not listed")]), Pauses()
+    provider, pauses = AskableProvider(InDoubt("not listed")), Pauses()
     await InDoubtAsker(provider, sleep=pauses).resolve(message(), 77, LOST)
-    assert provider.asks == [("m1", 77)] * ASKS
+    assert provider.asked == [("m1", 77)] * ASKS
     assert tuple(pauses.taken) == PAUSES_S == tuple(sorted(PAUSES_S))
     assert sum(PAUSES_S) < WITHIN_S
 
@@ -171,8 +95,9 @@ async def test_a_provider_that_cannot_be_asked_is_not_asked_and_costs_no_time(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     pauses = Pauses()
-    gateway = Http.build(GenericSettings.model_validate(HTTP), timeout_s=1.0, max_in_flight=1)
-    for provider in (Deaf(), gateway):
+    settings = GenericSettings.model_validate(HTTP)
+    gateway = Http.build(settings, timeout_s=1.0, max_in_flight=1)
+    for provider in (ScriptedProvider(), gateway):
         assert await InDoubtAsker(provider, sleep=pauses).resolve(message(), 0, LOST) is LOST
     assert pauses.taken == []
     assert caplog.records == []
@@ -184,8 +109,8 @@ async def test_a_provider_that_does_not_answer_is_left_to_recovery_which_gives_u
     """Eight are asked about at once: of many, most would come to the policy unasked."""
     monkeypatch.setattr(in_doubt_module, "WITHIN_S", 0)
     monkeypatch.setattr(in_doubt_module, "RECOVERY_WITHIN_S", 0)
-    provider = Asked([TAKEN])
-    provider.door.clear()
+    provider = AskableProvider(TAKEN)
+    provider.may_find.clear()
     asker = InDoubtAsker(provider, sleep=Pauses())
     with pytest.raises(Unanswered):
         await asker.resolve(message(), 0, LOST)
@@ -196,47 +121,47 @@ async def test_more_than_are_asked_about_are_left_to_recovery(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(in_doubt_module, "MOST_ASKED", 2)
-    provider = Asked([TAKEN])
-    provider.door.clear()
+    provider = AskableProvider(TAKEN)
+    provider.may_find.clear()
     asker = InDoubtAsker(provider, sleep=Pauses())
     asked = [asyncio.create_task(asker.resolve(message(), 0, LOST)) for _ in range(2)]
-    while provider.at_once < 2:
+    while provider.asked_now < 2:
         await asyncio.sleep(0)
     with pytest.raises(Unanswered):
         await asker.resolve(message(), 0, LOST)
     asked.append(asyncio.create_task(asker.resolve(message(), 0, LOST, in_recovery=True)))
-    provider.door.set()
+    provider.may_find.set()
     assert await asyncio.gather(*asked) == [TAKEN] * 3
 
 
 async def test_closing_cuts_every_ask_and_every_pause_short_and_asks_no_more() -> None:
-    provider = Asked([TAKEN])
-    provider.door.clear()
+    provider = AskableProvider(TAKEN)
+    provider.may_find.clear()
     asker = InDoubtAsker(provider, sleep=Pauses())
     pausing = InDoubtAsker(provider, sleep=lambda _: asyncio.Event().wait())
     waiting = [asyncio.create_task(asker.resolve(message(), 0, LOST)) for _ in range(AT_ONCE + 3)]
     waiting.append(asyncio.create_task(pausing.resolve(message(), 0, LOST)))
-    while provider.at_once < AT_ONCE:
+    while provider.asked_now < AT_ONCE:
         await asyncio.sleep(0)
     asker.close()
     asker.close()
     pausing.close()
     ends = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(end) for end in ends] == [Unanswered] * len(waiting)
-    provider.door.set()
-    asks = len(provider.asks)
+    provider.may_find.set()
+    asks = len(provider.asked)
     with pytest.raises(Unanswered):
         await asker.resolve(message(), 0, LOST)
-    assert len(provider.asks) == asks
+    assert len(provider.asked) == asks
 
 
 async def test_closing_ends_by_the_policy_what_nobody_else_can_ask_about() -> None:
-    provider = Asked([TAKEN])
+    provider = AskableProvider(TAKEN)
     provider.answers_after_restart = False
-    provider.door.clear()
+    provider.may_find.clear()
     asker = InDoubtAsker(provider, sleep=Pauses())
     waiting = asyncio.create_task(asker.resolve(message(), 0, LOST))
-    while not provider.at_once:
+    while not provider.asked_now:
         await asyncio.sleep(0)
     asker.close()
     assert await waiting is LOST
@@ -244,15 +169,15 @@ async def test_closing_ends_by_the_policy_what_nobody_else_can_ask_about() -> No
 
 
 async def test_no_more_than_a_few_are_asked_about_at_once() -> None:
-    provider = Asked([TAKEN])
-    provider.door.clear()
+    provider = AskableProvider(TAKEN)
+    provider.may_find.clear()
     asker = InDoubtAsker(provider, sleep=Pauses())
     waiting = [asyncio.create_task(asker.resolve(message(), 0, LOST)) for _ in range(100)]
-    while provider.at_once < AT_ONCE:
+    while provider.asked_now < AT_ONCE:
         await asyncio.sleep(0)
-    provider.door.set()
+    provider.may_find.set()
     assert await asyncio.gather(*waiting) == [TAKEN] * 100
-    assert provider.most_at_once == AT_ONCE
+    assert provider.most_asked_at_once == AT_ONCE
 
 
 async def test_a_bug_of_the_provider_is_logged_and_being_cancelled_is_not_caught(
@@ -260,10 +185,10 @@ async def test_a_bug_of_the_provider_is_logged_and_being_cancelled_is_not_caught
 ) -> None:
     await resolved(ValueError("a bug"))
     assert "provider broke" in caplog.text
-    provider = Asked([TAKEN])
-    provider.door.clear()
+    provider = AskableProvider(TAKEN)
+    provider.may_find.clear()
     asking = asyncio.create_task(InDoubtAsker(provider, sleep=Pauses()).resolve(message(), 0, LOST))
-    while not provider.asks:
+    while not provider.asked:
         await asyncio.sleep(0)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -275,18 +200,3 @@ async def test_neither_text_nor_number_is_in_the_log(caplog: pytest.LogCaptureFi
     await resolved(TAKEN)
     assert [record.message for record in caplog.records] == ["in doubt, asking", "asked"]
     assert "2025550123" not in str([record.__dict__ for record in caplog.records])
-
-
-@pytest.mark.parametrize(
-    ("name", "priority", "high"),
-    [
-        ("n1-0", None, False),
-        ("h1-0", None, True),
-        ("n1-0", "high", True),
-        ("h1-0", "normal", False),
-    ],
-)
-def test_priority_is_that_of_the_text_or_else_of_its_stream(
-    name: str, priority: Priority | None, *, high: bool
-) -> None:
-    assert is_high(Entry(name, None, 0), message(priority=priority)) is high

@@ -9,8 +9,10 @@ from smsd.core.message import Limits, Message, parse
 from smsd.core.outcome import Halted, RetryPolicy
 from smsd.core.pacer import SECOND, Pacer
 from smsd.dispatch.claimer import Claimer
-from smsd.dispatch.dispatcher import Dispatcher
+from smsd.dispatch.context import Context
+from smsd.dispatch.dispatcher import Dispatcher, Parts
 from smsd.dispatch.hold import Hold
+from smsd.dispatch.in_flight import InFlight
 from smsd.dispatch.pace import Pace
 from smsd.dispatch.prefetch import Claimed, Prefetch
 from smsd.dispatch.term import Term
@@ -28,34 +30,26 @@ class Life:
         self.now = 1_000 * SECOND
         self.prefetch = Prefetch(rate)
         self.hold = Hold(rate=1000, clock=self._clock, changed=lambda _: None)
-        self.pace = Pace(Pacer(rate, ceiling="segment"), clock=self._clock, metrics=Metrics())
-        self.claimer = Claimer(
-            NONE,
-            NONE,
-            self.prefetch,
-            limits=Limits(),
-            on_fenced=NONE,
-            clock=self._clock,
-            now_ms=lambda: 0,
+        metrics = Metrics()
+        self.pace = Pace(
+            pacer := Pacer(rate, ceiling="segment"), clock=self._clock, metrics=metrics
         )
-        self.dispatcher = Dispatcher(
-            NONE,
-            NONE,
-            self.prefetch,
-            self.pace,
-            self.hold,
-            owner="a",
-            default_sender="",
-            may_send=lambda: True,
-            on_fenced=NONE,
+        context = Context(
+            queue=NONE,
+            limits=Limits(),
             policy=RetryPolicy(),
-            max_in_flight=2,
+            metrics=metrics,
+            owner="a",
             clock=self._clock,
             now_ms=lambda: 0,
             chance=lambda: 0.5,
-            metrics=Metrics(),
-            asker=NONE,
+            may_send=lambda: True,
+            on_fenced=NONE,
         )
+        self.in_flight = InFlight(2, clock=self._clock, rate=lambda: pacer.rate)
+        self.claimer = Claimer(context, NONE, self.prefetch)
+        parts = Parts(NONE, self.prefetch, self.pace, self.hold, self.in_flight, NONE)
+        self.dispatcher = Dispatcher(context, parts)
         self.term = Term(
             self.prefetch, self.pace, self.claimer, NONE, self.dispatcher, NONE, self.hold
         )
@@ -106,9 +100,9 @@ async def test_taking_one_and_ending_one_are_signs_of_life(life: Life) -> None:
     for name in ("n1-1", "n1-2", "n1-3"):
         life.wait(name)
     life.now += HOUR
-    [one] = await life.dispatcher._due(most=1, probe=False)
+    [one] = await life.dispatcher._take_due(most=1, probe=False)
     assert life.unwell_for(1 * SECOND) == 1 * SECOND
-    life.dispatcher._end(one)
+    life.dispatcher._end(one, None)
     assert life.unwell_for(2 * SECOND) == 2 * SECOND
 
 
