@@ -14,7 +14,6 @@ LEFT: dict[str, int] = {
     "tests/property/test_queue_machine.py": 707,
     "tests/redis/test_embedded.py": 620,
     "tests/redis/test_faults.py": 850,
-    "tests/redis/test_status.py": 645,
     "tests/redis/test_topologies.py": 800,
     "tests/system/test_providers.py": 694,
 }

@@ -1,7 +1,6 @@
 """In doubt, on a real server. Rule: what is asked about keeps its mark, and is settled once."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 
 import pytest
@@ -162,24 +161,6 @@ async def test_a_look_up_waits_for_redis_to_tell_what_was_settled(
         await settled(wired)
     assert proxy.lost
     assert await wired.state(in_doubt[2].id) == "sent"
-
-
-async def test_what_was_settled_under_some_names_is_found_among_many(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("smsd.store.events.PAGE", 2)
-    lives = [await store.sending() for _ in range(3)]
-    for number, life in enumerate(lives):
-        assert await store.queue.ack(*life, f"p{number}")
-    await store.redis.xadd(store.keys.events, {"other": "hands"})
-    await store.redis.xadd(store.keys.events, {"id": "another", "state": "sent"})
-    await store.redis.set(store.keys.message("another"), "is no hash")
-    now = int(time.time() * 1000)
-    assert await store.events.settled_as(["p1", "p9", "p2"], now - 60_000, now + 60_000) == {
-        "p1": lives[1][2].id,
-        "p2": lives[2][2].id,
-    }
-    assert await store.events.settled_as(["p1"], now - 120_000, now - 60_000) == {}
 
 
 async def test_an_unreadable_mark_leaves_what_was_spent_spent(store: Store) -> None:

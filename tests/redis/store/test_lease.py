@@ -385,6 +385,12 @@ async def test_nothing_that_stands_in_the_place_of_a_hold_costs_the_lease(
     assert await reported_hold(store.client, "a") == ReportedHold("half a pair: ?", 0)
 
 
+async def test_the_holder_of_the_lease_is_told(store: Store) -> None:
+    assert await lease_holder(store.client) == "a"
+    await store.redis.delete(store.keys.lease)
+    assert await lease_holder(store.client) is None
+
+
 # -- a death ------------------------------------------------------------------------------------
 
 
@@ -409,7 +415,7 @@ async def test_the_lease_of_a_killed_daemon_on_this_machine_is_taken_over_at_onc
 ) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, redis_server.url, prefix],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
