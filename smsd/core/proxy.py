@@ -1,4 +1,4 @@
-"""A proxy on the way out, as a URL says it. Rule: all of a URL is understood, or it is a fault.
+"""The URL of a proxy. Rule: every part of it is used, or it is a fault.
 
 A fault quotes nothing of the URL, which may hold a password.
 """
@@ -12,7 +12,7 @@ FORM = "http://host:port or https://host:port, with user:password@ before the ho
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """Where it is, and who we are to it. Empty words: nobody."""
+    """Its address, and the login for it; "" without one."""
 
     url: str
     user: str = field(default="", repr=False)
@@ -20,7 +20,7 @@ class Proxy:
 
 
 def parse(url: str) -> Proxy:
-    """Read a URL. Raises `ValueError` with what was expected."""
+    """Read a URL. Raises `ValueError`, which states what was expected."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

@@ -1,12 +1,13 @@
-"""Secrets as files and people hand them over. Rule: what is surely not part of one is dropped or
-refused by name, since a provider that refuses it says only that it is wrong.
+"""Secrets from files and people. Rule: what cannot belong to a secret is dropped or is a fault.
+
+A provider only answers that a secret is wrong, so a stray blank or quote is found here.
 """
 
 BYTE_ORDER_MARK = "\ufeff"
 
 
 def read(raw: str) -> str:
-    """`raw` without a byte order mark, and line ends around it. Raises `ValueError`."""
+    """`raw` without a byte order mark and the line ends around it. Raises `ValueError`."""
     secret = raw.removeprefix(BYTE_ORDER_MARK).strip("\r\n")
     if secret != secret.strip():
         raise ValueError("expected no blank at either end")

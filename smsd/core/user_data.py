@@ -1,4 +1,4 @@
-"""A text as the octets of its encoding. Rule: it is encoded as `segment.count` counts it.
+"""The octets of a message's text. Rule: it is encoded as `segment.count` counts it.
 
 For providers that take octets in place of characters. GSM 7-bit codes are not packed: one octet
 holds one septet (3GPP TS 23.038 §6.2.1), as SMPP and most gateways take them.

@@ -108,7 +108,7 @@ class ProviderSettings(BaseModel):
 
     @classmethod
     def billed_text(cls, table: Mapping[str, Any]) -> BilledText | None:
-        """How the provider changes a text before it bills it; `table` has not been validated."""
+        """How the provider changes the text that it bills; `table` has not been validated."""
         return None
 
     @field_validator("*", mode="wrap")

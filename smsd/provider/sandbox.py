@@ -1,19 +1,18 @@
-"""A carrier in a box. Rule: nothing leaves the process, and a rate above the bought one is refused.
+"""A simulated carrier. Rule: nothing leaves the process, and too high a rate is refused.
 
-The provider to begin with: every text is accepted after `latency`, but for these fictional
-numbers, which can stand in for what a real carrier does:
+It is the default provider. It accepts every message after `latency`, except to these fictional
+numbers, which simulate what a real carrier does:
 
-    +12025550190  rejected       +12025550194  in doubt, and it can never say what became of it
+    +12025550190  rejected       +12025550194  in doubt; a look-up finds nothing
     +12025550191  opted out      +12025550195  halted: no funds
     +12025550192  throttled      +12025550196  accepted, but after 5 s
-    +12025550193  unavailable    +12025550197  in doubt; asked, it says that it was taken
-                                 +12025550198  in doubt; asked, it says that it never arrived
+    +12025550193  unavailable    +12025550197  in doubt; a look-up finds that it was taken
+                                 +12025550198  in doubt; a look-up finds that it never arrived
 
-Several of those that bring no answer, one after the other, count as an outage, and the one without
-funds halts the account: dispatch is held until another message is taken.
+Several unavailable ones in a row count as an outage, and the one without funds halts the account:
+dispatch is held until another message is taken.
 
-Asked about a text in doubt, it knows by its id what became of the last 10,000; a new process knows
-nothing of what came before.
+A look-up finds the last 10,000 messages of this process, by their id.
 """
 
 import asyncio
@@ -55,10 +54,10 @@ LOST_BUT_TAKEN = "+12025550197"
 NEVER_ARRIVED = "+12025550198"
 SLOW = "+12025550196"
 SLOW_S = 5.0
-REMEMBERED = 10_000  # texts whose fate is known
+REMEMBERED = 10_000  # messages that a look-up finds
 
-# A carrier's clock reads an arrival a moment after ours reads the departure, and never the same
-# moment: it has to allow for that, or 45 of ours would now and then look like 46.
+# A carrier reads the time of an arrival a moment after we read that of the departure, and the
+# moment varies: without this allowance 45 of ours would now and then look like 46.
 TOLERANCE_S = 0.005
 
 
@@ -70,14 +69,14 @@ class SandboxSettings(ProviderSettings):
 
 
 class Meter:
-    """Counts segments in the last second, as a carrier does."""
+    """Counts the segments of the last second, as a carrier does."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
         self._taken: deque[float] = deque(maxlen=rate)
 
     def take(self, segments: int, now: float) -> bool:
-        """Take a message if it keeps to the rate. Its segments follow each other at the rate."""
+        """Whether a message is within the rate; its segments follow each other at the rate."""
         taken = self._taken.copy()
         for n in range(segments):
             at = now + n / self._rate
@@ -89,10 +88,10 @@ class Meter:
 
 
 class Sandbox:
-    """The carrier. `accepted` and `violations` count messages."""
+    """The simulated carrier. `accepted` and `violations` count messages."""
 
     Settings: ClassVar[type[ProviderSettings]] = SandboxSettings
-    answers_after_restart = False  # it ends with this process
+    answers_after_restart = False  # its memory ends with this process
 
     def __init__(
         self, settings: SandboxSettings, timeout_s: float, clock: Callable[[], float] | None = None
@@ -103,7 +102,7 @@ class Sandbox:
         self._rate = settings.rate
         self._meter = Meter(settings.rate)
         self._ids = count(1)
-        self._fates: Recent[Outcome] = Recent(REMEMBERED)
+        self._outcomes: Recent[Outcome] = Recent(REMEMBERED)
         self.accepted = 0
         self.violations = 0
 
@@ -117,18 +116,18 @@ class Sandbox:
         keep_alive_s: float = 0,
         proxy_for: ProxyFor = direct,
     ) -> Self:
-        """A provider ready to `start`; it takes any number in flight, and has no connections."""
+        """A provider ready to `start`. It has no connections, and takes any number in flight."""
         return cls(settings, timeout_s)
 
     async def start(self) -> None:
         """Nothing to open."""
 
     async def submit(self, message: Message, slot: Slot) -> Outcome:
-        """Take one message in its slot and answer after the latency."""
+        """Take one message in its slot, and answer after the latency."""
         clock = self._clock or asyncio.get_running_loop().time
         async with slot:
             on_time = self._meter.take(message.content.segments.segments, clock())
-        outcome = self._answer(message) if on_time else self._refuse()
+        outcome = self._answer(message) if on_time else self._refuse_for_rate()
         delay = SLOW_S if message.recipient == SLOW else self._latency
         await asyncio.sleep(min(delay, self._timeout_s))
         if delay > self._timeout_s:
@@ -138,15 +137,15 @@ class Sandbox:
     async def look_up(
         self, message: Message, started_ms: int, find_settled: FindSettled
     ) -> Outcome | None:
-        """What became of a message, by its id; None for one that is forgotten."""
-        return self._fates.get(message.id)
+        """What became of a message, by its id; None if it is forgotten."""
+        return self._outcomes.get(message.id)
 
     async def close(self) -> None:
         """Nothing to close."""
 
     def _answer(self, message: Message) -> Outcome:
         if message.recipient == NEVER_ARRIVED:
-            self._fates.remember(message.id, Unavailable("never arrived"))
+            self._outcomes.remember(message.id, Unavailable("never arrived"))
         elif message.recipient == LOST_BUT_TAKEN:
             self._accept(message)
         return ANSWERS.get(message.recipient) or self._accept(message)
@@ -154,10 +153,10 @@ class Sandbox:
     def _accept(self, message: Message) -> Accepted:
         self.accepted += 1
         accepted = Accepted(f"sandbox-{next(self._ids)}", message.content.segments.segments)
-        self._fates.remember(message.id, accepted)
+        self._outcomes.remember(message.id, accepted)
         return accepted
 
-    def _refuse(self) -> Throttled:
+    def _refuse_for_rate(self) -> Throttled:
         self.violations += 1
         log.warning("more than %d segments arrived within a second", self._rate)
         return Throttled(1.0, f"more than {self._rate} segments in a second")

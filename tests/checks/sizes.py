@@ -15,7 +15,6 @@ LEFT: dict[str, int] = {
     "tests/redis/test_embedded.py": 620,
     "tests/redis/test_faults.py": 850,
     "tests/redis/test_topologies.py": 800,
-    "tests/system/test_providers.py": 694,
 }
 
 

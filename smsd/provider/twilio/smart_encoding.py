@@ -1,4 +1,4 @@
-"""What Twilio's Smart Encoding makes of a text. Rule: all of it becomes GSM-7, or nothing changes.
+"""Twilio's Smart Encoding of a text. Rule: either all of it becomes GSM-7, or nothing changes.
 
 A Messaging Service with Smart Encoding replaces look-alikes from outside the GSM 7-bit alphabet. If
 a character remains that has no replacement, such as an emoji, the text is sent unchanged. The table

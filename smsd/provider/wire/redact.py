@@ -14,7 +14,7 @@ from urllib.parse import quote, quote_plus, unquote_plus
 MOST_READ = 1000  # characters of the provider's text that are looked at
 LONGEST_KEPT = 200  # characters of it that are kept
 SHORTEST_SECRET = 4  # a shorter one reveals nothing, and its removal would leave little
-REVEALING = 8  # letters and digits in a row that reveal what is hidden
+REVEALING = 8  # alphanumerics in a row that reveal what is hidden
 DEPTH = 3  # escapes within escapes
 
 _NUMBER = re.compile(r"\+?[0-9](?:[ ().-]{0,3}[0-9]){6,}")  # seven digits, as short as E.164 gets
@@ -102,7 +102,7 @@ def _lower(text: str) -> str:
 
 
 def _runs(text: str) -> Iterator[str]:
-    """What reveals a text: runs of its letters and digits, all escapes undone."""
+    """What reveals `text`: runs of its alphanumerics, all escapes undone."""
     plain = "".join(c for c in _unescaped(text).casefold() if c.isalnum())
     return (plain[n : n + REVEALING] for n in range(len(plain) - REVEALING + 1))
 

@@ -35,7 +35,7 @@ _HEADERS = {"User-Agent": "smsd", "Accept-Encoding": "identity"}
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to write. Its parts hold texts and secrets, so the repr shows none."""
+    """What to write. Its parts hold the message and secrets, so the repr shows none."""
 
     method: str
     url: URL = field(repr=False)
