@@ -138,7 +138,7 @@ class Daemon:
 
     def _hold_changed(self, provider_reason: str) -> None:
         self._metrics.held = self._hold.engaged
-        self._storage.store.lease.tell_hold(provider_reason)
+        self._storage.store.lease.report_hold(provider_reason)
 
     def _handle_signals(self) -> None:
         loop, terminal = asyncio.get_running_loop(), Terminal()

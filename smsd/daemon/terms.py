@@ -113,7 +113,7 @@ class Terms:
             now_ms=now_ms,
             chance=random.random,
             may_send=lambda: store.lease.held and identity.trusted,
-            on_fenced=store.lease.doubt,
+            on_fenced=store.lease.fenced,
         )
         pacer = Pacer(rate, ceiling=settings.rate.ceiling)
         pacer.fill(clock() + pacer.gap(settings.message.max_segments))

@@ -67,7 +67,7 @@ class Lease:
         self._another = ("", 0)  # who else holds it, and since when it is seen
         self.holder = ""
         self.taken = asyncio.Event()  # set while the last answer said that it is ours
-        self._doubted = asyncio.Event()
+        self._fenced = asyncio.Event()
         self._hold = ""
         self._hold_since = 0
         self._lost: HeldBy | None = None  # an operator's hold that nobody has released
@@ -87,7 +87,7 @@ class Lease:
         """Take the lease when it is free and keep it; ends only when cancelled."""
         dead = ""
         while True:
-            self._doubted.clear()
+            self._fenced.clear()
             holder = await self._acquire(dead)
             if holder in ("", self._client.owner):
                 dead = ""
@@ -97,20 +97,20 @@ class Lease:
                 continue
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._pause_s(dead)):
-                    await self._doubted.wait()
+                    await self._fenced.wait()
 
     def _pause_s(self, dead: str) -> float:
         if dead:
             return GONE_LOOK_S
         return min(self._life_s / 3, RENEW_S) if self.held else STANDBY_S
 
-    def doubt(self) -> None:
-        """Redis said that another holds it: stop, and ask at once."""
+    def fenced(self) -> None:
+        """Redis refused us, since another daemon holds the lease: stop, and ask at once."""
         self._lose()
-        self._doubted.set()
+        self._fenced.set()
 
-    def tell_hold(self, reason: str) -> None:
-        """Why dispatch is held, "" when it goes on; the next renewal makes it known."""
+    def report_hold(self, reason: str) -> None:
+        """Record why dispatch is held, "" when it goes on; the next renewal writes it to Redis."""
         if not self._hold:
             self._hold_since = self._clock()
         self._hold = reason
@@ -146,7 +146,7 @@ class Lease:
             log.info("lease", extra={"holder": holder, "ours": ours})
         self.holder = holder
         self._another_until = 0 if ours else self._dispatches_until(holder, reply[1], asked_at)
-        if not ours or self._doubted.is_set():  # or it was ours, before another was seen to hold it
+        if not ours or self._fenced.is_set():  # or it was ours, before another was seen to hold it
             self._lose()
         else:
             self._valid_until = asked_at + round(self._life_s * (1 - MARGIN) * 1e9)

@@ -107,7 +107,7 @@ class Store(DaemonStore):
             now_ms=wall,
             chance=lambda: 0.5,
             may_send=lambda: True,
-            on_fenced=self.lease.doubt,
+            on_fenced=self.lease.fenced,
         )
         self.claimer = Claimer(self.context, self.arrivals, self.prefetch)
 

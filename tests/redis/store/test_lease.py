@@ -153,7 +153,7 @@ async def test_in_doubt_it_is_not_held_and_redis_is_asked_at_once(
     keep(store)
     await _taken(store.lease)
     await asyncio.sleep(0.1)  # it rests until the next renewal
-    store.lease.doubt()
+    store.lease.fenced()
     assert not _held(store)
     async with asyncio.timeout(RENEW_S / 2):
         await store.lease.taken.wait()
@@ -178,7 +178,7 @@ async def test_a_renewal_that_was_under_way_when_it_came_into_doubt_does_not_cou
     await soon(renewed.wait())
     await store.redis.delete(store.keys.lease)
     await open_store("b").lead()
-    store.lease.doubt()
+    store.lease.fenced()
     renewed.clear()
     door.set()
     while not renewed.is_set():
@@ -267,7 +267,7 @@ async def test_the_lease_works_while_redis_is_full(
     redis_server: RedisServer, open_store: OpenStore, keep: Keep
 ) -> None:
     store = open_store(lease_s=0.9)
-    store.lease.tell_hold("provider down")
+    store.lease.report_hold("provider down")
     with redis_server.client() as client:
         client.config_set("maxmemory", 1)
         try:
@@ -298,17 +298,17 @@ async def test_the_holder_tells_why_dispatch_is_held_and_when_it_goes_on(
     keep(store)
     await _taken(store.lease)
     assert await reported_hold(store.client, "a") is None
-    store.lease.tell_hold("halted: no_funds")
+    store.lease.report_hold("halted: no_funds")
     await _told(store, ReportedHold("halted: no_funds", 0))
     assert 8_000 < await store.redis.pttl(store.keys.hold) <= 10_000
     ticks.advance(5)
-    store.lease.tell_hold("halted: still no_funds")  # a probe failed: the same hold
+    store.lease.report_hold("halted: still no_funds")  # a probe failed: the same hold
     await _told(store, ReportedHold("halted: still no_funds", 5))
-    store.lease.tell_hold("")
+    store.lease.report_hold("")
     await _told(store, None)
     assert await store.redis.exists(store.keys.hold) == 0
     ticks.advance(5)
-    store.lease.tell_hold("provider down")
+    store.lease.report_hold("provider down")
     await _told(store, ReportedHold("provider down", 0))
 
 
@@ -316,7 +316,7 @@ async def test_what_is_told_of_a_hold_ends_when_the_lease_is_given_up(
     open_store: OpenStore, keep: Keep
 ) -> None:
     store, standby = open_store("a"), open_store("b")
-    store.lease.tell_hold("provider down")
+    store.lease.report_hold("provider down")
     keeping = keep(store)
     await _taken(store.lease)
     keeping.cancel()
@@ -330,7 +330,7 @@ async def test_what_is_told_of_a_hold_does_not_outlive_its_daemon_by_more_than_t
     open_store: OpenStore, keep: Keep
 ) -> None:
     store = open_store(lease_s=1.0)
-    store.lease.tell_hold("provider down")
+    store.lease.report_hold("provider down")
     keeping = keep(store)
     await _taken(store.lease)
     keeping.cancel()  # as if it hung
@@ -342,16 +342,16 @@ async def test_a_new_holder_does_not_tell_what_the_last_one_told(
     open_store: OpenStore, keep: Keep
 ) -> None:
     store, standby = open_store("a"), open_store("b")
-    store.lease.tell_hold("provider down")
+    store.lease.report_hold("provider down")
     keeping = keep(store)
     await _taken(store.lease)
     keeping.cancel()
     assert await reported_hold(standby.client, "b") is None  # of whom nothing is told
-    standby.lease.tell_hold("held of old, but it does not dispatch")
+    standby.lease.report_hold("held of old, but it does not dispatch")
     keep(standby)
     await until(lambda: standby.lease.holder == "a", "the standby has looked")
     assert await reported_hold(standby.client, "a") == ReportedHold("provider down", 0)
-    standby.lease.tell_hold("")
+    standby.lease.report_hold("")
     await store.redis.delete(store.keys.lease)  # by other hands: what it told is left
     await _taken(standby.lease)
     assert await standby.redis.exists(standby.keys.hold) == 0
@@ -362,11 +362,11 @@ async def test_a_hold_that_changes_while_redis_is_away_is_told_right_afterwards(
     own_server: RedisServer, open_store: OpenStore, keep: Keep, before: str, after: str
 ) -> None:
     store = open_store(url=own_server.url)
-    store.lease.tell_hold(before)
+    store.lease.report_hold(before)
     keep(store)
     await _taken(store.lease)
     own_server.kill()
-    store.lease.tell_hold(after)
+    store.lease.report_hold(after)
     seen = store.lease._client._availability
     await until(lambda: not seen.up, "a renewal failed")
     own_server.start()
@@ -379,7 +379,7 @@ async def test_nothing_that_stands_in_the_place_of_a_hold_costs_the_lease(
 ) -> None:
     store = open_store()
     await store.redis.set(store.keys.hold, "nonsense")
-    store.lease.tell_hold("half a pair: \ud83d")
+    store.lease.report_hold("half a pair: \ud83d")
     keep(store)
     await _taken(store.lease)
     assert await reported_hold(store.client, "a") == ReportedHold("half a pair: ?", 0)
