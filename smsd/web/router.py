@@ -1,8 +1,7 @@
 """The route table at work. Rule: what a row says is done before its handler is called."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from aiohttp import web
 
@@ -10,8 +9,7 @@ from smsd.web.body import read_body
 from smsd.web.route import BODY, PARAMETERS, Access, Route
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """What a request asks for."""
 
     match: web.UrlMappingMatchInfo
