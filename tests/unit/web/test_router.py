@@ -24,7 +24,7 @@ class Handlers:
     """Handlers that keep what they were called with."""
 
     def __init__(self) -> None:
-        self.parameters: Mapping[str, str] = {}
+        self.parameters: dict[str, str] = {}
         self.body: bytes | None = None
 
     def routes(self) -> list[Route]:
