@@ -25,7 +25,10 @@ from smsd.provider.wire.transport import HttpClient, Request
 
 
 class Http(Gateway):
-    """A gateway that `[provider.http]` describes."""
+    """A gateway that `[provider.http]` describes.
+
+    `Gateway.submit` sends the `request` in the slot, and `outcome` reads the answer.
+    """
 
     Settings: ClassVar[type[ProviderSettings]] = GenericSettings
 

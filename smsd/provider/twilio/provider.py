@@ -44,7 +44,10 @@ _LISTED_AS = {"From": "from", "MessagingServiceSid": "messaging_service_sid"}
 
 
 class Twilio(Gateway):
-    """The Messages resource of one Twilio account."""
+    """The Messages resource of one Twilio account.
+
+    `Gateway.submit` sends the `request` in the slot, and `outcome` reads the answer.
+    """
 
     Settings: ClassVar[type[ProviderSettings]] = TwilioSettings
     # The sids in Redis tell which of two equal messages a listed one is, in a later process too.
