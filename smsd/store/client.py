@@ -27,7 +27,9 @@ SCRIPTS = Scripts(resources.files("smsd.store").joinpath("lua"))
 
 def _undo(call: Call) -> Call | None:
     """A send that too few replicas know of is not permitted: its in-flight record goes again."""
-    return Call("release", call.request) if call.script == "begin" else None
+    if call.script != "begin":
+        return None
+    return Call("release", {name: call.request[name] for name in ("name", "mark")})
 
 
 POLICY = Policy(

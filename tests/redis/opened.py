@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import Callable
 
+from smsd.redis.errors import Away
 from tests.support.redis_server import RedisServer
 from tests.support.store import Store, Ticks, Wall, until
 
@@ -60,6 +61,15 @@ class Opened:
     async def reconciled(self) -> None:
         """Return when what its server lacked has been dealt with."""
         await until(lambda: self.store.identity.trusted, "the data is as new as known")
+
+
+async def insist(store: Store) -> list[str]:
+    """Ask until it is queued, as a caller would; their ids."""
+    while True:
+        try:
+            return await store.append()
+        except Away:
+            pass
 
 
 class Tail:

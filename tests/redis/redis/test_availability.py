@@ -41,7 +41,7 @@ async def told(own_server: RedisServer, open_store: OpenStore) -> tuple[Store, T
     return await store.lead(), told
 
 
-# -- it refuses writes --------------------------------------------------------------------------
+# -- it refuses writes -----------------------------------------------------------------------------
 
 
 async def test_a_server_that_refuses_writes_is_away_once_however_much_is_read(
@@ -129,7 +129,7 @@ def test_an_error_of_the_library_is_reported_with_its_name() -> None:
     assert availability.reason == "TimeoutError: Timeout reading from socket"
 
 
-# -- it is full ---------------------------------------------------------------------------------
+# -- it is full ------------------------------------------------------------------------------------
 
 
 async def test_a_full_server_is_told_once_and_is_not_away(
@@ -147,7 +147,7 @@ async def test_a_full_server_is_told_once_and_is_not_away(
         assert heard.changes == [True]
 
 
-# -- the daemon ---------------------------------------------------------------------------------
+# -- the daemon ------------------------------------------------------------------------------------
 
 
 @pytest.fixture

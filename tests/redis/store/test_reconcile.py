@@ -9,83 +9,26 @@ from typing import Any
 import pytest
 
 from smsd.core.life import DeadReason
-from smsd.dispatch.claimer import parse_entry
-from smsd.redis.errors import Away
 from smsd.store.identity import OlderData
 from smsd.store.lost_writes import REMEMBERED
-from smsd.store.operator_hold import HeldBy
-from smsd.store.queue import Append
 from smsd.store.reconcile import PAUSE_S
 from smsd.store.settled import Settled
+from tests.redis.older_data import (
+    TOGETHER,
+    claimed,
+    held,
+    queue,
+    reach,
+    seen_to_differ,
+    send,
+    settle,
+)
 from tests.redis.opened import Opened, Tail
 from tests.support.processes import Daemon, Recorder, eventually
 from tests.support.redis_server import RedisServer
-from tests.support.store import ALICE, LIMITS, Store, content
+from tests.support.store import ALICE, Store
 
 SENT = 1_097  # messages that a restored backup had sent twice
-TOGETHER = 256
-
-
-async def send(store: Store, many: int) -> list[str]:
-    """Queue, claim, begin and settle as many messages; their ids."""
-    ids: list[str] = []
-    while len(ids) < many:
-        together = min(TOGETHER, many - len(ids))
-        await store.queue.append(Append(content(), [ALICE] * together))
-        claimed = await store.queue.claim(0, together)
-        attempts = [store.attempt() for _ in claimed]
-        sends = [(one, attempt, ALICE) for one, attempt in zip(claimed, attempts, strict=True)]
-        assert set(await store.queue.begin(sends)) == {"begun"}
-        await settle(store, sends)
-        ids += [one.first_message_id for one in claimed]
-    return ids
-
-
-async def settle(store: Store, sends: Any) -> None:
-    settlements = [
-        store.queue.ack(entry, attempt, parse_entry(entry, LIMITS, store.wall()), "p")
-        for entry, attempt, _ in sends
-    ]
-    assert all(await asyncio.gather(*settlements))
-
-
-async def queue(store: Store, many: int) -> list[str]:
-    return (await store.queue.append(Append(content(), [ALICE] * many))).ids
-
-
-async def claimed(store: Store) -> list[str]:
-    """What is handed out when the data may be dispatched from."""
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                return [one.first_message_id for one in await store.queue.claim(0, 10_000)]
-            except Away:
-                await asyncio.sleep(0.05)
-
-
-async def reach(store: Store) -> None:
-    """Ask until the server has answered."""
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                await store.census()
-            except Away:
-                await asyncio.sleep(0.02)
-            else:
-                return
-
-
-async def seen_to_differ(store: Store) -> None:
-    """Ask until the server has answered, and is found to have other data."""
-    await reach(store)
-    assert not store.identity.trusted
-
-
-async def held(store: Store) -> HeldBy:
-    async with asyncio.timeout(20):
-        while (found := await store.operator_hold.look()) is None:
-            await asyncio.sleep(0.02)
-    return found
 
 
 # -- a restored backup ----------------------------------------------------------------------------

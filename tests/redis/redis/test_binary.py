@@ -51,7 +51,7 @@ def data(tmp_path: Path) -> Path:
     return path
 
 
-# -- a new directory ----------------------------------------------------------------------------
+# -- a new directory -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["valkey-server", "redis-server"])
@@ -95,7 +95,7 @@ async def test_a_start_without_any_server_fails_and_can_be_stopped(tmp_path: Pat
     await server.stop()
 
 
-# -- files that a server has written ------------------------------------------------------------
+# -- files that a server has written ---------------------------------------------------------------
 
 
 def written_by_record(data: Path, version: Version, path: str = "/gone/valkey-server") -> None:

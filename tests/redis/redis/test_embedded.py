@@ -1,4 +1,4 @@
-"""The private server, and what an external one says of itself."""
+"""The embedded server. Rule: one daemon a directory; what was answered is on disk."""
 
 import asyncio
 import errno
@@ -15,15 +15,13 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from smsd.core.life import DeadReason
 from smsd.redis import aof as append_only
 from smsd.redis import embedded as module
 from smsd.redis.binary import EmbeddedError, find_server
 from smsd.redis.connection import connect
-from smsd.redis.durability import persistence
 from smsd.redis.embedded import Embedded
 from tests.support.redis_server import RedisServer
-from tests.support.store import ALICE, OpenStore, soon, until
+from tests.support.store import OpenStore, soon, until
 
 
 @pytest.fixture
@@ -56,7 +54,7 @@ async def _pid(server: Embedded) -> int:
         return int((await client.info("server"))["process_id"])
 
 
-# -- start and stop -----------------------------------------------------------------------------
+# -- start and stop --------------------------------------------------------------------------------
 
 
 async def test_it_starts_and_keeps_everything_on_every_write(embed: Embed, tmp_path: Path) -> None:
@@ -184,7 +182,7 @@ async def _until_rewritten(client: Any) -> None:
             await asyncio.sleep(0.02)
 
 
-# -- paths --------------------------------------------------------------------------------------
+# -- paths -----------------------------------------------------------------------------------------
 
 
 async def test_a_very_long_path_works_and_leaves_nothing_behind(
@@ -226,7 +224,7 @@ async def test_a_relative_path_is_meant_from_where_the_daemon_starts(
     assert (tmp_path / "var" / "redis.sock").exists()
 
 
-# -- deaths -------------------------------------------------------------------------------------
+# -- deaths ----------------------------------------------------------------------------------------
 
 
 async def test_a_killed_server_is_started_again_with_everything_it_was_told(
@@ -545,76 +543,3 @@ def _runs(pid: int) -> bool:
     except OSError:
         return False
     return stat.rpartition(")")[2].split()[0] != "Z"
-
-
-# -- what an external server keeps --------------------------------------------------------------
-
-
-async def _warnings(server: RedisServer, url: str = "") -> tuple[str, ...]:
-    async with connect(url or server.url, connections=1, timeout_s=3.0) as client:
-        found = await persistence(client)
-    assert found.version[0] in "6789u"
-    return found.warnings
-
-
-async def test_a_server_that_keeps_everything_is_not_warned_of(own_server: RedisServer) -> None:
-    assert await _warnings(own_server) == ()
-
-
-@pytest.mark.parametrize(
-    ("setting", "value", "said"),
-    [
-        ("appendonly", "no", "appendonly is no"),
-        ("appendfsync", "everysec", "appendfsync is everysec"),
-        ("appendfsync", "no", "appendfsync is no"),
-        ("maxmemory-policy", "allkeys-lru", "maxmemory-policy is allkeys-lru"),
-        ("maxmemory-policy", "volatile-ttl", "maxmemory-policy is volatile-ttl"),
-    ],
-)
-async def test_what_a_server_may_lose_is_said(
-    own_server: RedisServer, setting: str, value: str, said: str
-) -> None:
-    with own_server.client() as client:
-        client.config_set(setting, value)
-    [warning] = await _warnings(own_server)
-    assert said in warning
-
-
-async def test_everything_a_server_may_lose_is_said(own_server: RedisServer) -> None:
-    with own_server.client() as client:
-        client.config_set("appendonly", "no")
-        client.config_set("maxmemory-policy", "allkeys-random")
-    assert len(await _warnings(own_server)) == 2
-
-
-@pytest.mark.parametrize("rules", ["-config", "-@dangerous", "-info"])
-async def test_a_server_that_does_not_tell_its_settings_is_warned_of(
-    own_server: RedisServer, rules: str
-) -> None:
-    with own_server.client() as client:
-        client.execute_command("ACL", "SETUSER", "limited", "on", ">pw", "~*", "+@all", rules)
-    warnings = await _warnings(own_server, own_server.url.replace("unix://", "unix://limited:pw@"))
-    if rules == "-info":
-        assert warnings == ()
-    else:
-        assert len(warnings) == 1
-        assert "cannot be read" in warnings[0]
-
-
-async def test_a_daemon_with_few_rights_works(
-    own_server: RedisServer, open_store: OpenStore, prefix: str
-) -> None:
-    """What smsd needs: its own keys, and no command that is dangerous."""
-    with own_server.client() as client:
-        rules = (f"~{prefix}*", "+@all", "-@dangerous", "-@admin", "+info")
-        client.execute_command("ACL", "SETUSER", "limited", "on", ">pw", *rules)
-    url = own_server.url.replace("unix://", "unix://limited:pw@")
-    store = await open_store(url=url).lead()
-    await store.append(ALICE, ALICE)
-    assert await store.queue.ack(*await store.begin_next(), "p")
-    life = await store.begin_next()
-    assert await store.queue.bury(*life, reason=DeadReason.REJECTED)
-    [(letter, _)] = await store.dead_letters.page("", 10)
-    assert await store.queue.replay(letter, life[2].id)
-    await store.arrivals.wait(normal_too=True)
-    assert await store.difference() == 0

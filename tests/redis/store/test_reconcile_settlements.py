@@ -8,8 +8,8 @@ from smsd.core.life import DeadReason
 from smsd.dispatch.claimer import parse_entry
 from smsd.store.long_lists import part_of
 from smsd.store.queue import Append
+from tests.redis.older_data import claimed, held, queue, reach, seen_to_differ
 from tests.redis.opened import Opened, Tail
-from tests.redis.test_older_data import claimed, held, queue, reach, seen_to_differ
 from tests.support.redis_server import RedisServer
 from tests.support.store import ALICE, LIMITS, Store, at, content
 

@@ -13,9 +13,9 @@ from smsd.store.operator_hold import HeldBy, Operator
 from smsd.store.reconcile import PAUSE_S
 from smsd.store.settled import Settled
 from tests.redis.dispatching import nanoseconds
+from tests.redis.older_data import claimed, held, queue, reach
 from tests.redis.opened import Opened, Tail
 from tests.redis.store.test_operator_hold import renewed
-from tests.redis.test_older_data import claimed, held, queue, reach
 from tests.support.redis_server import RedisServer
 from tests.support.store import Store
 

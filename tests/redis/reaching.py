@@ -1,0 +1,42 @@
+"""Redis as others run it: everything that a store asks of one, and why one cannot be reached."""
+
+import pytest
+import redis
+
+from smsd.core.life import DeadReason
+from smsd.redis.connection import connect
+from smsd.redis.errors import Away, meaning
+from smsd.store.queue import Append
+from tests.support.store import ALICE, Store, content
+
+
+async def whole_life(store: Store) -> None:
+    """Every script a text can meet, each to its end."""
+    await store.append(ALICE, ALICE, priority="high")
+    entry, attempt, message = await store.begin_next()
+    assert await store.queue.ack(entry, attempt, message, "p")
+    entry, attempt, message = await store.begin_next()
+    assert await store.queue.defer(entry, attempt, message, until=1, attempts=1, why="w")
+    await store.schedule(-1)
+    assert await store.queue.promote() == 2
+    life = await store.begin_next()
+    assert await store.queue.bury(*life, reason=DeadReason.REJECTED, suppress=True)
+    assert (await store.lookup.message(message.id) or {})["state"] in ("dead", "queued")
+    [letter, *_] = await store.dead_letters.page("", 10)
+    assert await store.queue.replay(letter[0], letter[1]["id"])
+    [id_] = await store.append()
+    assert await store.queue.cancel(id_) == "cancelled"
+    request = Append(content(), [ALICE], idempotency_key="k", fingerprint="f", answer=b"{}")
+    assert (await store.queue.append(request)).answer is None
+    assert (await store.queue.append(request)).answer == b"{}"
+    claimed, _ = await store.claim_one()
+    assert [entry.name for entry in await store.queue.reclaim([claimed.name])] == [claimed.name]
+    assert await store.difference() == 0
+
+
+async def refusal_of(url: str) -> redis.RedisError:
+    async with connect(url, connections=1, timeout_s=3.0) as client:
+        with pytest.raises(redis.RedisError) as caught:
+            await client.ping()
+    assert isinstance(meaning(caught.value), Away)
+    return caught.value
