@@ -33,8 +33,8 @@ from smsd.provider.base import ProviderSettings
 from smsd.provider.generic.fields import Template, only
 from smsd.provider.generic.rules import ExtractField, Rule, extracted
 from smsd.provider.wire.answer import Answer
-from smsd.provider.wire.gateway import below, http_url
 from smsd.provider.wire.rulings import Kind
+from smsd.provider.wire.settings import below, http_url
 from smsd.provider.wire.transport import Request
 
 LONGEST_ID = 128  # characters of a provider's id for a message

@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from smsd.provider.base import Provider, ProviderSecret, default_sender
 from smsd.provider.generic.http import Http
 from smsd.provider.generic.settings import GenericSettings
-from smsd.provider.wire.gateway import HttpSettings, HttpUrl
+from smsd.provider.wire.settings import HttpSettings, HttpUrl
 
 _FILES = files("smsd.provider") / "presets"
 _SUFFIX = ".toml"

@@ -12,7 +12,7 @@ from yarl import URL
 from smsd.core.message import Message
 from smsd.provider.generic import fields
 from smsd.provider.generic.fields import Placeholders, Template, Tree
-from smsd.provider.wire.gateway import below, http_url
+from smsd.provider.wire.settings import below, http_url
 from smsd.provider.wire.transport import Request
 
 Body = Literal["form", "json", "query", "raw"]

@@ -32,7 +32,7 @@ from smsd.provider.base import ProviderSecret, ProviderSettings, default_sender
 from smsd.provider.generic.lookup import LookUp, LookUpSettings
 from smsd.provider.generic.request import Body, RequestTemplate, fault_at, header_templates
 from smsd.provider.generic.rules import ExtractField, Rule
-from smsd.provider.wire.gateway import HttpSettings
+from smsd.provider.wire.settings import HttpSettings
 from smsd.provider.wire.transport import basic
 
 

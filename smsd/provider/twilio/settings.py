@@ -28,8 +28,8 @@ from smsd.core.message import configured_sender
 from smsd.provider.base import BilledText, ProviderSecret, default_sender
 from smsd.provider.twilio import smart_encoding
 from smsd.provider.twilio.codes import CODES, is_code
-from smsd.provider.wire.gateway import HttpSettings, HttpUrl
 from smsd.provider.wire.rulings import Ruling, RulingField, ruling
+from smsd.provider.wire.settings import HttpSettings, HttpUrl
 from smsd.provider.wire.transport import basic
 
 _API = "2010-04-01"
