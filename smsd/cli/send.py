@@ -35,7 +35,7 @@ def field_options(command: Command) -> Command:
 @click.option("--message", required=True, help="The text; - reads it from standard input.")
 @field_options
 def send(config_path: Path, recipients: Sequence[str], message: str, **options: str | None) -> None:
-    """Queue a text; its ids are printed once it is durable."""
+    """Queue a message to each number; the ids are printed once all are durable."""
     fields: dict[str, object] = {
         name: value for name, value in options.items() if value is not None
     }
@@ -66,7 +66,7 @@ def _request(settings: Settings, recipients: Sequence[str], fields: dict[str, ob
 def _argument(text: str) -> str:
     try:
         text.encode()
-    except UnicodeEncodeError:  # octets that are no text arrive as halves of surrogate pairs
+    except UnicodeEncodeError:  # octets that are not UTF-8 arrive as halves of surrogate pairs
         raise FieldError("message", "is not valid UTF-8") from None
     return text
 

@@ -1,1 +1,1 @@
-"""What a text is and what becomes of it. Rule: pure: no clock, no chance, no loop, no I/O."""
+"""What a message is and what becomes of it. Rule: pure: no clock, no chance, no loop, no I/O."""

@@ -130,7 +130,7 @@ class RetryPolicy:
     in_doubt_high: InDoubtHighPolicy = ""
 
     def when_in_doubt(self, *, high: bool) -> InDoubtPolicy:
-        """What to do with a text that nobody can tell about."""
+        """What to do with a message that may have been sent, where the provider cannot say."""
         return (self.in_doubt_high if high else "") or self.in_doubt
 
     def backoff(self, attempt: int, chance: float) -> float:

@@ -55,12 +55,12 @@ class Prefetch:
 
     def put(self, held: Claimed) -> None:
         """Add at the end of its stream."""
-        self._lane(held).append(held)
+        self._queue_of(held).append(held)
         self._came(held)
 
     def put_back(self, held: Claimed) -> None:
         """It was taken and not sent: it is first again."""
-        self._lane(held).appendleft(held)
+        self._queue_of(held).appendleft(held)
         self._came(held)
 
     def put_last(self, held: Claimed) -> None:
@@ -89,7 +89,7 @@ class Prefetch:
         self._known.add(held.entry.name)
         self._arrived.set()
 
-    def _lane(self, held: Claimed) -> deque[Claimed]:
+    def _queue_of(self, held: Claimed) -> deque[Claimed]:
         first = held.entry.stream == "h"
         match held.message.content.priority:
             case "high":
