@@ -11,7 +11,7 @@ LONGEST_FUNCTION = 60  # lines of a function in smsd/
 # What is longer still, with its present length: it only ever gets less.
 LEFT: dict[str, int] = {
     "smsd/store/queue.py": 590,
-    "tests/property/test_queue_machine.py": 707,
+    "tests/property/test_queue_machine.py": 691,
 }
 
 
