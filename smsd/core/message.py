@@ -47,7 +47,7 @@ class Content(NamedTuple):
     text: str
     segments: Segments
     sender: str = ""
-    priority: Priority | None = None  # None: that of the stream it came through
+    priority: Priority = "normal"
     send_at: int | None = None  # Unix ms
     expires_at: int | None = None  # Unix ms
     campaign: str = ""
@@ -176,16 +176,23 @@ look_up_fields = _written(lambda field: field.in_look_up)  # what is true of it 
 def to_fields(content: Content, *, with_priority: bool = False) -> list[str]:
     """The flat stream fields of `content`; its priority only where no stream says it."""
     fields = _entry_fields(content)
-    if with_priority and content.priority:
+    if with_priority and content.priority != "normal":
         fields += ("priority", content.priority)
     return fields
 
 
 def from_fields(
-    raw: Sequence[bytes], default_id: str, limits: Limits, now_ms: int, *, ours: bool = False
+    raw: Sequence[bytes],
+    default_id: str,
+    limits: Limits,
+    now_ms: int,
+    *,
+    default_priority: Priority = "normal",
+    ours: bool = False,
 ) -> Message:
     """A stream entry's flat fields as a message. Raises `FieldError`.
 
+    `default_priority`: where it has no field that gives one.
     `ours`: we put the entry there ourselves. In any other `id` and `attempts` are unknown fields.
     """
     fields = _decoded(raw)
@@ -197,6 +204,8 @@ def from_fields(
     key = read_key("key", fields.pop("key")) if "key" in fields else ""
     recipient = parse_recipient(fields.pop("to", None))
     content = parse(fields, limits, now_ms, PRODUCER_FIELDS)
+    if default_priority != "normal" and "priority" not in fields:
+        content = content._replace(priority=default_priority)
     return Message(message_id, recipient, content, attempts, key)
 
 

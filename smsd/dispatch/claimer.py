@@ -133,7 +133,14 @@ def parse_entry(entry: Entry, limits: Limits, now_ms: int) -> Message:
         raise FieldError("entry", f"of {entry.octets} octets; at most {LARGEST_ENTRY} are read")
     if entry.fields is None:
         raise FieldError("entry", f"of more than {MOST_FIELDS} fields; no more are read")
-    return from_fields(entry.fields, entry.first_message_id, limits, now_ms, ours=entry.ours)
+    return from_fields(
+        entry.fields,
+        entry.first_message_id,
+        limits,
+        now_ms,
+        default_priority=entry.default_priority,
+        ours=entry.ours,
+    )
 
 
 def _known(field: str) -> str:

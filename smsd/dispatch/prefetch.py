@@ -31,7 +31,7 @@ class Prefetch:
         self._high: deque[Claimed] = deque()
         self._waited: deque[Claimed] = deque()  # of normal priority, but in line once before
         self._normal: deque[Claimed] = deque()
-        # By stream, which priority does not tell: a text in the normal one may bring a high one.
+        # By stream: a message of high priority may be in the normal one, and the other way round.
         self._waiting = {"h": 0, "n": 0}
         self._known: set[str] = set()
         self._arrived = asyncio.Event()
@@ -90,11 +90,6 @@ class Prefetch:
         self._arrived.set()
 
     def _queue_of(self, held: Claimed) -> deque[Claimed]:
-        first = held.entry.stream == "h"
-        match held.message.content.priority:
-            case "high":
-                return self._high
-            case "normal":
-                return self._waited if first else self._normal
-            case None:
-                return self._high if first else self._normal
+        if held.message.content.priority == "high":
+            return self._high
+        return self._waited if held.entry.stream == "h" else self._normal

@@ -114,10 +114,10 @@ class Settler:
         self, submission: Submission, outcome: Outcome, *, rest_s: float | None = None
     ) -> Verdict:
         """The verdict on an outcome. `rest_s`: as in `core.outcome.decide`."""
-        entry, attempt, message = submission
+        _, attempt, message = submission
         return decide(
             outcome,
-            high=is_high(entry, message),
+            high=message.content.priority == "high",
             attempt=attempt.number,
             now_ms=self._now_ms(),
             policy=self._policy,
@@ -208,11 +208,6 @@ def log_failure(message: Message, error: Exception) -> None:
         log.error("refused by Redis", extra={"id": message.id, "reason": str(error)})
     else:
         log.critical("delivery failed", extra={"id": message.id}, exc_info=error)
-
-
-def is_high(entry: Entry, message: Message) -> bool:
-    """Whether the policy for high priority applies to a message."""
-    return (message.content.priority or ("high" if entry.stream == "h" else "normal")) == "high"
 
 
 def _fields(submission: Submission, outcome: Outcome | None, verdict: Verdict) -> dict[str, object]:

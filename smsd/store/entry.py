@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from smsd.core.fields import MESSAGE_ID
+from smsd.core.fields import MESSAGE_ID, Priority
 
 Stream = Literal["h", "n"]  # the stream an entry is in: high priority or normal
 STREAMS: tuple[Stream, ...] = ("h", "n")
@@ -46,6 +46,14 @@ class Entry(NamedTuple):
     def stream(self) -> Stream:
         """The stream it is in."""
         return stream_of(self.name)
+
+    @property
+    def default_priority(self) -> Priority:
+        """The priority of its message, if no field gives one: a producer chose the stream.
+
+        (Where one is given, it is true: smsd puts retries of any priority into the high stream.)
+        """
+        return "high" if self.stream == "h" else "normal"
 
     @property
     def first_message_id(self) -> str:

@@ -314,10 +314,9 @@ class Queue:
 
         Without an `attempt` it has never been in line: its `send_at` lies ahead.
         """
-        priority = message.content.priority or ("high" if entry.stream == "h" else "normal")
         request: dict[str, object] = {
             "due": until,
-            "priority": priority,
+            "priority": message.content.priority,
             "dropped": NOT_DEFERRED,
             "line": self._line(attempt, "deferred", why),
             "detail": why,

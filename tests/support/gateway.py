@@ -30,7 +30,7 @@ GZIP = ("Content-Encoding: gzip",)
 
 
 def message(text: str = TEXT) -> Message:
-    content = Content(text, Segments("ucs2", 19, 1), "", None, None, None, "", "")
+    content = Content(text, Segments("ucs2", 19, 1), "", "normal", None, None, "", "")
     return Message("m1", "+12025550123", content)
 
 

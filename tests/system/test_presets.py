@@ -32,7 +32,7 @@ Answer = tuple[int, str]
 
 
 def message(text: str = "Sale [5\u20ac]", sender: str = "+12025550100") -> Message:
-    content = Content(text, segment.count(text), sender, None, None, None, "", "")
+    content = Content(text, segment.count(text), sender, "normal", None, None, "", "")
     return Message("m1", TO, content)
 
 

@@ -35,7 +35,7 @@ def test_a_bare_text_takes_the_defaults() -> None:
         text="Hi",
         segments=Segments("gsm7", 2, 1),
         sender="Acme",
-        priority=None,
+        priority="normal",
         send_at=None,
         expires_at=None,
         campaign="",

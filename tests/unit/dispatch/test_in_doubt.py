@@ -30,7 +30,7 @@ HTTP = {"url": "https://gw.example/send", "fields": {"to": "{to}", "text": "{tex
 
 
 def message() -> Message:
-    content = Content("Hi", Segments("gsm7", 2, 1), "", None, None, None, "", "o-7")
+    content = Content("Hi", Segments("gsm7", 2, 1), "", "normal", None, None, "", "o-7")
     return Message("m1", "+12025550123", content)
 
 

@@ -12,8 +12,10 @@ from smsd.store.entry import Entry
 
 
 def held(name: str) -> Claimed:
-    content = Content("Hi", Segments("gsm7", 2, 1), "", None, None, None, "", "")
-    return Claimed(Entry(name, [], 0), Message(name[1:], "+12025550123", content))
+    entry = Entry(name, [], 0)
+    priority = entry.default_priority
+    content = Content("Hi", Segments("gsm7", 2, 1), "", priority, None, None, "", "")
+    return Claimed(entry, Message(name[1:], "+12025550123", content))
 
 
 def taken(prefetch: Prefetch, count: int) -> list[str]:

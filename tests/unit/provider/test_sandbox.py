@@ -46,7 +46,7 @@ class Open:
 
 def message(to: str = "+12025550101", segments: int = 1, id_: str = "m1") -> Message:
     cost = Segments("gsm7", 10, segments)
-    return Message(id_, to, Content("hello", cost, "", None, None, None, "", ""))
+    return Message(id_, to, Content("hello", cost, "", "normal", None, None, "", ""))
 
 
 def sandbox(

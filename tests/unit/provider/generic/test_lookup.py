@@ -30,7 +30,7 @@ HTTP = {"url": "https://gw.example/send", "fields": {"to": "{to}", "text": "{tex
 
 
 def message(
-    to: str = "+12025550123", id_: str = "m1", ref: str = "o-7", priority: Priority | None = None
+    to: str = "+12025550123", id_: str = "m1", ref: str = "o-7", priority: Priority = "normal"
 ) -> Message:
     content = Content("Hi", Segments("gsm7", 2, 1), "", priority, None, None, "", ref)
     return Message(id_, to, content)

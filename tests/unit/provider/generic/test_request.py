@@ -25,7 +25,7 @@ def gateway(**changes: Any) -> Http:
 
 
 def message() -> Message:
-    content = Content(TEXT, Segments("ucs2", 33, 1), "Shop", None, None, None, "spring", "o-7")
+    content = Content(TEXT, Segments("ucs2", 33, 1), "Shop", "normal", None, None, "spring", "o-7")
     return Message("m1", "+12025550123", content)
 
 

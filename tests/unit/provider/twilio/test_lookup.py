@@ -28,7 +28,7 @@ TWILIO = {"account_sid": "AC" + "0" * 32, "auth_token": "t" * 32, "from": "+1202
 
 
 def message(
-    to: str = "+12025550123", id_: str = "m1", ref: str = "o-7", priority: Priority | None = None
+    to: str = "+12025550123", id_: str = "m1", ref: str = "o-7", priority: Priority = "normal"
 ) -> Message:
     content = Content("Hi", Segments("gsm7", 2, 1), "", priority, None, None, "", ref)
     return Message(id_, to, content)

@@ -35,7 +35,7 @@ def twilio(**changes: Any) -> Twilio:
 
 
 def message(sender: str = "") -> Message:
-    content = Content(TEXT, Segments("gsm7", 25, 1), sender, None, None, None, "", "")
+    content = Content(TEXT, Segments("gsm7", 25, 1), sender, "normal", None, None, "", "")
     return Message("m1", "+12025550123", content)
 
 
