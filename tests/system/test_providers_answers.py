@@ -133,7 +133,7 @@ async def test_what_cannot_be_decoded_is_named(maker: Maker) -> None:
 
 
 @every_provider
-async def test_where_texts_are_to_go_elsewhere_nobody_follows_and_all_are_held(
+async def test_a_permanent_redirect_is_not_followed_and_halts(
     maker: Maker,
 ) -> None:
     for status in (301, 307, 308):
@@ -146,7 +146,7 @@ async def test_where_texts_are_to_go_elsewhere_nobody_follows_and_all_are_held(
 
 
 @every_provider
-async def test_a_redirect_that_may_follow_upon_a_text_is_not_followed_and_in_doubt(
+async def test_another_redirect_is_not_followed_and_in_doubt(
     maker: Maker,
 ) -> None:
     for status in (302, 303, 304):

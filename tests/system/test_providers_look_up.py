@@ -1,4 +1,4 @@
-"""Asking what became of a message, on real sockets. Rule: one request, which sends nothing."""
+"""Look-ups on real sockets. Rule: each is one request, which sends nothing."""
 
 import asyncio
 import gzip
@@ -119,7 +119,7 @@ async def looked_up(
 
 @every_askable
 @pytest.mark.parametrize(("headers", "pack"), [((), bytes), (GZIP, gzip.compress)])
-async def test_a_text_that_was_taken_is_found_by_one_request_that_sends_nothing(
+async def test_a_message_that_was_taken_is_found_by_one_request_that_sends_nothing(
     maker: Maker, headers: tuple[str, ...], pack: Callable[[bytes], bytes]
 ) -> None:
     gateway = Gateway(says(response(200, pack(json.dumps(FOUND).encode()), *headers)))
@@ -154,7 +154,7 @@ async def test_a_text_that_was_taken_is_found_by_one_request_that_sends_nothing(
         drips,
     ],
 )
-async def test_without_a_clear_word_the_text_stays_in_doubt_after_one_request(
+async def test_without_a_clear_answer_the_message_stays_in_doubt_after_one_request(
     maker: Maker, script: Script
 ) -> None:
     gateway = Gateway(script)
@@ -164,14 +164,14 @@ async def test_without_a_clear_word_the_text_stays_in_doubt_after_one_request(
 
 
 @every_askable
-async def test_a_provider_that_is_away_leaves_the_text_in_doubt(maker: Maker) -> None:
+async def test_a_provider_that_cannot_be_reached_leaves_the_message_in_doubt(maker: Maker) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     async with started(maker(f"http://127.0.0.1:{port}")) as provider:
         assert isinstance(await looked_up(provider), InDoubt)
 
 
-async def test_a_gateway_that_says_not_found_is_believed_only_where_configuration_says_so() -> None:
+async def test_a_404_means_not_taken_only_if_configured() -> None:
     for not_found, kind in (("in_doubt", InDoubt), ("unavailable", Unavailable)):
         gateway = Gateway(says(response(404)))
         maker = asking(not_found=not_found)
@@ -208,7 +208,7 @@ async def test_twilio_is_asked_for_the_messages_of_the_day_to_this_number() -> N
         ([], InDoubt("not listed")),
     ],
 )
-async def test_twilios_list_tells_only_of_the_one_message_that_fits(
+async def test_only_the_one_message_in_twilios_list_that_matches_decides(
     messages: list[dict[str, object]], expected: Outcome | None
 ) -> None:
     gateway = Gateway(says(response(200, list_of(*messages))))
@@ -225,7 +225,7 @@ async def test_a_message_that_twilio_lists_as_refused_was_not_taken() -> None:
         )
 
 
-async def test_the_refusal_of_an_earlier_attempt_says_nothing_of_a_later_one() -> None:
+async def test_the_refusal_of_an_earlier_attempt_does_not_decide_a_later_one() -> None:
     async def answers(reader: Reader, writer: Writer) -> None:
         sends = gateway.requests[-1].startswith(b"POST")
         full = response(429, b'{"code": 21611}')
@@ -261,7 +261,7 @@ async def test_a_message_of_a_twilio_service_is_known_by_its_service() -> None:
         assert await looked_up(provider) == Accepted("SM1", 2)
 
 
-async def test_one_sid_stands_for_one_text_however_alike_they_are() -> None:
+async def test_a_sid_belongs_to_one_of_equal_messages() -> None:
     async def answers(reader: Reader, writer: Writer) -> None:
         sends = gateway.requests[-1].startswith(b"POST")
         listing = list_of(of_twilio("SM1"), of_twilio("SM2"))
@@ -276,7 +276,7 @@ async def test_one_sid_stands_for_one_text_however_alike_they_are() -> None:
         assert await looked_up(provider, of=third) == InDoubt("not listed")
 
 
-async def test_while_the_like_of_it_is_under_way_the_list_does_not_tell() -> None:
+async def test_while_an_equal_message_is_under_way_the_list_does_not_decide() -> None:
     held = asyncio.Event()
 
     async def answers(reader: Reader, writer: Writer) -> None:

@@ -197,7 +197,7 @@ async def test_an_answer_that_comes_before_the_request_is_unavailable(maker: Mak
 
 
 @every_provider
-async def test_what_a_kept_connection_says_unasked_is_no_answer_to_the_next_request(
+async def test_what_a_kept_connection_has_received_is_no_answer_to_the_next_request(
     maker: Maker,
 ) -> None:
     gateway = Gateway(says(response(201, GOOD)))

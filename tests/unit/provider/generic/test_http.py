@@ -100,7 +100,7 @@ def test_the_first_rule_that_matches_decides(
         ("true", [b"true", b'"true"'], [b"1", b'"True"']),
     ],
 )
-def test_a_rule_can_ask_for_a_text_a_whole_number_or_a_truth_value(
+def test_a_rule_matches_a_string_a_whole_number_or_a_boolean(
     wanted: str | int, matching: list[bytes], others: list[bytes]
 ) -> None:
     rule = Rule.model_validate({"json": "a", "in": ["no", wanted], "outcome": "accepted"})
@@ -139,7 +139,7 @@ def test_without_a_rule_the_status_decides(
     assert judge(status, b"whatever", headers) == expected
 
 
-def test_rules_say_otherwise_of_a_503_that_was_forwarded() -> None:
+def test_a_rule_overrides_a_503_that_was_forwarded() -> None:
     body = b"upstream connect error or disconnect/reset before headers. reset reason: remote reset"
     rule = {"status": 503, "body": "re:remote reset", "outcome": "unavailable"}
     assert judge(503, body) == InDoubt("HTTP 503: forwarded, then remote reset")
@@ -156,7 +156,7 @@ def test_rules_say_otherwise_of_a_503_that_was_forwarded() -> None:
         ({"id": "json:id", "segments": "json:parts"}, {"id": "7", "parts": 0}, None),
     ],
 )
-def test_id_and_segments_are_found_where_configuration_says(
+def test_id_and_segments_are_read_where_configured(
     settings: dict[str, Any], body: object, expected: int | None
 ) -> None:
     assert judge(200, body, {"X-Id": "7"}, **settings) == Accepted("7", expected)
@@ -170,7 +170,7 @@ def test_a_success_without_the_id_it_should_hold_is_in_doubt(body: object) -> No
 
 
 @pytest.mark.parametrize("said", [False, True, None, "", [], {}])
-def test_what_is_neither_text_nor_number_is_no_id(said: object) -> None:
+def test_an_id_is_a_string_or_a_number(said: object) -> None:
     body = {"id": said, "error": "no such sender"}
     assert judge(200, body, id="json:id") == InDoubt("HTTP 200, but no id where one should be")
 
@@ -181,7 +181,7 @@ def test_an_id_keeps_all_its_digits() -> None:
     )
 
 
-def test_a_gateways_words_are_kept_only_where_asked_for_and_hide_text_number_and_secret() -> None:
+def test_a_gateways_reason_is_kept_only_if_configured_and_redacted() -> None:
     said = {"error": f"cannot send {TEXT} to +12025550123 with hush"}
     assert judge(400, said) == Rejected("400", "HTTP 400", known=False)
     assert judge(400, said, reason="json:error", secrets={"K": "hush"}) == Rejected(
@@ -189,7 +189,7 @@ def test_a_gateways_words_are_kept_only_where_asked_for_and_hide_text_number_and
     )
 
 
-def test_the_words_hide_the_whole_request_that_they_repeat() -> None:
+def test_a_request_that_the_reason_repeats_is_redacted() -> None:
     basic: dict[str, Any] = {"user": "u", "password": "passw0rd+long", "reason": "json:error"}
     sent = request(**basic)
     said = {"error": f"{sent.body.decode()} {sent.headers['authorization']} passw0rd%2Blong"}

@@ -53,7 +53,7 @@ def settings(look_up: object, **more: object) -> GenericSettings:
         ({"rules": [SENT, {"json": "status", "in": ["no"], "outcome": "rejected"}]}, True),
     ],
 )
-async def test_a_gateway_that_tells_no_absence_can_be_asked_by_whoever_comes_next(
+async def test_a_look_up_that_proves_no_absence_answers_after_a_restart(
     look_up: dict[str, object], *, later: bool
 ) -> None:
     asking = {"url": STATUS, **look_up}
@@ -75,7 +75,7 @@ def judged(status: int, body: object, **look_up: object) -> Outcome:
     return asking.outcome(Answer(status, CIMultiDict(), raw))
 
 
-def test_the_question_goes_to_the_address_of_the_text_with_the_headers_of_the_submission() -> None:
+def test_a_look_up_has_the_headers_of_the_submission() -> None:
     asked = request(
         message(ref="a/b?c=d&é"),
         {"url": "/find/{id}?to={to}&n={to_no_plus}&ref={ref}&key=${KEY}"},
@@ -94,7 +94,7 @@ def test_the_question_goes_to_the_address_of_the_text_with_the_headers_of_the_su
     assert "h/sh" not in repr(asked)
 
 
-def test_headers_of_its_own_stand_in_place_of_those_of_the_submission() -> None:
+def test_headers_of_the_look_up_replace_those_of_the_submission() -> None:
     asked = request(
         message(),
         {"url": STATUS, "method": "POST", "headers": {"X-Id": "{id}"}},
@@ -108,7 +108,7 @@ def test_headers_of_its_own_stand_in_place_of_those_of_the_submission() -> None:
 
 
 @pytest.mark.parametrize("ref", ["", ".", ".."])
-def test_a_text_without_a_ref_to_ask_by_is_not_asked_about(ref: str) -> None:
+def test_a_message_without_a_ref_is_not_looked_up_by_ref(ref: str) -> None:
     assert request(message(ref=ref), {"url": "https://gw.example/m/{ref}"}) is None
     assert request(message(ref=ref), {"url": STATUS}) is not None
 
@@ -166,7 +166,7 @@ def test_a_text_without_a_ref_to_ask_by_is_not_asked_about(ref: str) -> None:
         ),
     ],
 )
-def test_a_gateways_word_on_a_text_is_read_by_rules_and_else_in_doubt(
+def test_the_answer_to_a_look_up_is_read_by_rules_and_is_else_in_doubt(
     status: int, body: object, look_up: dict[str, object], expected: Outcome
 ) -> None:
     assert judged(status, body, **look_up) == expected

@@ -111,7 +111,7 @@ NO_LIST = InDoubt("no list of messages in the answer")
         (None, NO_LIST),
     ],
 )
-def test_a_list_tells_only_by_the_one_message_that_fits(
+def test_only_the_one_listed_message_that_matches_decides(
     said: object, expected: Outcome | None
 ) -> None:
     assert told(said) == expected
@@ -149,13 +149,11 @@ STOPPED = Rejected("21610", "listed as failed: 21610", "recipient", opted_out=Tr
         ({"status": "scheduled"}, Accepted("SM1", 1)),
     ],
 )
-def test_that_a_message_is_listed_does_not_say_that_it_was_taken(
-    one: dict[str, object], expected: Outcome
-) -> None:
+def test_a_listed_message_may_have_been_refused(one: dict[str, object], expected: Outcome) -> None:
     assert told(page(listed(**one))) == expected
 
 
-def test_configuration_says_otherwise_of_a_listed_code_too() -> None:
+def test_configuration_overrides_a_listed_code_too() -> None:
     filtered = page(listed(status="failed", error_code=30007))
     for text, expected in (
         ("accepted", Accepted("SM1", 1)),
@@ -179,7 +177,7 @@ def test_configuration_says_otherwise_of_a_listed_code_too() -> None:
         ),
     ],
 )
-def test_a_refused_record_of_an_earlier_attempt_says_nothing_of_a_later_one(
+def test_a_refusal_of_an_earlier_attempt_does_not_decide_a_later_one(
     messages: list[object], expected: Outcome, *, first: bool
 ) -> None:
     assert told(page(*messages), first=first) == expected

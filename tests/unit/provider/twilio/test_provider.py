@@ -98,7 +98,7 @@ def test_an_answer_has_one_outcome(status: int, body: object, expected: Outcome)
     assert judge(status, body) == expected
 
 
-def test_configuration_says_otherwise_of_a_status_without_a_code() -> None:
+def test_configuration_overrides_a_status_without_a_code() -> None:
     assert judge(503, FORWARDED, codes={"503": "unavailable"}) == Unavailable("HTTP 503")
     assert isinstance(judge(503, b"", codes={"503": "in_doubt"}), InDoubt)
 
@@ -119,14 +119,14 @@ def test_configuration_overrides_and_adds_codes() -> None:
     assert judge(400, {"code": 21211}, codes=codes) == judge(400, {"code": 21211})
 
 
-def test_twilios_words_are_kept_without_number_text_or_line_breaks() -> None:
+def test_twilios_message_is_kept_without_number_text_or_line_breaks() -> None:
     said = f"The 'To' number +1 (202) 555-0123 is bad,\nFrom 12025550100 too: {TEXT}"
     outcome = judge(400, {"code": 21211, "message": said})
     assert isinstance(outcome, Rejected)
     assert outcome.reason == "HTTP 400: 21211: The 'To' number …23 is bad, From …00 too: …"
 
 
-def test_twilios_words_hide_the_whole_request_that_they_repeat() -> None:
+def test_a_request_that_twilios_message_repeats_is_redacted() -> None:
     sent = twilio().request(message())
     said = f"{sent.headers['Authorization']} s3cret-token {sent.body.decode()}"
     told = judge(401, {"code": 20003, "message": said})
@@ -134,11 +134,11 @@ def test_twilios_words_hide_the_whole_request_that_they_repeat() -> None:
 
 
 @pytest.mark.parametrize("code", [TEXT, "+12025550123", "12025550123", ["21211"], {"a": TEXT}])
-def test_a_code_that_is_not_twilios_is_not_told(code: object) -> None:
+def test_a_code_that_is_not_twilios_is_not_kept(code: object) -> None:
     assert judge(400, {"code": code}) == Rejected("400", "HTTP 400", known=False)
 
 
-def test_twilios_words_are_cut_when_long() -> None:
+def test_a_long_message_of_twilios_is_cut() -> None:
     outcome = judge(400, {"code": 21211, "message": "x" * 5000})
     assert isinstance(outcome, Rejected)
     assert len(outcome.reason) < 230

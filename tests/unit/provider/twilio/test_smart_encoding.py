@@ -100,7 +100,7 @@ def table(**more: Any) -> str:
         ("[provider.twilio]\nsmart_encoding = true", False),  # not the chosen one
     ],
 )
-def test_texts_are_counted_so_where_the_chosen_provider_says_it(
+def test_segments_are_counted_as_billed_only_for_the_chosen_provider(
     tmp_path: Path, text: str, *, smart: bool
 ) -> None:
     (file := tmp_path / "config.toml").write_text(text, "utf-8")

@@ -81,5 +81,5 @@ def test_a_503_that_nobody_took_is_unavailable(body: str) -> None:
         ("proxy_status", "edge", Unavailable),
     ],
 )
-def test_headers_say_so_as_well(name: str, value: str, kind: type) -> None:
+def test_headers_report_it_as_well(name: str, value: str, kind: type) -> None:
     assert isinstance(judged("down", **{name: value}), kind)

@@ -56,13 +56,13 @@ def test_every_occurrence_is_hidden(form: Form) -> None:
 
 @every_form
 @pytest.mark.parametrize("cut", [20, 30, 45])
-def test_words_that_repeat_the_text_cut_short_are_dropped(form: Form, cut: int) -> None:
+def test_a_repeated_text_that_is_cut_short_drops_the_whole(form: Form, cut: int) -> None:
     assert redacted(f"bad request: {form(TEXT)[:cut]}") == ""
 
 
 @pytest.mark.parametrize("outer", FORMS.values(), ids=FORMS.keys())
 @every_form
-def test_a_form_within_a_form_is_hidden_or_drops_the_words(form: Form, outer: Form) -> None:
+def test_a_form_within_a_form_is_hidden_or_drops_the_whole(form: Form, outer: Form) -> None:
     told = redacted(f"bad request: {outer(form(TEXT))}").lower()
     assert told in ("", "bad request: …")
 
@@ -77,15 +77,15 @@ def test_a_form_within_a_form_is_hidden_or_drops_the_words(form: Form, outer: Fo
         "YOUR  CODE  IS  4711",
     ],
 )
-def test_a_run_of_the_text_in_any_other_form_drops_the_words(said: str) -> None:
+def test_a_run_of_the_text_in_any_other_form_drops_the_whole(said: str) -> None:
     assert redacted(f"no: {said}.", "Your code is 4711 & it's nobody's business") == ""
 
 
-def test_a_part_of_a_secret_drops_the_words() -> None:
+def test_a_part_of_a_secret_drops_the_whole() -> None:
     assert redacted("token provider-secr is bad", "provider-secret-Quagga") == ""
 
 
-def test_a_number_among_blanks_and_escapes_is_not_told() -> None:
+def test_a_number_among_blanks_and_escapes_is_hidden() -> None:
     assert redacted("to %2B1%20202%20555%200123") == ""
     assert redacted("to %2b12025550123") == "to …"
 
@@ -111,16 +111,16 @@ OTP = "Your code: 123456. Or é4711, 24-81 36; it costs 3000"
         ("no %2531%2532%2533%2534", ""),
     ],
 )
-def test_a_code_for_one_person_is_not_told(said: str, told: str) -> None:
+def test_a_one_time_code_is_hidden(said: str, told: str) -> None:
     assert redacted(said, OTP, NUMBER) == told
 
 
-def test_a_code_is_hidden_where_the_words_were_cut() -> None:
+def test_a_code_is_hidden_where_the_text_was_cut() -> None:
     said = f"{'-' * (MOST_READ - 5)}12345"
     assert "1234" not in redacted(f"{said}6", OTP)
 
 
-def test_words_that_say_something_else_are_kept() -> None:
+def test_a_text_that_repeats_nothing_is_kept() -> None:
     said = "No such code is known: 100%25 of it & more"
     assert redacted(said) == said
 
