@@ -1,4 +1,4 @@
-"""What a provider's answer means. Rule: unasked, only what was surely not taken is sent again.
+"""What a provider's answer means. Rule: by default only what was surely not taken is sent again.
 
 A provider reports an `Outcome` (what happened); `decide` turns it into a `Verdict` (what the
 queue does next). Both are closed unions: a new member must be given a case, or mypy fails.
@@ -22,7 +22,7 @@ class Accepted:
     """The provider took the message."""
 
     provider_id: str = ""
-    segments: int | None = None  # the provider's own count, where it tells one
+    segments: int | None = None  # the provider's own count, if it reports one
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Rejected:
 class Throttled:
     """Surely not taken: too fast for the provider."""
 
-    retry_after: float | None = None  # seconds, the provider's own word
+    retry_after: float | None = None  # seconds, if the provider says so
     reason: str = "throttled"
 
 
@@ -95,7 +95,7 @@ class Bury:
     reason: DeadReason
     code: str = ""
     detail: str = ""
-    suppress: bool = False  # the recipient opted out: never text this number again
+    suppress: bool = False  # the recipient opted out: never send to this number again
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class RetryPolicy:
 
 
 def blame(outcome: Outcome, *, own_sender: bool, at_fault: bool, excused: bool) -> Outcome:
-    """The same, unless what should stop everything is the message's own fault.
+    """The outcome, as a refusal if what would hold dispatch is the message's own fault.
 
     So it is where the fault lies with a sender that the message brought itself, or where the
     message held dispatch before and others were taken since (`at_fault`): one message must not
@@ -184,8 +184,8 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - one case per outcome: it reads as 
             # Our speed is not the message's fault: throttling alone never exhausts it.
             wait = policy.backoff(max(attempt, throttled), chance)
             if retry_after is not None:
-                told = max(0.0, retry_after)  # in this order NaN is 0 too
-                wait = max(told, wait) if throttled > 1 else told
+                asked_for = max(0.0, retry_after)  # in this order NaN is 0 too
+                wait = max(asked_for, wait) if throttled > 1 else asked_for
             wait = min(wait, policy.max_delay)
             return Defer(now_ms + round(1000 * wait), reason, spent=False)
         case Unavailable(reason, written=False):
@@ -203,8 +203,8 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - one case per outcome: it reads as 
                 return Bury(DeadReason.IN_DOUBT, "", reason)
             return _later(reason, attempt, policy, now_ms=now_ms, chance=chance, rest_s=rest_s)
         case Halted(code, reason):
-            why = f"{code}: {reason}" if code else reason
-            return _later(why, attempt, policy, now_ms=now_ms, chance=chance, rest_s=rest_s)
+            cause = f"{code}: {reason}" if code else reason
+            return _later(cause, attempt, policy, now_ms=now_ms, chance=chance, rest_s=rest_s)
         case _:
             assert_never(outcome)
 

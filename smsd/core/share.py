@@ -1,9 +1,9 @@
 """How much of the rate a provider in trouble gets. Rule: an answer adds, a failure multiplies.
 
-Additive increase, multiplicative decrease. What a failure takes is little beside what an answer
-adds, so that a provider that takes half of what it is asked is asked at nearly the whole rate, and
-loses nothing by it. Where there has been no answer for long, and where a failure may have cost a
-message, each failure halves the share: a provider that takes nothing is left nearly alone.
+This is additive increase and multiplicative decrease. A failure takes little compared with what an
+answer adds, so a provider that takes every second message still gets nearly the whole rate. After
+a long silence, and where a failure may have cost a message, each failure halves the share: a
+provider that takes nothing gets almost no messages.
 """
 
 FIRST = 1.0  # messages per second to begin with, and the least until it is silent
@@ -42,17 +42,17 @@ class Share:
         self._rate = rate
 
     def begin(self) -> None:
-        """The provider is in trouble: find out from the bottom what it can bear."""
+        """Begin at the lowest share: the provider is in trouble."""
         self._failures = 0
         self.per_second = min(self._rate, FIRST)
 
     def grow(self) -> None:
-        """An answer."""
+        """Grow: the provider answered."""
         self._failures = 0
         self.per_second = min(self._rate, self.per_second + self._rate * GAIN)
 
     def shrink(self, *, costly: bool) -> None:
-        """A failure; `costly`: it may have cost a message."""
+        """Shrink: a submission failed. `costly`: that may have cost a message."""
         self._failures += 1
         if costly or self._failures > SILENT:
             least = max(self.per_second / 2, SLOWEST)

@@ -1,4 +1,4 @@
-"""From the streams into the prefetch. Rule: nothing an entry holds stops it or delays the next."""
+"""From the streams into the prefetch. Rule: no entry, whatever is in it, delays the next one."""
 
 import asyncio
 import logging
@@ -17,12 +17,12 @@ from smsd.store.queue import Fenced
 log = logging.getLogger("smsd.claim")
 KNOWN_FIELDS = ENTRY_FIELDS | {"entry"}
 AT_ONCE = 256  # entries a claim: parsing them is one turn of the loop
-PAUSE_S = 0.5  # before Redis is asked again after it was away
+PAUSE_S = 0.5  # before the next claim after Redis was away
 Read = tuple[Entry, Message | FieldError]  # an entry, and what was found in it
 
 
 class Claimer:
-    """Claims entries as there is room, parses them, and buries what cannot be parsed."""
+    """Claims entries as far as there is room; what cannot be parsed becomes a dead letter."""
 
     def __init__(self, context: Context, arrivals: Arrivals, prefetch: Prefetch) -> None:
         self._queue = context.queue
@@ -52,7 +52,7 @@ class Claimer:
 
     async def _claim(self) -> None:
         high_room, normal_room = (min(room, AT_ONCE) for room in self._prefetch.room)
-        if not (high_room or normal_room):  # a claim that reads nothing would tell nothing of Redis
+        if not (high_room or normal_room):  # a claim of nothing does not show whether Redis answers
             await self._rest()
             return
         entries = await self._queue.claim(high_room, normal_room)
@@ -62,7 +62,7 @@ class Claimer:
             await self._arrivals.wait(normal_too=True)
         elif high_room:
             await self._arrivals.wait(normal_too=False, patience_s=self._prefetch.half_s)
-        else:  # what lies in the high stream would ring all the time
+        else:  # entries in the full high stream would end each wait at once
             await self._rest()
 
     async def _rest(self) -> None:
@@ -87,7 +87,7 @@ class Claimer:
             return error
 
     async def _without_duplicates(self, read: Sequence[Read]) -> Sequence[Read]:
-        """Those that bring no key, or bring it first. With another message's key it is at fault."""
+        """Entries without a key, or the first with theirs; a key of another message is an error."""
         keyed = [
             (entry, found) for entry, found in read if isinstance(found, Message) and found.key
         ]
@@ -102,10 +102,10 @@ class Claimer:
                     log.info("duplicate", extra={"id": entry.message_id})
                 case "conflict":
                     kept.append((entry, FieldError("key", "was used for another message")))
-                case Exception() as error:  # other hands wrote the record: it decides nothing
+                case Exception() as error:  # somebody else wrote the record
                     log.error(
-                        "key cannot be compared",
-                        extra={"id": entry.message_id, "because": str(error)},
+                        "the key cannot be compared",
+                        extra={"id": entry.message_id, "reason": str(error)},
                     )
                     kept.append((entry, found))
                 case _:
@@ -116,7 +116,8 @@ class Claimer:
         self, entry: Entry, found: Message | FieldError, now_ms: int
     ) -> Awaitable[bool] | None:
         if isinstance(found, FieldError):
-            log.warning("buried", extra={"id": entry.message_id, "field": _known(found.field)})
+            fields = {"reason": DeadReason.INVALID, "field": _loggable(found.field)}
+            log.warning("dead-lettered", extra={"id": entry.message_id, **fields})
             return self._queue.bury(
                 entry, None, None, reason=DeadReason.INVALID, code=found.field, detail=str(found)
             )
@@ -143,6 +144,6 @@ def parse_entry(entry: Entry, limits: Limits, now_ms: int) -> Message:
     )
 
 
-def _known(field: str) -> str:
-    """A field as it may stand in a log: an unknown one may be anybody's text."""
+def _loggable(field: str) -> str:
+    """The name of a field as the log may show it: an unknown one may hold private text."""
     return field if field in KNOWN_FIELDS else "unknown"

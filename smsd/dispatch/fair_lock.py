@@ -1,8 +1,8 @@
-"""Where slots wait. Rule: one at a time, in the order of arrival.
+"""A fair lock. Rule: one holder at a time, in the order of arrival.
 
-An `asyncio.Lock` hands over once a turn of the loop, so that no more could leave than the loop
-has turns: some 10,000 a second. Here several are called in one turn, if as many may leave in it.
-Whoever was called and finds somebody inside goes back to its place.
+An `asyncio.Lock` is handed over once in a turn of the event loop, so no more than some 10,000 could
+leave in a second. Here several waiters are woken in one turn, if as many may leave in it. A waiter
+that is woken while the lock is held goes back to its place.
 """
 
 import asyncio
@@ -11,51 +11,51 @@ from heapq import heappop, heappush
 
 
 class FairLock:
-    """A lock whose waiters are called together."""
+    """A lock whose waiters are woken together."""
 
     def __init__(self) -> None:
         self._tickets = itertools.count()
-        self._line: list[tuple[int, asyncio.Future[None]]] = []  # a heap: by order of arrival
-        self._called = 0  # on their way from the line
-        self._inside = False
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []  # a heap, by arrival
+        self._woken = 0  # waiters that have not run since
+        self._held = False
 
     def try_acquire(self) -> bool:
-        """Enter if nobody is inside or before us, and `leave` must follow. False: not entered."""
-        if self._inside or self._called or self._line:
+        """Acquire the lock if it is free and nobody waits; whether that was so."""
+        if self._held or self._woken or self._waiters:
             return False
-        self._inside = True
+        self._held = True
         return True
 
     async def acquire(self, together: int) -> None:
-        """Wait for one's turn; `leave` must follow. `together`: how many to call at once."""
+        """Wait for the lock; `release` must follow. `together`: how many to wake at once."""
         if self.try_acquire():
             return
         ticket = next(self._tickets)
-        await self._in_line(ticket, together)
-        while self._inside:
-            await self._in_line(ticket, together)
-        self._inside = True
+        await self._wait(ticket, together)
+        while self._held:
+            await self._wait(ticket, together)
+        self._held = True
 
     def release(self, together: int) -> None:
-        """The next may enter."""
-        self._inside = False
-        self._call(together)
+        """Give the lock to the next."""
+        self._held = False
+        self._wake(together)
 
-    async def _in_line(self, ticket: int, together: int) -> None:
-        called = asyncio.get_running_loop().create_future()
-        heappush(self._line, (ticket, called))
+    async def _wait(self, ticket: int, together: int) -> None:
+        woken = asyncio.get_running_loop().create_future()
+        heappush(self._waiters, (ticket, woken))
         try:
-            await called
+            await woken
         except asyncio.CancelledError:
-            if not called.cancelled():  # it had been called
-                self._called -= 1
-                self._call(together)
+            if not woken.cancelled():  # it was woken, too
+                self._woken -= 1
+                self._wake(together)
             raise
-        self._called -= 1
+        self._woken -= 1
 
-    def _call(self, together: int) -> None:
-        while self._line and self._called < together and not self._inside:
-            _, called = heappop(self._line)
-            if not called.done():
-                called.set_result(None)
-                self._called += 1
+    def _wake(self, together: int) -> None:
+        while self._waiters and self._woken < together and not self._held:
+            _, woken = heappop(self._waiters)
+            if not woken.done():
+                woken.set_result(None)
+                self._woken += 1

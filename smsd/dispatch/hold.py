@@ -1,13 +1,13 @@
-"""When not to send. Rule: an outage leaves the queue where it is, out of the dead letters.
+"""When not to send. Rule: an outage leaves messages in the queue, and makes no dead letters.
 
-Nothing leaves while an operator holds dispatch, until a release. For the provider's sake there are
-two more holds, in which probes leave, each another message:
+While an operator holds dispatch, nothing leaves until a release. Two more holds are the provider's,
+and probes leave in them, each another message:
 
-- *account*: the provider says that nothing will be taken until a person acts, or many in a row were
-  refused for reasons nobody knows. One probe at a time, at a growing interval, until one is taken:
-  a bad number is refused, and too much throttled, before anybody looks at the funds.
+- *account*: the provider takes nothing until a person acts, or refused many in a row for unknown
+  reasons. One probe leaves at a time, at a growing interval, until one is taken: a probe that is
+  refused for a bad number, or throttled, shows nothing about the funds.
 - *down*: several submissions in a row brought no answer. Probes leave at a share of the rate that
-  each answer enlarges, until it is whole and most are answered, or nothing waits any more.
+  grows with each answer, until it is whole and most are answered, or nothing waits any more.
 """
 
 import asyncio
@@ -38,9 +38,9 @@ log = logging.getLogger("smsd.hold")
 
 NO_ANSWERS = 5  # in a row, before the provider counts as down
 ANSWERS = 20  # in a row, before one that was down counts as up while messages wait
-UNKNOWN_REFUSALS = 20  # in a row, before they count as the account's fault
+UNKNOWN_REFUSALS = 20  # in a row, before the account counts as at fault
 UNPROVEN_S = 600.0  # without a message to probe with, until a hold is no reason for an alarm
-LOOK_S = 0.05  # how often what holds is looked at
+LOOK_S = 0.05  # how often the hold is checked while waiting
 
 
 class Hold:
@@ -56,14 +56,14 @@ class Hold:
         self._clock = clock
         self._changed = changed
         self._by_operator: HeldBy | None = None
-        self._release: int | None = None  # highest number of one; None: not known yet
+        self._release: int | None = None  # the highest number of a release; None: not known yet
         self._provider_reason = ""
-        self._account = False  # it is held for what the provider says of our account
-        self._idle = False  # nothing has waited for so long that nobody knows whether that is true
+        self._account = False  # it is held since the account is at fault
+        self._idle = False  # nothing has waited for long: the reason may not be true any more
         self._blame = Blame(clock)
         self._probes = Probes(rate, clock)
         self._heard_at = clock()  # when a submission last came to an outcome
-        self._was_up = False  # it has answered since the start, or a person said that it would
+        self._was_up = False  # it has answered since the start, or a person released dispatch
         self._answers = self._no_answers = self._unknown_refusals = 0  # in a row
 
     @property
@@ -73,7 +73,7 @@ class Hold:
 
     @property
     def unproven(self) -> bool:
-        """Whether it is held for nothing but what was true when a message last waited."""
+        """Whether the reason was last true when a message waited, long ago."""
         return self._idle and not self._by_operator
 
     @property
@@ -104,14 +104,14 @@ class Hold:
         """Go on at another rate."""
         self._probes.share.set_rate(segments_per_second)
 
-    # -- who may leave ------------------------------------------------------------------------
+    # -- what may leave ------------------------------------------------------------------------
 
     def permits(self, *, probe: bool) -> bool:
         """Whether a message may leave at this instant."""
         return not self._by_operator and (probe or not self._provider_reason)
 
     async def wait_until_permitted(self) -> int:
-        """Return when messages may be sent: how many as probes, 0 for any number and as usual."""
+        """Return when messages may be sent: how many as probes, or 0 for any number as usual."""
         while self.engaged:
             due_in_s = None if self._by_operator else self._probes.due_in_s()
             if due_in_s is not None and due_in_s <= 0:
@@ -120,14 +120,14 @@ class Hold:
         return 0
 
     def probe_not_sent(self) -> None:
-        """A probe was not sent after all: the next message is one."""
+        """A probe was not sent after all: let the next message probe."""
         self._probes.not_sent()
 
     def rest_s(self, *, caused_hold: bool) -> float | None:
         """How long a message that `caused_hold` makes room for others.
 
-        None while the provider is known to be up. At a start nobody knows whether a predecessor
-        held dispatch; where nothing shows it for minutes, it is believed that none did.
+        None while the provider is known to be up. At a start it is unknown whether a predecessor
+        held dispatch; if nothing shows it for minutes, none did.
         """
         if not self._provider_reason and (self._was_up or not self._heard_of_late):
             return None
@@ -150,7 +150,7 @@ class Hold:
     # -- what is learned ----------------------------------------------------------------------
 
     def obey_operator(self, found: Operator) -> HeldBy | None:
-        """Obey what an operator holds or has released; a hold that got lost, or None.
+        """Follow what an operator holds or has released; a hold that the data lost, or None.
 
         Only a release ends a hold. Data that has neither has lost both, or never had them.
         """
@@ -165,7 +165,7 @@ class Hold:
         return lost
 
     def _person_holds(self) -> HeldBy | None:
-        """The hold of a person. One for the data is made again by who compares that."""
+        """The hold of a person; one for the data is made again by the reconciler."""
         held = self._by_operator
         return held if held and held.by != OURS else None
 
@@ -173,14 +173,14 @@ class Hold:
         if held != self._by_operator:
             self._by_operator = held
             if held:
-                facts = {"reason": held.reason, "by": held.by}
-                log.error("dispatch held by an operator", extra=facts)
+                fields = {"reason": held.reason, "by": held.by}
+                log.error("dispatch held by an operator", extra=fields)
             else:
                 log.warning("dispatch released by an operator")
             self._changed(self.provider_reason)
 
     def set_idle_since(self, since: int | None) -> None:
-        """How long there has been nothing to probe with; None: there is something."""
+        """Note since when there is nothing to probe with; None: there is something."""
         idle = since is not None and self._clock() - since >= UNPROVEN_S * SECOND
         if self._provider_reason and idle != self._idle:
             self._idle = idle
@@ -188,7 +188,7 @@ class Hold:
             self._changed(self.provider_reason)
 
     def blame(self, message_id: str, outcome: Outcome, *, own_sender: bool) -> Outcome:
-        """The same, unless what would hold dispatch is this message's own fault."""
+        """The outcome, as a refusal if what would hold dispatch is this message's own fault."""
         if self._provider_reason or not isinstance(outcome, Halted):
             return blame(outcome, own_sender=own_sender, at_fault=False, excused=False)
         return blame(
@@ -199,9 +199,9 @@ class Hold:
         )
 
     def learn(self, message_id: str, outcome: Outcome, *, probe: bool, waiting: bool) -> bool:
-        """Learn from the outcome of a submission. True: it is why dispatch is held, or still is.
+        """Learn from the outcome of a submission; whether it is why dispatch is (still) held.
 
-        `waiting`: messages are kept back behind it.
+        `waiting`: other messages wait.
         """
         if probe:
             self._probes.answered()
@@ -217,9 +217,9 @@ class Hold:
                 costly = isinstance(outcome, InDoubt)
                 return self._unanswered(f"provider down: {reason}", probe=probe, costly=costly)
             case Halted(code, reason):
-                caused_hold = self._blames_account(f"halted: {code} {reason}", probe=probe)
+                caused_hold = self._blame_account(f"halted: {code} {reason}", probe=probe)
                 if caused_hold:
-                    self._blame.stopped(message_id, outcome)
+                    self._blame.record_hold(message_id, outcome)
                 return caused_hold
             case _:
                 assert_never(outcome)
@@ -228,8 +228,8 @@ class Hold:
         if isinstance(outcome, Rejected) and not outcome.known:
             self._unknown_refusals += 1
             if self._unknown_refusals >= UNKNOWN_REFUSALS:
-                self._blame.convict()
-                return self._blames_account(f"many unknown refusals: {outcome.reason}", probe=probe)
+                self._blame.withdraw_excuses()
+                return self._blame_account(f"many unknown refusals: {outcome.reason}", probe=probe)
             if self._account and probe:
                 self._wait_longer(self._provider_reason)
             return self._account and probe
@@ -237,7 +237,7 @@ class Hold:
         if isinstance(outcome, Rejected):
             self._blame.refused(message_id)
         if self._account and probe:
-            self._probes.not_sent()  # it told nothing of the account
+            self._probes.not_sent()  # it showed nothing of the account
         return False
 
     def _taken(self, *, probe: bool, waiting: bool) -> None:
@@ -250,7 +250,7 @@ class Hold:
         self._answered(waiting=waiting)
 
     def _answered(self, *, waiting: bool) -> None:
-        """The provider is up; that the account is in order it need not mean."""
+        """The provider is up; the account may be at fault all the same."""
         self._was_up = True
         self._no_answers = 0
         self._answers += 1
@@ -260,7 +260,7 @@ class Hold:
             if not waiting or (share.whole and self._answers >= ANSWERS):
                 self._end()
 
-    def _blames_account(self, reason: str, *, probe: bool) -> bool:
+    def _blame_account(self, reason: str, *, probe: bool) -> bool:
         if not self._account:
             self._begin(reason, account=True)
         elif probe:
@@ -298,8 +298,8 @@ class Hold:
         self._set(reason)
 
     def _log_failure(self, reason: str) -> None:
-        facts = {"reason": reason, "probe_in_s": self._probes.interval_s}
-        log.warning("probe failed", extra=facts)
+        fields = {"reason": reason, "probe_in_s": self._probes.interval_s}
+        log.warning("probe failed", extra=fields)
 
     def _end(self) -> None:
         self._answers = self._no_answers = 0

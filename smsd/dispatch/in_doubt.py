@@ -1,9 +1,9 @@
-"""Texts in doubt. Rule: ask first, then the policy; an absence is believed at the last ask only.
+"""Messages in doubt. Rule: ask the provider before the policy decides; believe an absence last.
 
-The answer to a submission was lost, so the provider is asked what became of it, where it can be
-asked. It may list a text late: so it is asked again, after growing pauses, before it is believed
-that a text is not there. Who stops meanwhile leaves the text and its mark to whoever comes next,
-if that one can ask as well.
+The answer to a submission was lost, so a provider that can be asked is asked what became of it. It
+may list a message late: so it is asked again, after growing pauses, before "not found" counts. A
+daemon that stops meanwhile leaves the message and its in-flight record to the next one, if that can
+ask as well.
 """
 
 import asyncio
@@ -19,17 +19,15 @@ from smsd.redis.errors import Away
 log = logging.getLogger("smsd.in_doubt")
 
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 10.0)  # before each ask
-WITHIN_S = 30.0  # for all asks about a text that was just sent
-MOST_ASKED = 1000  # texts just sent that are asked about; more are left to recovery
-RECOVERY_WITHIN_S = (
-    600.0  # for those of recovery: nothing waits for it, and many may have been left
-)
+WITHIN_S = 30.0  # for all questions about a message that was just submitted
+MOST_ASKED = 1000  # messages asked about at a time; more are left to recovery
+RECOVERY_WITHIN_S = 600.0  # the same in recovery: nothing waits for it, and there may be many
 AWAY_S = 0.5  # before Redis is asked again after it was away
-AT_ONCE = 8  # asks; a provider in trouble is not helped by more
+AT_ONCE = 8  # look-ups; more would not help a provider in trouble
 
 
 class Unanswered(Exception):  # noqa: N818 - a state: nobody knows more than before
-    """Asking was cut short, and may be taken up again."""
+    """Asking was cut short, and may be repeated."""
 
 
 async def _none_settled(_ids: Collection[str], _since: int, _until: int) -> Mapping[str, str]:
@@ -86,7 +84,7 @@ class InDoubtAsker:
             return self._left(message, outcome)
         if found is None and limit.expired() and not in_recovery:
             raise Unanswered
-        log.info("asked", extra={"id": message.id, **_shown(found)})
+        log.info("asked", extra={"id": message.id, **_found_fields(found)})
         return found or outcome
 
     def _left(self, message: Message, outcome: InDoubt) -> InDoubt:
@@ -96,7 +94,7 @@ class InDoubtAsker:
         raise Unanswered
 
     def close(self) -> None:
-        """Ask no more: whoever waits for an answer is told that there is none."""
+        """Ask no more, and end all questions that are under way."""
         self._closed.set()
         for limit in self._limits:
             if not limit.expired():
@@ -105,23 +103,23 @@ class InDoubtAsker:
     async def _ask(
         self, provider: SupportsLookUp, message: Message, started_ms: int
     ) -> Outcome | None:
-        told: Outcome | None = None
+        found: Outcome | None = None
         for pause in PAUSES_S:
             await self._sleep(pause)
             async with self._turns:
                 try:
-                    told = await provider.look_up(message, started_ms, self._settled_as)
-                except Exception:  # a bug in a provider leaves the text in doubt, no worse
+                    found = await provider.look_up(message, started_ms, self._settled_as)
+                except Exception:  # a bug in a provider leaves the message in doubt, no worse
                     log.exception("provider broke", extra={"id": message.id})
                     return None
-            if told is None or isinstance(told, Accepted | Rejected):
-                return told
-        return told if isinstance(told, Unavailable) else None
+            if found is None or isinstance(found, Accepted | Rejected):
+                return found
+        return found if isinstance(found, Unavailable) else None
 
     async def _settled_as(
         self, provider_ids: Collection[str], since_ms: int, until_ms: int
     ) -> Mapping[str, str]:
-        """The same, however often Redis is away meanwhile: there is a limit to all the asking."""
+        """Wait for Redis for as long as it is away: a limit bounds all the asking."""
         while True:
             try:
                 return await self._known_as(provider_ids, since_ms, until_ms)
@@ -129,7 +127,7 @@ class InDoubtAsker:
                 await self._sleep(AWAY_S)
 
 
-def _shown(found: Outcome | None) -> dict[str, str]:
+def _found_fields(found: Outcome | None) -> dict[str, str]:
     match found:
         case Accepted(provider_id):
             return {"found": "taken", "provider_id": provider_id}

@@ -13,16 +13,16 @@ from smsd.core.pacer import SECOND
 
 log = logging.getLogger("smsd.dispatch")
 
-LOOKED_AT = 10 * SECOND  # how long waits for a place are added up
-MUCH = 0.02  # the share of that which costs a part of the rate worth a word
+LOOKED_AT = 10 * SECOND  # how long waits for a permit are added up
+MUCH = 0.02  # the share of that time, from which a warning is worth it
 EVERY = 600 * SECOND  # between warnings
-SPARE = 1.1  # more places than the mean needs
+SPARE = 1.1  # more permits than the mean needs
 MOST = 10_000  # that can be configured
 WEIGHT = 1 / 64  # of one answer in the mean
 
 
 class InFlight:
-    """Counts the places, and knows how long they are held."""
+    """Counts the permits, and measures how long they are held."""
 
     def __init__(self, most: int, *, clock: Callable[[], int], rate: Callable[[], float]) -> None:
         """`clock`: monotonic ns. `rate`: what leaves in a second, at most."""
@@ -42,21 +42,21 @@ class InFlight:
         return self._most - self.taken
 
     async def wait(self, *, work: bool) -> None:
-        """Return when there is a place. `work`: a message waits for it already."""
+        """Return when there is a permit. `work`: a message waits for it already."""
         if self._free.is_set():
             return
         began = self._clock()
         await self._free.wait()
         if work:
-            self._look(began, self._clock())
+            self._check_waits(began, self._clock())
 
     def take(self) -> "Permit":
-        """Hold one."""
+        """Take a permit; `release` must follow."""
         self._set(self.taken + 1)
         return Permit(self, self._clock())
 
     def give_back(self, since: int) -> None:
-        """One that was held since then is given back."""
+        """Take back a permit that was held since then."""
         seconds = (self._clock() - since) / SECOND
         self._held += (seconds - self._held) * (WEIGHT if self._held else 1)
         self._set(self.taken - 1)
@@ -68,7 +68,7 @@ class InFlight:
         elif not self._free.is_set():
             self._free.set()
 
-    def _look(self, began: int, now: int) -> None:
+    def _check_waits(self, began: int, now: int) -> None:
         if began - self._since > LOOKED_AT:
             self._since, self._waited = began, 0
         self._waited += now - began
@@ -79,7 +79,7 @@ class InFlight:
             return
         self._warned_at = now
         log.warning(
-            "too few places in flight for this rate and the provider's answers",
+            "max_in_flight is too low for this rate and the provider's response time",
             extra={
                 "max_in_flight": self._most,
                 "answer_s": round(self._held, 2),
@@ -90,7 +90,7 @@ class InFlight:
 
 
 class Permit:
-    """One of them."""
+    """The right to have one submission in flight."""
 
     __slots__ = ("_in_flight", "_since")
 

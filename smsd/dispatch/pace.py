@@ -1,8 +1,8 @@
-"""Waiting for the pacer. Rule: one departure at a time, none early, each timed as it was.
+"""Waiting for the pacer. Rule: one departure at a time, none early, each recorded when it was.
 
-asyncio rounds a timeout up to whole milliseconds, so a departure would be up to 1 ms late each
-time. The last stretch before it is crossed with `sleep(0)`: the loop goes on serving everybody
-else, and looks at the clock once a turn. (Above 20,000 a second a turn would take too long.)
+asyncio rounds a timeout up to whole milliseconds, so each departure would be up to 1 ms late. The
+last stretch before a departure is crossed with `sleep(0)`: the event loop goes on serving others,
+and looks at the clock once in a turn. (Above 20,000 a second a turn would take too long.)
 """
 
 import asyncio
@@ -17,15 +17,15 @@ from smsd.provider.base import SlotWithdrawn
 
 MILLISECOND = 1_000_000  # ns
 LONGEST_SLEEP = SECOND // 4  # so that a withdrawn slot or a new rate is noticed
-CLOSE = 11 * MILLISECOND // 10  # what is crossed with sleep(0): a millisecond, and the wake-up
-TURN = MILLISECOND // 20  # what a turn of the loop takes at least
+CLOSE = 11 * MILLISECOND // 10  # crossed with sleep(0): a millisecond, and the wake-up
+TURN = MILLISECOND // 20  # what a turn of the event loop takes at least
 BUSY_TURN = MILLISECOND  # what it takes when there is much to do
 SMALLEST_CROWD = 8  # slots that may be out at once, at the slowest rates
 LEAD = 5 * MILLISECOND  # how long before its slot a message is to be ready
-LONGEST_WAY = SECOND  # that preparation is begun earlier for
-FADING = 10 * SECOND  # for how long a long way is remembered
+LONGEST_PREPARATION = SECOND  # by which preparation begins earlier, at most
+FADING = 10 * SECOND  # how long a long preparation is remembered
 FADING_SLOTS = 20  # or for so many slots, at slow rates
-HUNG = 50 * MILLISECOND  # or twice the usual way: what is longer on its way may never come
+HUNG = 50 * MILLISECOND  # or twice the usual time: a preparation that takes longer may never end
 
 
 class Pace:
@@ -41,7 +41,7 @@ class Pace:
         self._slots = 0  # handed out and not used yet
         self._expected = 0  # segments of those that will be ready in time
         self._approaching: deque[PacedSlot] = deque()  # being prepared, oldest first
-        self._way = 0  # how long that way takes of late: the record in Redis, a new connection
+        self._preparation = 0  # how long that takes of late: the record in Redis, a new connection
         self._learned_at = 0
         self.waiting = 0  # slots that wait for their departure
         self._second: deque[int] = deque()  # departures of the last second, for the metrics
@@ -82,13 +82,13 @@ class Pace:
 
     def _crowd(self) -> int:
         """How many slots may be out at once."""
-        return max(SMALLEST_CROWD, (LONGEST_WAY + 2 * LEAD) // self.pacer.gap())
+        return max(SMALLEST_CROWD, (LONGEST_PREPARATION + 2 * LEAD) // self.pacer.gap())
 
     def _until_preparation(self) -> int:
         now, gap = self._clock(), self.pacer.gap()
-        # Who is on its way for far longer than others were may never come (a connection that
-        # hangs). Its slot must not stand empty for that: prepare as if it were not there.
-        too_long = max(HUNG, 2 * self._way)
+        # What is prepared for far longer than others were may never be ready (a connection that
+        # hangs). Its slot must not stay empty for that: prepare as if it were not there.
+        too_long = max(HUNG, 2 * self._preparation)
         while self._approaching and self._approaching[0].since <= now - too_long:
             late = self._approaching.popleft()
             if not late.arrived:
@@ -96,7 +96,7 @@ class Pace:
         if self._slots >= self._crowd():
             return gap
         due = self.pacer.due(1, now) + self._expected * gap
-        return min(due - LEAD - self._way - now, gap)
+        return min(due - LEAD - self._preparation - now, gap)
 
     async def wait(self, slot: "PacedSlot") -> None:
         """Wait for a turn and its departure; `left` must follow. Raises `SlotWithdrawn`."""
@@ -106,7 +106,7 @@ class Pace:
         if not slot.arrived:  # else it was here before, and its wait was cut off
             slot.arrived = True
             now = self._clock()
-            self._learn(min(now - slot.since, LONGEST_WAY), now)
+            self._learn(min(now - slot.since, LONGEST_PREPARATION), now)
         self.waiting += 1
         try:
             if not self._lock.try_acquire():
@@ -119,11 +119,11 @@ class Pace:
         finally:
             self.waiting -= 1
 
-    def _learn(self, way: int, now: int) -> None:
-        """How long preparation takes: believed at once when longer, slowly when shorter."""
+    def _learn(self, took: int, now: int) -> None:
+        """How long preparation takes: longer at once, shorter slowly."""
         since, self._learned_at = now - self._learned_at, now
         fading = max(FADING, FADING_SLOTS * self.pacer.gap())
-        self._way = max(way, self._way * max(0, fading - since) // fading)
+        self._preparation = max(took, self._preparation * max(0, fading - since) // fading)
 
     def set_rate(self, segments_per_second: float) -> None:
         """Go on at another rate."""

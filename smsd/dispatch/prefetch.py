@@ -1,7 +1,7 @@
-"""The look-ahead. Rule: what is claimed and not settled is known here, and there is a bound to it.
+"""The prefetch. Rule: every entry that is claimed and not settled is known here; there is a bound.
 
-A window on a queue of any length: about two seconds of work, so that the next message is always
-parsed and at hand, and so that a high-priority one overtakes all but what is at its slot.
+About two seconds of work of a queue of any length: the next message is always parsed and at hand,
+and one of high priority overtakes all but those that are about to leave.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ SMALLEST, LARGEST = 32, 4096  # texts a stream, at the slowest rates and at the 
 
 
 class Claimed(NamedTuple):
-    """A message and the entry that holds it."""
+    """A message, and the entry in which it was claimed."""
 
     entry: Entry
     message: Message
@@ -53,20 +53,20 @@ class Prefetch:
         """Whether this entry waits here or is under way."""
         return name in self._known
 
-    def put(self, held: Claimed) -> None:
+    def put(self, claimed: Claimed) -> None:
         """Add at the end of its stream."""
-        self._queue_of(held).append(held)
-        self._came(held)
+        self._line_of(claimed).append(claimed)
+        self._added(claimed)
 
-    def put_back(self, held: Claimed) -> None:
+    def put_back(self, claimed: Claimed) -> None:
         """It was taken and not sent: it is first again."""
-        self._queue_of(held).appendleft(held)
-        self._came(held)
+        self._line_of(claimed).appendleft(claimed)
+        self._added(claimed)
 
-    def put_last(self, held: Claimed) -> None:
-        """It was taken and not sent, and it is why: all others go first."""
-        self._normal.append(held)
-        self._came(held)
+    def put_last(self, claimed: Claimed) -> None:
+        """It was taken and not sent, and is why dispatch is held: all others go first."""
+        self._normal.append(claimed)
+        self._added(claimed)
 
     async def arrival(self) -> None:
         """Return when there is something to take."""
@@ -76,20 +76,20 @@ class Prefetch:
 
     def take(self) -> Claimed:
         """The next message, high priority first. It stays known until `forget`."""
-        held = (self._high or self._waited or self._normal).popleft()
-        self._waiting[held.entry.stream] -= 1
-        return held
+        claimed = (self._high or self._waited or self._normal).popleft()
+        self._waiting[claimed.entry.stream] -= 1
+        return claimed
 
     def forget(self, name: str) -> None:
         """The entry is settled."""
         self._known.discard(name)
 
-    def _came(self, held: Claimed) -> None:
-        self._waiting[held.entry.stream] += 1
-        self._known.add(held.entry.name)
+    def _added(self, claimed: Claimed) -> None:
+        self._waiting[claimed.entry.stream] += 1
+        self._known.add(claimed.entry.name)
         self._arrived.set()
 
-    def _queue_of(self, held: Claimed) -> deque[Claimed]:
-        if held.message.content.priority == "high":
+    def _line_of(self, claimed: Claimed) -> deque[Claimed]:
+        if claimed.message.content.priority == "high":
             return self._high
-        return self._waited if held.entry.stream == "h" else self._normal
+        return self._waited if claimed.entry.stream == "h" else self._normal

@@ -1,7 +1,7 @@
-"""When probes may leave. Rule: each is another message, and none is sent that shows nothing new.
+"""When probes may leave. Rule: each probe is another message, and none is sent in vain.
 
-For the account's sake one at a time, at a growing interval: nothing changes until a person acts.
-For a provider that is down at a share of the rate, see `core/share.py`.
+While the account is at fault, one at a time and at a growing interval: nothing changes until a
+person acts. While the provider is down, at a share of the rate: see `core/share.py`.
 """
 
 from collections.abc import Callable
@@ -9,14 +9,14 @@ from collections.abc import Callable
 from smsd.core.pacer import SECOND
 from smsd.core.share import Share
 
-HALTED_S = (1.0, 600.0)  # first and longest interval, for the account's sake
-REST_PROBES = 64  # probes of others before the same message is one again
+HALTED_S = (1.0, 600.0)  # first and longest interval while the account is at fault
+REST_PROBES = 64  # probes by others before the same message probes again
 LONGEST_REST_S = 300.0
-CREDIT_S = 0.1  # how late a probe may be and those after it still be on time
+CREDIT_S = 0.1  # how late a probe may be without delaying those after it
 
 
 class Probes:
-    """The schedule of one hold after the other."""
+    """The schedule of probes, for one hold after another."""
 
     def __init__(self, rate: float, clock: Callable[[], int]) -> None:
         """`rate` in segments per second, `clock` in monotonic ns."""
@@ -28,7 +28,7 @@ class Probes:
         self._last = 0
 
     def begin(self, *, one_at_a_time: bool) -> None:
-        """Dispatch is held from now on."""
+        """Begin a schedule: dispatch is held from now on."""
         self._one_at_a_time, self._under_way = one_at_a_time, False
         self._last = self._clock()
         self._interval_s = HALTED_S[0]
@@ -45,28 +45,28 @@ class Probes:
         self._under_way = False
 
     def not_sent(self) -> None:
-        """A probe was not sent after all, or showed nothing: the next message is one."""
+        """A probe was not sent after all, or showed nothing: let the next message probe."""
         self._under_way = False
         self._last = self._clock() - self._interval
 
     @property
     def interval_s(self) -> float:
-        """Seconds from one to the next."""
+        """Seconds from one probe to the next."""
         return self._interval_s if self._one_at_a_time else self.share.interval_s
 
     @property
     def rest_s(self) -> float:
-        """How long a message that failed as one makes room for others."""
+        """How long a message that failed as a probe lets others go first."""
         return min(REST_PROBES * self.interval_s, LONGEST_REST_S)
 
     def due_in_s(self) -> float | None:
-        """Seconds until the next may leave; None: not before the one under way is answered."""
+        """Seconds until the next probe may leave; None: not before the one under way has ended."""
         if self._under_way:
             return None
         return (self._last + self._interval - self._clock()) / SECOND
 
     def take(self) -> int:
-        """How many may leave now; at least one is due."""
+        """Take the probes that are due, at least one; how many."""
         if self._one_at_a_time:
             self._under_way = True
             return 1

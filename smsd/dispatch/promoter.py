@@ -1,15 +1,15 @@
-"""Moves due texts back into the queue. Rule: sleep until the next is due, or look again."""
+"""Moves due messages back into the queue. Rule: sleep until the next one is due, or look again."""
 
 import asyncio
 
 from smsd.dispatch.context import Context
 from smsd.redis.errors import Away, Refused
 
-LONGEST_SLEEP_S = 0.5  # a text deferred meanwhile may be due earlier than the one waited for
+LONGEST_SLEEP_S = 0.5  # a message that is deferred meanwhile may be due earlier
 
 
 class Promoter:
-    """The other half of `defer`."""
+    """Promotes deferred messages when they are due."""
 
     def __init__(self, context: Context) -> None:
         self._queue = context.queue
@@ -20,9 +20,7 @@ class Promoter:
         while True:
             try:
                 await asyncio.sleep(await self._promote())
-            except Refused:  # by some of them: the others were promoted
-                await asyncio.sleep(LONGEST_SLEEP_S)
-            except Away:
+            except (Refused, Away):  # (of those that are due, it refuses only some)
                 await asyncio.sleep(LONGEST_SLEEP_S)
 
     async def _promote(self) -> float:

@@ -1,6 +1,6 @@
-"""The time in which we dispatch. Rule: recover first, send while the lease is held, drain.
+"""A term: the time in which this daemon dispatches. Rule: recover, send while leading, drain.
 
-A term begins when the lease is taken and ends when it is lost, or the daemon stops. Each has a
+A term begins when the lease is taken and ends when it is lost, or when the daemon stops. Each has a
 pacer of its own that starts full: what a predecessor sent in the last second still counts.
 """
 
@@ -36,7 +36,7 @@ class Term:
     recovered: bool = field(default=False, init=False)
 
     async def run(self, may_go_on: Callable[[], bool], *, drain_s: float) -> None:
-        """Dispatch while `may_go_on`; returns when what was under way is settled."""
+        """Dispatch while `may_go_on`; return when what was under way is settled."""
         parts = asyncio.create_task(self._work())
         while may_go_on() and not parts.done():
             await asyncio.wait([parts], timeout=WATCH_S)
@@ -48,17 +48,17 @@ class Term:
         await asyncio.wait([parts])
         log.info("dispatch stopped", extra={"drained": drained, "prefetched": len(self.prefetch)})
         if not parts.cancelled():
-            parts.result()  # a part that ended by itself is broken: its error is ours
+            parts.result()  # a part that ended by itself has failed: raise its error
 
     def last_alive_at(self, now: int) -> int:
-        """When it was last seen to live; `now` while nothing has to move."""
-        if not self.recovered:  # there may be much to take in, and each step of it has its time-out
+        """When dispatch last made progress (monotonic ns); `now` while it need not."""
+        if not self.recovered:  # it may take long, and each of its steps has a time-out
             return now
-        last_progress_at = now if self._may_rest(now) else self.dispatcher.last_progress_at
-        return min(self.claimer.alive_at, last_progress_at)
+        dispatched_at = now if self._may_rest(now) else self.dispatcher.last_progress_at
+        return min(self.claimer.alive_at, dispatched_at)
 
     def _may_rest(self, now: int) -> bool:
-        """Whether no text waits, or something other than dispatch keeps those that do."""
+        """Whether no message waits, or something other than dispatch holds those that do."""
         waiting = len(self.prefetch) + self.pace.waiting
         kept = self.hold.engaged or self.dispatcher.marking or self.pace.forbids(now)
         return waiting == 0 or kept
@@ -86,7 +86,7 @@ class Term:
 
 
 async def end_all(tasks: Collection["asyncio.Task[Any]"]) -> None:
-    """Cancel until all have ended: a library may swallow one cancellation, and we would hang."""
+    """Cancel tasks until all have ended: a library may swallow one cancellation."""
     while not all(task.done() for task in tasks):
         for task in tasks:
             task.cancel()

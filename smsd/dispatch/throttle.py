@@ -1,7 +1,7 @@
-"""Who is too fast. Rule: it is all of us, unless others are taken while one is throttled again.
+"""Whether the whole rate is too high. Rule: it is, unless others are taken while one is throttled.
 
-A provider may throttle one sender, or one recipient. Who meets that would come back first in line
-and stop everybody for a while, again and again.
+A provider may throttle a single sender or recipient. Messages of that one come back again and
+again, and must not pause all others each time.
 """
 
 from smsd.core.outcome import Accepted, Outcome, Throttled
@@ -10,29 +10,29 @@ REMEMBERED = 1000  # messages, and as many senders
 
 
 class Throttle:
-    """Counts who was throttled, until a text of theirs was taken."""
+    """Counts throttled messages and senders, until a message of theirs is taken."""
 
     def __init__(self) -> None:
-        self._taken = 0  # by anybody
-        self._taken_before: dict[str, int] = {}  # by whoever was throttled: then
+        self._taken = 0  # of all messages
+        self._taken_before: dict[str, int] = {}  # by throttled source: `_taken` then
         self._times: dict[str, int] = {}  # by message
 
-    def learn(self, who: str, message_id: str, outcome: Outcome) -> bool:
-        """Learn from the outcome of a submission. True: all of us have been too fast.
+    def learn(self, source: str, message_id: str, outcome: Outcome) -> bool:
+        """Learn from the outcome of a submission; whether the whole rate was too high.
 
-        `who`: the sender that the message brought itself, or else the message.
+        `source`: the message's own sender, or else the id of the message.
         """
         if not self._taken_before and isinstance(outcome, Accepted):  # as nearly always
             self._taken += 1
             return False
         if isinstance(outcome, Throttled):
-            others_were_taken = self._taken > self._taken_before.get(who, self._taken)
-            _put(self._taken_before, who, self._taken)
+            others_were_taken = self._taken > self._taken_before.get(source, self._taken)
+            _put(self._taken_before, source, self._taken)
             _put(self._times, message_id, self.times(message_id) + 1)
             return not others_were_taken
         if isinstance(outcome, Accepted):
             self._taken += 1
-            self._taken_before.pop(who, None)
+            self._taken_before.pop(source, None)
         self._times.pop(message_id, None)
         return False
 
@@ -42,7 +42,7 @@ class Throttle:
 
 
 def _put(counts: dict[str, int], name: str, count: int) -> None:
-    """Set what is the youngest from now on; the oldest goes when there are too many."""
+    """Set a count as the youngest; drop the oldest if there are too many."""
     counts.pop(name, None)
     counts[name] = count
     if len(counts) > REMEMBERED:
