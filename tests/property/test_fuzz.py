@@ -1,4 +1,4 @@
-"""Both intakes, fuzzed. Rule: whatever comes is taken or refused in words; nothing sticks.
+"""Both intakes, fuzzed. Rule: whatever comes is taken or refused with a reason; nothing is stuck.
 
 Requests go over real sockets to the daemon's own listener and handler, entries through a real
 Redis to the claimer; only the clock of the store is a test's.
@@ -89,11 +89,11 @@ entry_values = (
 )
 pairs = st.tuples(entry_names.map(str.encode) | st.binary(max_size=20), entry_values)
 entries = st.lists(pairs, min_size=1, max_size=8).map(
-    lambda some: [word for pair in some for word in pair]
+    lambda some: [part for pair in some for part in pair]
 ) | st.fixed_dictionaries(
     {"to": numbers.map(str.encode), "message": entry_values},
     optional=dict.fromkeys(("from", "ref", "priority", "send_at", "key"), entry_values),
-).map(lambda fields: [word for name in fields for word in (name.encode(), fields[name])])
+).map(lambda fields: [part for name in fields for part in (name.encode(), fields[name])])
 
 
 # -- parsing ------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ class Intake:
     """The daemon's listener and handler, on a loop in a thread of its own."""
 
     def __init__(self, server: RedisServer, patience_s: float) -> None:
-        """`patience_s`: how long a caller may take to say the rest."""
+        """`patience_s`: how long a caller may take to send the rest."""
         self._server = server
         self._patience_s = patience_s
         self._loop = asyncio.new_event_loop()
@@ -218,7 +218,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture(scope="module")
 def intake(redis_server: RedisServer) -> Iterator[Intake]:
-    """For those that say all they have to say: this process may stand still in between."""
+    """For callers that send all of a request: this process may stand still in between."""
     intake = Intake(redis_server, patience_s=20.0).start()
     yield intake
     intake.stop()
@@ -226,7 +226,7 @@ def intake(redis_server: RedisServer) -> Iterator[Intake]:
 
 @pytest.fixture(scope="module")
 def hasty(redis_server: RedisServer) -> Iterator[Intake]:
-    """For those that may never say the rest."""
+    """For callers that may never send the rest."""
     intake = Intake(redis_server, patience_s=0.2).start()
     yield intake
     intake.stop()
@@ -238,8 +238,8 @@ def nothing_is_logged_as_a_bug(caplog: pytest.LogCaptureFixture) -> Iterator[Non
     assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
 
 
-def said(intake: Intake, octets: bytes) -> bytes:
-    """Say `octets` and nothing more; all that is answered."""
+def sent(intake: Intake, octets: bytes) -> bytes:
+    """Send `octets` and nothing more; all that is answered."""
     heard = b""
     caller = socket.create_connection(intake.address, timeout=20)
     with closing(caller), suppress(ConnectionError):
@@ -276,13 +276,13 @@ def posted(body: bytes, headers: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
 def test_any_object_that_is_posted_is_queued_or_refused(
     intake: Intake, fields: dict[str, object]
 ) -> None:
-    assert judged(said(intake, posted(json.dumps(fields).encode()))) in (200, 400)
+    assert judged(sent(intake, posted(json.dumps(fields).encode()))) in (200, 400)
 
 
 @FUZZED
 @given(st.binary() | mangled)
 def test_any_octets_that_are_posted_are_queued_or_refused(intake: Intake, body: bytes) -> None:
-    assert judged(said(intake, posted(body))) in (200, 400)
+    assert judged(sent(intake, posted(body))) in (200, 400)
 
 
 header_names = st.sampled_from(
@@ -300,7 +300,7 @@ header_values = st.sampled_from(
 def test_any_headers_are_served_or_refused(
     hasty: Intake, headers: list[tuple[bytes, bytes]]
 ) -> None:
-    answer = said(hasty, posted(b'{"message": "Hi"}', headers))
+    answer = sent(hasty, posted(b'{"message": "Hi"}', headers))
     if answer and not answer.startswith(b"HTTP/1.1 100"):
         judged(answer)
 
@@ -319,7 +319,7 @@ starts = st.builds(
 def test_any_octets_on_a_connection_are_answered_in_order_or_not_at_all(
     hasty: Intake, octets: bytes
 ) -> None:
-    answer = said(hasty, octets)
+    answer = sent(hasty, octets)
     if answer and not octets.startswith(b"HEAD"):
         judged(answer)
 
@@ -346,9 +346,9 @@ async def _dead_letters(store: Store) -> dict[str, dict[str, str]]:
 async def _taken_in(store: Store, made: Sequence[tuple[str, Sequence[bytes]]]) -> None:
     try:
         await store.lead()
-        for lane, words in made:
+        for lane, parts in made:
             stream = store.keys.high if lane == "h" else store.keys.queue
-            await store.redis.execute_command("XADD", stream, "*", *words)
+            await store.redis.execute_command("XADD", stream, "*", *parts)
         claimed = await store.queue.claim(10, 10)
         assert len(claimed) == len(made)
         await store.claimer.admit(claimed)
@@ -368,8 +368,8 @@ async def _can_be_looked_up(
     store: Store, claimed: Sequence[Entry], dead: Mapping[str, Mapping[str, str]]
 ) -> None:
     for entry in claimed:
-        told = await store.lookup.message(entry.first_message_id)
-        assert told is None or told["state"] in ("queued", "dead", "deferred")
-    for letter in dead.values():
-        assert letter["reason"] == "invalid"
-        assert letter["detail"]
+        shown = await store.lookup.message(entry.first_message_id)
+        assert shown is None or shown["state"] in ("queued", "dead", "deferred")
+    for dead_letter in dead.values():
+        assert dead_letter["reason"] == "invalid"
+        assert dead_letter["detail"]

@@ -103,7 +103,7 @@ def look_up(daemon: Daemon, message_id: str) -> dict[str, Any]:
 
 
 def becomes(daemon: Daemon, message_id: str, state: str) -> dict[str, Any]:
-    """Wait until a text is in this state; what is known of it then."""
+    """Wait until a message is in this state; what a look-up shows then."""
     seen: dict[str, Any] = {}
 
     def reached() -> bool:
@@ -115,13 +115,13 @@ def becomes(daemon: Daemon, message_id: str, state: str) -> dict[str, Any]:
 
 
 def cancel(daemon: Daemon, message_id: str) -> None:
-    """Take a text back, however often it is being sent just now."""
+    """Take a message back, however often it is being sent just now."""
     path = f"/messages/{message_id}"
     eventually(lambda: call(daemon, "DELETE", path).status == 200, what=f"cancel {message_id}")
 
 
 def assert_discreet(daemon: Daemon) -> None:
-    """Neither a text nor a whole number stands in the log, at its most talkative."""
+    """Neither a text nor a whole number stands in the log, even at level debug."""
     for line in daemon.log.splitlines():
         assert TEXT not in line, line
         assert not re.search(r"20255[56][0-9]{4}", line), line

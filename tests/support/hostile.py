@@ -1,4 +1,4 @@
-"""Hostile callers, spoken for in octets, and what a daemon under attack is watched by."""
+"""Hostile callers, as octets, and what is watched of a daemon under attack."""
 
 import http.client
 import json
@@ -61,16 +61,16 @@ class Sending:
         )
         self.ids: list[str] = []
 
-    def start(self, texts: int) -> None:
+    def start(self, messages: int) -> None:
         self.daemon.start()
-        numbers = [f"+1202556{n:04}" for n in range(texts)]
+        numbers = [f"+1202556{n:04}" for n in range(messages)]
         status, answer = self.daemon.call("POST", "/send", {"to": numbers, "message": "x"}, BEARER)
         assert status == 200
         self.ids += answer["ids"]
         eventually(self.recorder.arrivals, what="the first departure")
 
     def finish(self) -> None:
-        """Every text was sent, each once, and no second held more than 45."""
+        """Every message was sent, each once, and no second held more than 45."""
         eventually(lambda: len(self.recorder.arrivals()) >= len(self.ids), 40, "all departures")
         arrivals = self.recorder.arrivals()
         assert sorted(arrival["id"] for arrival in arrivals) == sorted(self.ids)
@@ -81,7 +81,7 @@ class Sending:
         self.recorder.stop()
 
 
-def knock(daemon: Daemon, octets: bytes = b"", *, timeout: float = 20) -> socket.socket:
+def connect(daemon: Daemon, octets: bytes = b"", *, timeout: float = 20) -> socket.socket:
     host, port = daemon.url.removeprefix("http://").split(":")
     caller = socket.create_connection((host, int(port)), timeout=timeout)
     if octets:
@@ -89,21 +89,21 @@ def knock(daemon: Daemon, octets: bytes = b"", *, timeout: float = 20) -> socket
     return caller
 
 
-def hear(caller: socket.socket) -> bytes:
+def read_all(caller: socket.socket) -> bytes:
     """All that comes until the daemon closes."""
-    heard = b""
+    received = b""
     with suppress(ConnectionResetError):
         while octets := caller.recv(65_536):
-            heard += octets
-    return heard
+            received += octets
+    return received
 
 
-def speak(daemon: Daemon, octets: bytes) -> bytes:
-    """Say `octets` and hear all of the answer; the daemon has to close."""
-    with closing(knock(daemon)) as caller:
-        with suppress(ConnectionError):  # it may have heard enough before the end
+def exchange(daemon: Daemon, octets: bytes) -> bytes:
+    """Send `octets` and read all of the answer; the daemon has to close."""
+    with closing(connect(daemon)) as caller:
+        with suppress(ConnectionError):  # it may have received enough before the end
             caller.sendall(octets)
-        return hear(caller)
+        return read_all(caller)
 
 
 def error_in(answer: bytes) -> tuple[int, str]:

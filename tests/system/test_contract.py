@@ -77,10 +77,10 @@ def test_the_contract_names_every_property_of_an_answer(name: str) -> None:
 
 
 LATER = "2100-01-01T00:00:00Z"
-ALL_FACTS = {"message": "Hi", "from": "smsd", "campaign": "c", "ref": "r", "expires_at": LATER}
+ALL_FIELDS = {"message": "Hi", "from": "smsd", "campaign": "c", "ref": "r", "expires_at": LATER}
 
 
-def told(smsd: Daemon, method: str, path: str, **asked: Any) -> Any:
+def checked(smsd: Daemon, method: str, path: str, **asked: Any) -> Any:
     """What is answered to one call, after it was held against the contract."""
     operation = schemathesis.openapi.from_dict(CONTRACT)[path][method]
     return operation.Case(**asked).call_and_validate(base_url=smsd.url, checks=CHECKS)
@@ -95,53 +95,53 @@ def told(smsd: Daemon, method: str, path: str, **asked: Any) -> Any:
         ("+12025550192", "deferred"),
     ],
 )
-def test_a_text_in_any_state_is_shown_as_the_contract_says(
+def test_a_message_in_any_state_is_shown_as_the_contract_says(
     smsd: Daemon, to: str, state: str
 ) -> None:
-    said = smsd.send(to=to, **ALL_FACTS)
-    texts: list[Any] = []
+    queued = smsd.send(to=to, **ALL_FIELDS)
+    messages: list[Any] = []
 
     def came() -> bool:
-        shown = told(smsd, "GET", "/messages/{id}", path_parameters={"id": said["id"]})
-        texts.append(shown.json())
-        return bool(texts[-1]["state"] == state)
+        shown = checked(smsd, "GET", "/messages/{id}", path_parameters={"id": queued["id"]})
+        messages.append(shown.json())
+        return bool(messages[-1]["state"] == state)
 
-    eventually(came, 30, f"{state}: {texts[-1:]}")
+    eventually(came, 30, f"{state}: {messages[-1:]}")
     for name in ("from", "campaign", "ref"):
-        assert texts[-1][name] == ALL_FACTS[name]
+        assert messages[-1][name] == ALL_FIELDS[name]
 
 
 def test_dead_letters_are_shown_as_the_contract_says(smsd: Daemon) -> None:
     for to in ("+12025550190", "+12025550191"):
-        smsd.send(to=to, priority="high", **ALL_FACTS)
+        smsd.send(to=to, priority="high", **ALL_FIELDS)
 
     def died() -> bool:
         asked = {"message": "true", "count": 1000, "campaign": "c"}
-        found = told(smsd, "GET", "/dead-letters", query=asked).json()["dead_letters"]
-        return {"+12025550190", "+12025550191"} <= {letter["to"] for letter in found}
+        found = checked(smsd, "GET", "/dead-letters", query=asked).json()["dead_letters"]
+        return {"+12025550190", "+12025550191"} <= {dead_letter["to"] for dead_letter in found}
 
     eventually(died)
     asked = {"count": 1001}
     operation = CONTRACT["paths"]["/dead-letters"]["get"]
     [count] = [one for one in operation["parameters"] if one["name"] == "count"]
-    assert told(smsd, "GET", "/dead-letters", query=asked).status_code == 400
+    assert checked(smsd, "GET", "/dead-letters", query=asked).status_code == 400
     assert count["schema"]["maximum"] == 1000
 
 
-def test_faults_in_a_list_are_told_as_the_contract_says(smsd: Daemon) -> None:
+def test_faults_in_a_list_are_shown_as_the_contract_says(smsd: Daemon) -> None:
     body = {"to": ["1", "+12025550101", "2"], "message": "Hi"}
-    refused = told(smsd, "POST", "/send", body=body, media_type="application/json")
+    refused = checked(smsd, "POST", "/send", body=body, media_type="application/json")
     assert refused.json()["error"]["fault_count"] == 2
 
 
-def test_a_repetition_is_told_as_the_contract_says(smsd: Daemon) -> None:
+def test_a_repetition_is_answered_as_the_contract_says(smsd: Daemon) -> None:
     asked: dict[str, Any] = {
         "body": {"to": "+12025550101", "message": "Hé 😀"},
         "headers": {"Idempotency-Key": "once"},
         "media_type": "application/json",
     }
-    told(smsd, "POST", "/send", **asked)
-    again = told(smsd, "POST", "/send", **asked)
+    checked(smsd, "POST", "/send", **asked)
+    again = checked(smsd, "POST", "/send", **asked)
     promised = CONTRACT["paths"]["/send"]["post"]["responses"]["200"]["headers"]
     own = {name for name in again.headers if name.startswith("idempotent")}
     assert own == {name.lower() for name in promised}
@@ -156,12 +156,12 @@ def test_the_daemon_serves_this_contract_and_it_has_every_call_and_no_other(smsd
     assert promised == {(route.method, route.path) for route in table()}
 
 
-def test_it_is_told_without_a_token(tmp_path: Path) -> None:
+def test_it_is_served_without_a_token(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path, '[http]\ntokens = ["a-long-enough-token-of-some-kind"]\n')
     daemon.start()
     try:
-        status, told = daemon.call("GET", "/openapi.json")
-        assert (status, told["openapi"]) == (200, "3.1.0")
+        status, served = daemon.call("GET", "/openapi.json")
+        assert (status, served["openapi"]) == (200, "3.1.0")
         assert daemon.call("GET", "/metrics")[0] == 401
     finally:
         daemon.kill()

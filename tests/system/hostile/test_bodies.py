@@ -17,11 +17,11 @@ from tests.support.hostile import (
     BEARER,
     MIB,
     TOKEN,
+    connect,
     error_in,
-    hear,
     is_well,
-    knock,
     memory,
+    read_all,
     running,
 )
 from tests.support.processes import Daemon
@@ -73,8 +73,8 @@ def test_megabytes_of_bad_bodies_leave_no_memory_behind(smsd: Daemon) -> None:
         smsd.call("POST", "/send", body, BEARER)
     before = memory(smsd.pid)
     with ThreadPoolExecutor(8) as pool:
-        told = pool.map(lambda body: smsd.call("POST", "/send", body, BEARER)[0], bodies * 10)
-        assert set(told) == {400}
+        refusals = pool.map(lambda body: smsd.call("POST", "/send", body, BEARER)[0], bodies * 10)
+        assert set(refusals) == {400}
     assert memory(smsd.pid) - before < 64 * MIB
 
 
@@ -85,41 +85,41 @@ def test_as_many_values_as_a_request_can_use_are_parsed_and_more_are_not() -> No
 
 
 def colliding(rounds: int) -> list[str]:
-    """Words of one hash under the classic 33-times function: a quadratic trap where it is used."""
-    words = [""]
+    """Names of one hash under the classic 33-times function: a quadratic trap where it is used."""
+    names = [""]
     for _ in range(rounds):
-        words = [word + pair for word in words for pair in ("Ez", "FY")]
-    return words
+        names = [name + pair for name in names for pair in ("Ez", "FY")]
+    return names
 
 
-def test_words_made_to_collide_are_as_good_as_any_since_our_hash_has_a_seed() -> None:
-    words = colliding(15)
-    body = json.dumps(dict.fromkeys(words, 1)).encode()
+def test_names_made_to_collide_are_as_good_as_any_since_our_hash_has_a_seed() -> None:
+    names = colliding(15)
+    body = json.dumps(dict.fromkeys(names, 1)).encode()
     assert sys.flags.hash_randomization
-    assert len({hash(word) for word in words}) > len(words) * 0.99
+    assert len({hash(name) for name in names}) > len(names) * 0.99
     started = time.process_time()
     assert len(read_object(body, most_values=2**16, most_names=2**16)) == 2**15
     assert time.process_time() - started < 2  # 2**30 comparisons would take minutes
 
 
 @pytest.mark.timeout(120)
-def test_bodies_under_way_share_a_bound_and_those_beyond_it_are_told(tmp_path: Path) -> None:
+def test_bodies_under_way_share_a_bound_and_those_beyond_it_are_refused(tmp_path: Path) -> None:
     settings = f'[http]\ntokens = ["{TOKEN}"]\nbody_timeout = 5.0\n'
     with running(tmp_path, settings) as daemon:
         before = memory(daemon.pid)
         piece = b"%x\r\n" % 900_000 + b" " * 900_000 + b"\r\n"
         with ExitStack() as stack:
-            callers = [stack.enter_context(closing(knock(daemon))) for _ in range(3 * BODIES)]
+            callers = [stack.enter_context(closing(connect(daemon))) for _ in range(3 * BODIES)]
             for caller in callers:
                 caller.sendall(AUTHORIZED + b"Transfer-Encoding: chunked\r\n\r\n")
             for caller in callers:
-                with suppress(ConnectionError):  # it was refused before it had said all
+                with suppress(ConnectionError):  # it was refused before all of it was sent
                     caller.sendall(piece)
             assert memory(daemon.pid) - before < 3 * BODIES * MIB
-            answers = [hear(caller) for caller in callers]
-        told = [error_in(answer) for answer in answers if answer]
-        assert BODIES <= told.count((408, "body_timeout")) <= BODIES * MIB // 900_000
-        assert set(told) == {(408, "body_timeout"), (503, "busy")}
+            answers = [read_all(caller) for caller in callers]
+        refusals = [error_in(answer) for answer in answers if answer]
+        assert BODIES <= refusals.count((408, "body_timeout")) <= BODIES * MIB // 900_000
+        assert set(refusals) == {(408, "body_timeout"), (503, "busy")}
         assert daemon.call("POST", "/send", {"message": "x"}, BEARER)[0] == 200
         assert memory(daemon.pid) - before < 3 * BODIES * MIB
 
@@ -130,11 +130,11 @@ def test_a_thousand_bodies_that_drip_cost_little(tmp_path: Path) -> None:
         before = memory(daemon.pid)
         head = AUTHORIZED + b"Content-Length: 60000\r\n\r\n{"
         with ExitStack() as stack:
-            callers = [stack.enter_context(closing(knock(daemon, head))) for _ in range(900)]
+            callers = [stack.enter_context(closing(connect(daemon, head))) for _ in range(900)]
             for caller in callers:
                 with suppress(ConnectionError):
                     caller.sendall(b" " * 1_000)
             assert memory(daemon.pid) - before < 64 * MIB
             assert is_well(daemon)
             for caller in callers:
-                assert error_in(hear(caller)) == (408, "body_timeout")
+                assert error_in(read_all(caller)) == (408, "body_timeout")

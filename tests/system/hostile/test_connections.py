@@ -27,27 +27,27 @@ from tests.support.hostile import (
     METRICS,
     MIB,
     Sending,
+    connect,
     error_in,
+    exchange,
     files,
-    hear,
     is_well,
-    knock,
     memory,
+    read_all,
     running,
-    speak,
 )
 from tests.support.processes import Daemon, eventually
 
 
-def test_one_connection_too_many_is_told_so_and_there_is_room_again_when_one_leaves(
+def test_one_connection_too_many_is_refused_and_there_is_room_again_when_one_leaves(
     tmp_path: Path,
 ) -> None:
     with running(tmp_path, "[http]\nmax_connections = 20\n") as daemon, ExitStack() as stack:
-        inside = [stack.enter_context(closing(knock(daemon, HEALTHZ))) for _ in range(20)]
+        inside = [stack.enter_context(closing(connect(daemon, HEALTHZ))) for _ in range(20)]
         for caller in inside:
             assert caller.recv(12) == b"HTTP/1.1 200"
         for _ in range(5):
-            answer = speak(daemon, b"")
+            answer = exchange(daemon, b"")
             assert error_in(answer) == (503, "too_many_connections")
             assert b"Retry-After: " in answer
         inside[7].close()
@@ -64,8 +64,8 @@ def test_ten_thousand_idle_connections_cost_little_and_the_pace_holds(sending: S
     before = memory(daemon.pid)
     with ExitStack() as stack:
         for _ in range(many):
-            stack.enter_context(closing(knock(daemon)))
-        eventually(lambda: "too_many" in daemon.log, what="a word in the log")
+            stack.enter_context(closing(connect(daemon)))
+        eventually(lambda: "too_many" in daemon.log, what="a line in the log")
         assert files(daemon) < 1_400
         assert memory(daemon.pid) - before < 64 * MIB
     eventually(lambda: is_well(daemon), what="room again")
@@ -98,7 +98,7 @@ def test_the_limit_of_open_files_is_raised_to_what_is_needed(tmp_path: Path) -> 
         daemon.kill()
 
 
-def test_where_it_cannot_be_raised_fewer_are_let_in_and_the_log_says_so() -> None:
+def test_where_it_cannot_be_raised_fewer_are_let_in_and_it_is_logged() -> None:
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (600, 600));"
         "from smsd.web.edge.listener import room_for; print(room_for(1000, 256), room_for(40, 256))"
@@ -117,8 +117,8 @@ def test_without_file_descriptors_callers_wait_and_are_served_when_there_are_som
         soft, hard = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (files(daemon) + 10, hard))
         with ExitStack() as stack:
-            callers = [stack.enter_context(closing(knock(daemon, HEALTHZ))) for _ in range(200)]
-            eventually(lambda: "no_room" in daemon.log, what="a word in the log")
+            callers = [stack.enter_context(closing(connect(daemon, HEALTHZ))) for _ in range(200)]
+            eventually(lambda: "no_room" in daemon.log, what="a line in the log")
             served = select.select(callers, [], [], 0)[0]
             assert len(served) < 20
             resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (soft, hard))
@@ -135,30 +135,30 @@ def test_without_file_descriptors_callers_wait_and_are_served_when_there_are_som
 def test_headers_that_do_not_come_in_time_are_not_waited_for(smsd: Daemon, octets: bytes) -> None:
     started = time.monotonic()
 
-    assert speak(smsd, octets) == b""
+    assert exchange(smsd, octets) == b""
     assert time.monotonic() - started < 10
 
 
 def test_the_headers_of_a_second_request_are_not_waited_for_either(smsd: Daemon) -> None:
-    with closing(knock(smsd, HEALTHZ)) as caller:
+    with closing(connect(smsd, HEALTHZ)) as caller:
         assert caller.recv(65_536).endswith(b"}\n")
         caller.sendall(HEALTHZ[:-2])
-        assert hear(caller) == b""
+        assert read_all(caller) == b""
 
 
 def test_headers_that_drip_are_not_waited_for_either(smsd: Daemon) -> None:
-    with closing(knock(smsd, HEADERS)) as caller:
+    with closing(connect(smsd, HEADERS)) as caller:
         drops = 0
         with suppress(ConnectionError):
             while drops < 1_000 and not select.select([caller], [], [], 0.02)[0]:
                 caller.sendall(b"X")
                 drops += 1
-        assert hear(caller) == b""
+        assert read_all(caller) == b""
     assert drops < 500
 
 
 def test_headers_in_pieces_are_read(smsd: Daemon) -> None:
-    with closing(knock(smsd)) as caller:
+    with closing(connect(smsd)) as caller:
         for place in range(len(HEALTHZ)):
             caller.sendall(HEALTHZ[place : place + 1])
         assert caller.recv(12) == b"HTTP/1.1 200"
@@ -166,7 +166,7 @@ def test_headers_in_pieces_are_read(smsd: Daemon) -> None:
 
 @pytest.mark.parametrize("octets", LARGE.values(), ids=LARGE)
 def test_headers_without_end_are_refused(smsd: Daemon, octets: bytes) -> None:
-    answer = speak(smsd, octets)
+    answer = exchange(smsd, octets)
 
     # Where more octets were under way, the answer may have been lost with the connection.
     if answer:
@@ -178,37 +178,39 @@ def test_headers_without_end_are_refused(smsd: Daemon, octets: bytes) -> None:
 def test_headers_just_large_enough_are_read(smsd: Daemon) -> None:
     filler = b"".join(b"X%02d: " % n + b"x" * 7_000 + b"\r\n" for n in range(4))
     assert 28_000 < len(filler) < LARGEST_HEADERS
-    with closing(knock(smsd, b"GET /healthz HTTP/1.1\r\nHost: a\r\n" + filler + b"\r\n")) as caller:
+    with closing(
+        connect(smsd, b"GET /healthz HTTP/1.1\r\nHost: a\r\n" + filler + b"\r\n")
+    ) as caller:
         assert caller.recv(12) == b"HTTP/1.1 200"
 
 
 def test_a_body_that_comes_at_once_is_not_taken_for_headers(smsd: Daemon) -> None:
     body = json.dumps({"message": "x", "to": "nobody", "ref": "x" * 900_000}).encode()
     head = AUTHORIZED + b"Content-Length: %d\r\n\r\n" % len(body)
-    with closing(knock(smsd)) as caller:
+    with closing(connect(smsd)) as caller:
         for _ in range(3):
             caller.sendall(head + body)
             assert caller.recv(4_096).startswith(b"HTTP/1.1 400")
     # Nor is the rest of a body that nobody wants to read, after its refusal.
     head = HEADERS + b"Content-Length: %d\r\n\r\n" % len(body)
-    assert error_in(speak(smsd, head + body)) == (401, "unauthorized")
+    assert error_in(exchange(smsd, head + body)) == (401, "unauthorized")
 
 
 def test_thousands_of_pipelined_requests_are_answered_one_by_one(smsd: Daemon) -> None:
     before = memory(smsd.pid)
-    with closing(knock(smsd)) as caller:
+    with closing(connect(smsd)) as caller:
         writer = threading.Thread(target=lambda: caller.sendall(HEALTHZ * 5_000))
         writer.start()
-        heard = b""
-        while heard.count(b"200 OK") < 5_000:
-            heard += caller.recv(65_536)
+        received = b""
+        while received.count(b"200 OK") < 5_000:
+            received += caller.recv(65_536)
         writer.join()
     assert memory(smsd.pid) - before < 32 * MIB
 
 
 def test_a_caller_that_reads_no_answer_is_let_go(smsd: Daemon) -> None:
     before = memory(smsd.pid)
-    callers = [knock(smsd, timeout=0.2) for _ in range(8)]
+    callers = [connect(smsd, timeout=0.2) for _ in range(8)]
     for caller in callers:
         caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         with suppress(TimeoutError):
@@ -227,21 +229,21 @@ def test_a_caller_that_only_listens_any_more_gets_its_answer(smsd: Daemon) -> No
     body = b'{"message": "x", "to": "+12025560100"}'
     whole = AUTHORIZED + b"Content-Length: %d\r\n\r\n" % len(body) + body
     for pieces in ([whole], [whole[:-5], whole[-5:]], [HEALTHZ + whole]):
-        with closing(knock(smsd)) as caller:
+        with closing(connect(smsd)) as caller:
             for piece in pieces:
                 caller.sendall(piece)
                 time.sleep(0.01)
             caller.shutdown(socket.SHUT_WR)
-            heard = hear(caller)
-        assert heard.count(b"HTTP/1.1 200") == pieces[0].count(b" HTTP/1.1"), heard
-        assert b'"status":"queued"' in heard
+            received = read_all(caller)
+        assert received.count(b"HTTP/1.1 200") == pieces[0].count(b" HTTP/1.1"), received
+        assert b'"status":"queued"' in received
 
 
 def test_a_caller_that_stops_in_the_middle_is_let_go(smsd: Daemon) -> None:
     for octets in (b"", HEADERS[:30], AUTHORIZED + b"Content-Length: 99\r\n\r\n{"):
-        with closing(knock(smsd, octets)) as caller:
+        with closing(connect(smsd, octets)) as caller:
             caller.shutdown(socket.SHUT_WR)
-            answer = hear(caller)  # which ends in time
+            answer = read_all(caller)  # which ends in time
         assert not answer or error_in(answer) == (400, "invalid_body")
     assert is_well(smsd)
 
@@ -252,7 +254,7 @@ def test_garbage_is_let_go_in_time_and_leaves_no_trace_in_the_log(
 ) -> None:
     offset = len(smsd.log)
     with ThreadPoolExecutor(20) as pool:
-        for answer in pool.map(lambda _: speak(smsd, octets), range(40)):
+        for answer in pool.map(lambda _: exchange(smsd, octets), range(40)):
             assert b"Zebra" not in answer
             assert not answer or answer.startswith((b"HTTP/1.0 4", b"HTTP/1.1 ")), answer
             assert b" 500 " not in answer
@@ -268,8 +270,8 @@ def test_a_daemon_with_hostile_callers_stops_in_time(tmp_path: Path) -> None:
     with ExitStack() as stack:
         for octets in (b"", HEADERS, HEALTHZ, AUTHORIZED + b"Content-Length: 9\r\n\r\n{", METRICS):
             for _ in range(5):
-                stack.enter_context(closing(knock(daemon, octets)))
-        deaf = stack.enter_context(closing(knock(daemon, timeout=0.2)))
+                stack.enter_context(closing(connect(daemon, octets)))
+        deaf = stack.enter_context(closing(connect(daemon, timeout=0.2)))
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         with suppress(TimeoutError):
             deaf.sendall(METRICS * 5_000)
@@ -280,4 +282,4 @@ def test_a_daemon_with_hostile_callers_stops_in_time(tmp_path: Path) -> None:
 
 def test_who_guesses_has_to_connect_anew_for_each_guess(smsd: Daemon) -> None:
     guess = b"GET /metrics HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer guess\r\n\r\n"
-    assert speak(smsd, guess * 100).count(b"401 Unauthorized") == 1
+    assert exchange(smsd, guess * 100).count(b"401 Unauthorized") == 1

@@ -25,7 +25,7 @@ from tests.support.processes import eventually
 
 
 @pytest.mark.parametrize("flood", [b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", HEALTHZ, TLS_HELLO])
-def test_a_flood_of_requests_leaves_the_texts_their_pace(sending: Sending, flood: bytes) -> None:
+def test_a_flood_of_requests_leaves_messages_their_pace(sending: Sending, flood: bytes) -> None:
     sending.start(120)
     host, port = sending.daemon.url.removeprefix("http://").split(":")
     # A process of its own: it must not take this one's time, nor wait for it.
@@ -52,10 +52,10 @@ asyncio.run(all())
 
 
 @pytest.mark.timeout(120)
-def test_huge_entries_are_buried_while_the_texts_keep_their_pace(sending: Sending) -> None:
+def test_huge_entries_are_buried_while_messages_keep_their_pace(sending: Sending) -> None:
     sending.start(300)
     daemon = sending.daemon
-    fields = [word for n in range(100_000) for word in (b"%d" % n, b"")]
+    fields = [part for n in range(100_000) for part in (b"%d" % n, b"")]
     good = {"to": "+12025560187", "message": "x"}
     with embedded(daemon) as client:
         before = memory(daemon.pid)
@@ -74,7 +74,7 @@ def test_huge_entries_are_buried_while_the_texts_keep_their_pace(sending: Sendin
 
 
 @pytest.mark.timeout(120)
-def test_while_redis_stands_still_callers_are_told_in_time_and_then_all_goes_on(
+def test_while_redis_stands_still_callers_are_answered_in_time_and_then_all_goes_on(
     tmp_path: Path,
 ) -> None:
     with running(tmp_path, IMPATIENT, calm=False) as daemon:
@@ -96,11 +96,11 @@ def test_while_redis_stands_still_callers_are_told_in_time_and_then_all_goes_on(
         os.kill(pid, signal.SIGSTOP)
         try:
             with ThreadPoolExecutor(300) as pool:
-                told = list(pool.map(ask, range(900)))
+                refusals = list(pool.map(ask, range(900)))
             assert memory(daemon.pid) - before < 64 * MIB
         finally:
             os.kill(pid, signal.SIGCONT)
-        assert set(told) <= {(503, "outcome_unknown"), (503, "redis_away"), (503, "busy")}
+        assert set(refusals) <= {(503, "outcome_unknown"), (503, "redis_away"), (503, "busy")}
         assert max(took) < 15
         eventually(lambda: daemon.call("GET", "/readyz")[0] == 200, 20, "Redis again")
         answer = daemon.call("POST", "/send", body, BEARER)[1]

@@ -24,8 +24,8 @@ from tests.support.hostile import (
     LARGE,
     TOKEN,
     embedded,
+    exchange,
     running,
-    speak,
 )
 from tests.support.processes import Daemon, eventually
 
@@ -34,14 +34,14 @@ SECRET_MARK = "provider-secret-Quagga"
 KEY_MARK = "idempotency-Okapi"
 
 
-def test_without_a_token_nothing_is_told_even_of_texts_there_are(smsd: Daemon) -> None:
+def test_without_a_token_nothing_is_shown_even_of_messages_there_are(smsd: Daemon) -> None:
     status, answer = smsd.call("POST", "/send", {"message": "x", "to": "+12025560100"}, BEARER)
     assert status == 200
     with embedded(smsd) as client:
         pid = int(client.info("server")["process_id"])
     os.kill(pid, signal.SIGSTOP)  # nothing can be looked up, so what is answered is not from there
     try:
-        told = {
+        shown = {
             json.dumps(smsd.call(method, f"/messages/{id_}", None, headers))
             for method in ("GET", "DELETE")
             for id_ in (answer["id"], "1-1", "<script>", "%00", "a/b")
@@ -49,8 +49,8 @@ def test_without_a_token_nothing_is_told_even_of_texts_there_are(smsd: Daemon) -
         }
     finally:
         os.kill(pid, signal.SIGCONT)
-    [alike] = told
-    assert json.loads(alike)[0] == 401
+    [same] = shown
+    assert json.loads(same)[0] == 401
     eventually(lambda: smsd.call("GET", f"/messages/{answer['id']}", None, BEARER)[0] == 200)
 
 
@@ -58,7 +58,7 @@ ENOUGH = 21  # submissions: each status three times
 
 
 class Echo(threading.Thread):
-    """A provider that answers every way there is to fail, and repeats all that it was told."""
+    """A provider that answers every way there is to fail, and repeats all that it was sent."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -76,12 +76,12 @@ class Echo(threading.Thread):
                 self._answer(caller)
 
     def _answer(self, caller: socket.socket) -> None:
-        told = b""
-        while b"\r\n\r\n" not in told or not told.endswith(b"}"):
+        shown = b""
+        while b"\r\n\r\n" not in shown or not shown.endswith(b"}"):
             octets = caller.recv(65_536)
             if not octets:
                 return
-            told += octets
+            shown += octets
         statuses = (
             b"400 Bad",
             b"429 Slow",
@@ -96,7 +96,7 @@ class Echo(threading.Thread):
         self.heard += 1
         if self.heard % 10 == 9:
             return  # closed without an answer
-        body = json.dumps({"error": told.decode("latin-1"), "code": told[-60:].decode()}).encode()
+        body = json.dumps({"error": shown.decode("latin-1"), "code": shown[-60:].decode()}).encode()
         caller.sendall(
             b"HTTP/1.1 "
             + status
@@ -121,7 +121,7 @@ def echo() -> Iterator[Echo]:
     echo.close()
 
 
-def test_no_token_text_or_secret_is_told_to_anybody(tmp_path: Path, echo: Echo) -> None:
+def test_no_token_text_or_secret_is_shown_to_anybody(tmp_path: Path, echo: Echo) -> None:
     settings = f"""
         [http]
         tokens = ["{TOKEN}"]
@@ -158,36 +158,40 @@ def test_no_token_text_or_secret_is_told_to_anybody(tmp_path: Path, echo: Echo) 
             eventually(lambda: echo.heard > ENOUGH, 30, "submissions")
             eventually(lambda: "dispatch held" in daemon.log, 30, "the last of them is believed")
         for octets in (*GARBAGE.values(), *LARGE.values()):
-            speak(daemon, octets.replace(b"Zebra", BODY_MARK.encode()))
+            exchange(daemon, octets.replace(b"Zebra", BODY_MARK.encode()))
         connection.request("GET", "/metrics", headers=BEARER)
         metrics = connection.getresponse().read().decode()
         connection.close()
-    for what, told in (("log", daemon.log), ("metrics", metrics), ("answers", json.dumps(answers))):
+    for what, shown in (
+        ("log", daemon.log),
+        ("metrics", metrics),
+        ("answers", json.dumps(answers)),
+    ):
         for mark in (TOKEN, BODY_MARK, SECRET_MARK, KEY_MARK, "12025560187"):
-            assert mark not in told, (what, mark, _around(told, mark))
+            assert mark not in shown, (what, mark, _around(shown, mark))
 
 
 ECHOES: tuple[Callable[[str], str], ...] = (
     str,
     unquote_plus,
     quote,
-    lambda told: html.escape(unquote_plus(told)),
-    lambda told: json.dumps(unquote_plus(told)),
-    lambda told: unquote_plus(told).upper(),
-    lambda told: unquote_plus(told)[-60:-5],
-    lambda told: told[-60:-5].replace("%", "%25"),
+    lambda shown: html.escape(unquote_plus(shown)),
+    lambda shown: json.dumps(unquote_plus(shown)),
+    lambda shown: unquote_plus(shown).upper(),
+    lambda shown: unquote_plus(shown)[-60:-5],
+    lambda shown: shown[-60:-5].replace("%", "%25"),
 )
 
 
 class Repeater(BaseHTTPRequestHandler):
-    """Refuses everything, and says what: credentials and form, each time in another form."""
+    """Refuses everything, and repeats it: credentials and form, each time in another form."""
 
     heard = 0
 
     def do_POST(self) -> None:
         form = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        told = f"{self.path} {self.headers['Authorization']} {self.headers['X-Key']} {form}"
-        repeated = ECHOES[Repeater.heard % len(ECHOES)](told)
+        shown = f"{self.path} {self.headers['Authorization']} {self.headers['X-Key']} {form}"
+        repeated = ECHOES[Repeater.heard % len(ECHOES)](shown)
         Repeater.heard += 1
         body = json.dumps({"error": f"refused: {repeated}"}).encode()
         self.send_response(401 if Repeater.heard > len(ECHOES) else 400)
@@ -223,27 +227,27 @@ def test_a_gateway_that_repeats_a_request_it_refuses_is_not_quoted(tmp_path: Pat
             [log]
             level = "debug"
         """
-        told: list[Any] = []
+        shown: list[Any] = []
         with running(tmp_path, settings, calm=False) as daemon:
-            told += [_refused(daemon, {"message": text, "to": number}) for _ in ECHOES]
+            shown += [_refused(daemon, {"message": text, "to": number}) for _ in ECHOES]
             daemon.call("POST", "/send", {"message": text, "to": number}, BEARER)
             eventually(lambda: daemon.call("GET", "/readyz/dispatch")[0] == 503, what="a hold")
-            told.append(daemon.call("GET", "/readyz/dispatch", None, BEARER)[1])
-            letters = daemon.call("GET", "/dead-letters", None, BEARER)[1]["dead_letters"]
+            shown.append(daemon.call("GET", "/readyz/dispatch", None, BEARER)[1])
+            dead_letters = daemon.call("GET", "/dead-dead_letters", None, BEARER)[1]["dead_letters"]
         gateway.shutdown()
         serving.join(10)
-    assert len(letters) == len(ECHOES)
-    told += [*letters, daemon.log]
-    everything = json.dumps(told, ensure_ascii=False).lower()
+    assert len(dead_letters) == len(ECHOES)
+    shown += [*dead_letters, daemon.log]
+    everything = json.dumps(shown, ensure_ascii=False).lower()
     everything = everything.replace(f'"to": "{number}"', "")  # in its place, to its owner
-    assert "refused: /send/…" in everything  # the rest of what was said is told
+    assert "refused: /send/…" in everything  # the rest of its reason is shown
     basic = base64.b64encode(f"smsd:{KEY_MARK}".encode()).decode()
     for mark in (BODY_MARK, "in-the-text", "50%", "more", SECRET_MARK, KEY_MARK, basic, number[1:]):
         assert mark.lower() not in everything, (mark, _around(everything, mark.lower()))
 
 
 def _refused(daemon: Daemon, body: object) -> object:
-    """What is told of a text that is sent and dies."""
+    """What is shown of a message that is sent and dies."""
     path = f"/messages/{daemon.call('POST', '/send', body, BEARER)[1]['id']}"
     eventually(lambda: daemon.call("GET", path, None, BEARER)[1]["state"] == "dead")
     return daemon.call("GET", path, None, BEARER)[1]
@@ -258,9 +262,9 @@ def test_a_text_that_was_taken_for_the_name_of_a_field_is_not_logged(tmp_path: P
     assert BODY_MARK not in daemon.log
 
 
-def _around(told: str, mark: str) -> str:
-    place = told.find(mark)
-    return told[max(0, place - 300) : place + 100]
+def _around(shown: str, mark: str) -> str:
+    place = shown.find(mark)
+    return shown[max(0, place - 300) : place + 100]
 
 
 def _faults() -> Iterator[tuple[object, dict[str, str]]]:

@@ -14,7 +14,7 @@ def test_a_process_that_serves_is_healthy(smsd: Daemon) -> None:
     assert call(smsd, "HEAD", "/healthz").status == 200
 
 
-def test_readiness_says_what_it_rests_on(smsd: Daemon) -> None:
+def test_readiness_shows_what_it_rests_on(smsd: Daemon) -> None:
     answer = call(smsd, "GET", "/readyz")
 
     assert answer.status == 200
@@ -81,7 +81,7 @@ def test_submissions_under_way_are_counted_until_they_are_over(tmp_path: Path) -
         assert under_way(daemon) == 0
 
 
-def test_in_the_end_every_text_is_accounted_for(smsd: Daemon) -> None:
+def test_in_the_end_every_message_is_accounted_for(smsd: Daemon) -> None:
     def settled() -> bool:
         body = call(smsd, "GET", "/metrics").body.decode()
         places = dict(re.findall(r'smsd_messages\{place="(\w+)"\} ([0-9.]+)', body))

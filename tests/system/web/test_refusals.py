@@ -73,7 +73,7 @@ def test_a_wrong_value_is_refused_by_its_field(smsd: Daemon, field: str, value: 
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "reason"),
     [
         (None, "is missing"),
         ("", "is empty"),
@@ -88,11 +88,13 @@ def test_a_wrong_value_is_refused_by_its_field(smsd: Daemon, field: str, value: 
         ("Zebra" + "a" * 200_000, None),
     ],
 )
-def test_a_text_that_cannot_be_sent_is_refused(smsd: Daemon, text: str, why: str | None) -> None:
+def test_a_message_that_cannot_be_sent_is_refused(
+    smsd: Daemon, text: str, reason: str | None
+) -> None:
     answer = post(smsd, message=text, to=ANYBODY)
 
     assert (answer.status, answer.error["field"]) == (400, "message")
-    assert why is None or answer.error["message"] == f"message {why}"
+    assert reason is None or answer.error["message"] == f"message {reason}"
 
 
 def test_all_bad_numbers_of_a_list_are_named(smsd: Daemon) -> None:
@@ -256,7 +258,7 @@ def test_an_unknown_path_is_not_found(smsd: Daemon, path: str) -> None:
     assert answer.headers["Content-Type"] == "application/json"
 
 
-def test_without_a_right_token_nothing_is_told(strict: Daemon) -> None:
+def test_without_a_right_token_nothing_is_shown(strict: Daemon) -> None:
     refusals = [
         call(strict, method, path, body, headers)
         for method, path, body in (

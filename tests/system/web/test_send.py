@@ -36,8 +36,8 @@ def test_a_message_alone_goes_to_the_demo_audience(smsd: Daemon) -> None:
         "ids": ids,
     }
     sent = [becomes(smsd, message_id, "sent") for message_id in ids]
-    assert [text["to"] for text in sent] == ["+12025550101", "+12025550102"]
-    assert all(text["provider_id"].startswith("sandbox-") for text in sent)
+    assert [message["to"] for message in sent] == ["+12025550101", "+12025550102"]
+    assert all(message["provider_id"].startswith("sandbox-") for message in sent)
 
 
 def test_one_recipient_is_answered_with_one_id(smsd: Daemon) -> None:
@@ -46,16 +46,16 @@ def test_one_recipient_is_answered_with_one_id(smsd: Daemon) -> None:
     assert answer.status == 200
     assert answer.content["messages"] == 1
     assert "ids" not in answer.content
-    text = becomes(smsd, answer.content["id"], "sent")
-    assert [change["state"] for change in text["history"]] == ["queued", "sending", "sent"]
-    assert (text["to"], text["attempts"]) == (ANYBODY, 1)
+    message = becomes(smsd, answer.content["id"], "sent")
+    assert [change["state"] for change in message["history"]] == ["queued", "sending", "sent"]
+    assert (message["to"], message["attempts"]) == (ANYBODY, 1)
 
 
 def test_a_list_is_answered_with_an_id_for_each_in_its_order(smsd: Daemon) -> None:
     ids = post(smsd, message=TEXT, to=[number(3), number(1), number(2)]).content["ids"]
 
-    told = [becomes(smsd, message_id, "sent")["to"] for message_id in ids]
-    assert told == [number(3), number(1), number(2)]
+    shown = [becomes(smsd, message_id, "sent")["to"] for message_id in ids]
+    assert shown == [number(3), number(1), number(2)]
 
 
 def test_a_list_of_one_is_answered_as_one(smsd: Daemon) -> None:
@@ -80,13 +80,13 @@ def test_a_thousand_and_one_are_refused(smsd: Daemon) -> None:
     assert answer.error["message"] == "to must name 1 to 1000 numbers, not 1001"
 
 
-def test_a_number_named_twice_is_told_and_sent_once(smsd: Daemon) -> None:
+def test_a_number_named_twice_is_reported_and_sent_once(smsd: Daemon) -> None:
     to = [number(7), "+1 (202) 556-0007", number(8), number(7)]
     answer = post(smsd, message=TEXT, to=to)
 
     assert (answer.content["messages"], answer.content["duplicates"]) == (2, 2)
     sent = [becomes(smsd, message_id, "sent") for message_id in answer.content["ids"]]
-    assert [text["to"] for text in sent] == [number(7), number(8)]
+    assert [message["to"] for message in sent] == [number(7), number(8)]
 
 
 def test_every_field_there_is_can_be_used_together(smsd: Daemon) -> None:
@@ -102,8 +102,8 @@ def test_every_field_there_is_can_be_used_together(smsd: Daemon) -> None:
         ref="order 17",
     )
 
-    text = becomes(smsd, answer.content["id"], "sent")
-    assert (text["campaign"], text["ref"]) == ("spring", "order 17")
+    message = becomes(smsd, answer.content["id"], "sent")
+    assert (message["campaign"], message["ref"]) == ("spring", "order 17")
 
 
 def test_a_field_that_is_null_is_a_field_that_is_not_there(smsd: Daemon) -> None:
@@ -121,13 +121,13 @@ def test_a_field_that_is_null_is_a_field_that_is_not_there(smsd: Daemon) -> None
         ("Zebra" + "я" * 665, "ucs2", 10),
     ],
 )
-def test_the_answer_tells_what_will_be_billed(
+def test_the_answer_shows_what_will_be_billed(
     smsd: Daemon, text: str, encoding: str, segments: int
 ) -> None:
-    told = post(smsd, message=text, to=[number(1), number(2)]).content
+    shown = post(smsd, message=text, to=[number(1), number(2)]).content
 
-    assert told["encoding"] == encoding
-    assert (told["segments_per_message"], told["segments"]) == (segments, 2 * segments)
+    assert shown["encoding"] == encoding
+    assert (shown["segments_per_message"], shown["segments"]) == (segments, 2 * segments)
 
 
 @pytest.mark.parametrize(
@@ -139,16 +139,16 @@ def test_the_answer_tells_what_will_be_billed(
         ("Zebra\tя", "\t", "U+0009", 6),
     ],
 )
-def test_the_answer_says_which_character_made_the_text_longer(
+def test_the_answer_names_the_character_that_made_the_message_longer(
     smsd: Daemon, text: str, character: str, name: str, position: int
 ) -> None:
-    told = post(smsd, message=text, to=ANYBODY).content
+    shown = post(smsd, message=text, to=ANYBODY).content
 
-    assert told["encoding"] == "ucs2"
-    assert told["ucs2_because"] == {"character": character, "name": name, "position": position}
+    assert shown["encoding"] == "ucs2"
+    assert shown["ucs2_because"] == {"character": character, "name": name, "position": position}
 
 
-def test_a_text_of_the_plain_alphabet_has_no_such_character(smsd: Daemon) -> None:
+def test_a_message_of_the_plain_alphabet_has_no_such_character(smsd: Daemon) -> None:
     assert "ucs2_because" not in post(smsd, message="Zebra é€", to=ANYBODY).content
 
 
@@ -165,7 +165,7 @@ def test_a_repeated_key_is_answered_alike_and_queues_nothing(smsd: Daemon, strea
     assert streams.xinfo_stream("smsd:queue")["entries-added"] == appended
 
 
-def test_a_scheduled_text_is_repeated_alike_too(smsd: Daemon) -> None:
+def test_a_scheduled_message_is_repeated_alike_too(smsd: Daemon) -> None:
     key, body = {"Idempotency-Key": "later"}, {"message": TEXT, "send_at": in_seconds(60)}
     first, again = (post(smsd, key, to=ANYBODY, **body) for _ in range(2))
 

@@ -94,18 +94,18 @@ def test_a_bad_entry_is_buried_by_its_field_and_the_next_is_sent(
     good = add(streams, GOOD, stream)
 
     becomes(smsd, good, "sent")
-    text = becomes(smsd, message_id, "dead")
-    assert text["reason"] == "invalid"
-    assert text.get("code", "") == bad.field
-    assert bad.why in text["detail"]
+    message = becomes(smsd, message_id, "dead")
+    assert message["reason"] == "invalid"
+    assert message.get("code", "") == bad.field
+    assert bad.why in message["detail"]
 
 
 def test_a_field_given_twice_is_buried(smsd: Daemon, streams: Redis) -> None:
-    words = ("to", ANYBODY, "message", TEXT, "to", number(1))
-    bad = streams.execute_command("XADD", "smsd:queue", "*", *words).decode()  # type: ignore[no-untyped-call]
+    entry = ("to", ANYBODY, "message", TEXT, "to", number(1))
+    bad = streams.execute_command("XADD", "smsd:queue", "*", *entry).decode()  # type: ignore[no-untyped-call]
 
-    text = becomes(smsd, bad, "dead")
-    assert (text["code"], text["detail"]) == ("to", "is given twice")
+    message = becomes(smsd, bad, "dead")
+    assert (message["code"], message["detail"]) == ("to", "is given twice")
 
 
 def test_a_dead_letter_keeps_what_came(smsd: Daemon, streams: Redis) -> None:
@@ -113,8 +113,8 @@ def test_a_dead_letter_keeps_what_came(smsd: Daemon, streams: Redis) -> None:
     becomes(smsd, bad, "dead")
 
     found: Any = streams.xrange("smsd:dead")
-    letters = [fields for _, fields in found if fields[b"id"] == bad.encode()]
-    assert [(one[b"to"], one[b"message"], one[b"note"]) for one in letters] == [
+    dead_letters = [fields for _, fields in found if fields[b"id"] == bad.encode()]
+    assert [(one[b"to"], one[b"message"], one[b"note"]) for one in dead_letters] == [
         (ANYBODY.encode(), TEXT.encode(), b"for later")
     ]
     answer = call(smsd, "DELETE", f"/messages/{bad}")
@@ -130,9 +130,9 @@ def test_an_entry_may_say_all_that_a_request_may(smsd: Daemon, streams: Redis) -
         "campaign": "spring",
         "ref": "order 17",
     }
-    text = becomes(smsd, add(streams, GOOD | more), "sent")
+    message = becomes(smsd, add(streams, GOOD | more), "sent")
 
-    assert (text["to"], text["campaign"], text["ref"]) == (ANYBODY, "spring", "order 17")
+    assert (message["to"], message["campaign"], message["ref"]) == (ANYBODY, "spring", "order 17")
 
 
 def test_an_entry_is_known_by_the_id_that_redis_gave_it_whatever_it_says(
@@ -158,13 +158,13 @@ def test_an_entry_for_later_waits_for_its_time(smsd: Daemon, streams: Redis) -> 
 
 
 def test_an_entry_that_has_expired_is_not_sent(smsd: Daemon, streams: Redis) -> None:
-    text = becomes(smsd, add(streams, GOOD | {"expires_at": in_seconds(-1)}), "expired")
+    message = becomes(smsd, add(streams, GOOD | {"expires_at": in_seconds(-1)}), "expired")
 
-    assert "provider_id" not in text
+    assert "provider_id" not in message
 
 
 def order_of_departure(tmp_path: Path, waiting: list[tuple[str, Fields]]) -> list[str]:
-    """The refs of texts that wait in their streams when the daemon starts, as they are sent."""
+    """The refs of messages that wait in their streams when the daemon starts, as they are sent."""
     server = RedisServer(tmp_path / "redis").start()
     try:
         with server.client() as client:
@@ -176,8 +176,8 @@ def order_of_departure(tmp_path: Path, waiting: list[tuple[str, Fields]]) -> lis
             found = [client.hgetall(key) for key in client.scan_iter("smsd:message:*")]
     finally:
         server.stop()
-    found.sort(key=lambda text: int(text[b"provider_id"].removeprefix(b"sandbox-")))
-    return [text[b"ref"].decode() for text in found]
+    found.sort(key=lambda message: int(message[b"provider_id"].removeprefix(b"sandbox-")))
+    return [message[b"ref"].decode() for message in found]
 
 
 def test_the_high_stream_goes_first(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Who may call. Rule: every request is judged alike, whatever it brings, and told the same."""
+"""Who may call. Rule: every request is judged alike, whatever it brings, and refused alike."""
 
 import asyncio
 import hmac
@@ -165,5 +165,5 @@ async def test_all_tokens_are_compared_in_constant_time_whichever_fits(
     monkeypatch.setattr(hmac, "compare_digest", watched)
     await call(client, authorization=authorization)
 
-    # All of them, and all of one length: neither the number of comparisons nor their time tells.
+    # All, and of one length: neither the number of comparisons nor their time shows which fits.
     assert compared == [(32, 32)] * len(TOKENS)

@@ -1,4 +1,4 @@
-"""Request bodies. Rule: what is not plainly one JSON object is refused in words, at any size."""
+"""Request bodies. Rule: what is not plainly one JSON object is refused with its reason."""
 
 import asyncio
 import gzip
@@ -101,7 +101,7 @@ def test_a_double_key_is_refused_at_any_depth(body: bytes) -> None:
     assert str(error) == "to is given twice"
 
 
-def test_a_double_key_of_a_callers_own_is_told_shortened() -> None:
+def test_a_double_key_of_a_callers_own_is_named_shortened() -> None:
     name = "x" * 5000
     error = refused(f'{{"{name}": 1, "{name}": 2}}'.encode())
 

@@ -58,35 +58,35 @@ async def get(client: Client, path: str = "/", method: str = "GET") -> tuple[int
         return answer.status, content["error"], answer.headers
 
 
-async def test_an_error_says_its_code_why_and_which_field(raising: Open) -> None:
+async def test_an_error_names_its_code_reason_and_field(raising: Open) -> None:
     error = ApiError(409, "conflict", "it was", field="to", more={"n": 1}, headers={"X-A": "b"})
-    status, told, headers = await get(await raising(error))
+    status, refusal, headers = await get(await raising(error))
 
     assert status == 409
-    assert told == {"code": "conflict", "message": "it was", "field": "to", "n": 1}
+    assert refusal == {"code": "conflict", "message": "it was", "field": "to", "n": 1}
     assert headers["X-A"] == "b"
 
 
 async def test_an_error_without_a_field_names_none(raising: Open) -> None:
-    _, told, _ = await get(await raising(ApiError(400, "a", "b")))
+    _, refusal, _ = await get(await raising(ApiError(400, "a", "b")))
 
-    assert told == {"code": "a", "message": "b"}
+    assert refusal == {"code": "a", "message": "b"}
 
 
 async def test_a_field_that_cannot_be_accepted_is_named_and_begins_the_sentence(
     raising: Open,
 ) -> None:
-    status, told, _ = await get(await raising(FieldError("to[3]", "is not a phone number")))
+    status, refusal, _ = await get(await raising(FieldError("to[3]", "is not a phone number")))
 
     assert status == 400
-    assert told == {
+    assert refusal == {
         "code": "invalid_field",
         "message": "to[3] is not a phone number",
         "field": "to[3]",
     }
 
 
-async def test_a_field_name_that_is_not_even_text_is_told_as_an_escape(raising: Open) -> None:
+async def test_a_field_name_that_is_not_even_text_is_shown_as_an_escape(raising: Open) -> None:
     client = await raising(FieldError("\ud83d", "is no known field"))
     async with client.get("/") as answer:
         octets = await answer.read()
@@ -109,22 +109,22 @@ async def test_a_field_name_that_is_not_even_text_is_told_as_an_escape(raising: 
         (Full(), "busy"),
     ],
 )
-async def test_what_passes_by_itself_says_when_to_try_again(
+async def test_what_passes_by_itself_shows_when_to_try_again(
     raising: Open, error: Exception, code: str
 ) -> None:
-    status, told, headers = await get(await raising(error))
+    status, refusal, headers = await get(await raising(error))
 
-    assert (status, told["code"]) == (503, code)
+    assert (status, refusal["code"]) == (503, code)
     assert int(headers["Retry-After"]) > 0
 
 
-async def test_a_bug_is_told_as_one_and_gives_nothing_away(
+async def test_a_bug_is_answered_as_one_and_gives_nothing_away(
     raising: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
-    status, told, _ = await get(await raising(RuntimeError("password=hunter2")))
+    status, refusal, _ = await get(await raising(RuntimeError("password=hunter2")))
 
-    assert (status, told["code"]) == (500, "internal")
-    assert "hunter2" not in told["message"]
+    assert (status, refusal["code"]) == (500, "internal")
+    assert "hunter2" not in refusal["message"]
     [record] = [record for record in caplog.records if record.name == "smsd.web"]
     assert record.levelno == logging.ERROR
     assert record.exc_info is not None
@@ -141,23 +141,23 @@ async def test_what_a_caller_did_is_not_logged_as_a_fault(
 
 
 async def test_an_unknown_path_is_not_found(raising: Open) -> None:
-    status, told, _ = await get(await raising(Full()), "/nowhere")
+    status, refusal, _ = await get(await raising(Full()), "/nowhere")
 
     assert status == 404
-    assert told == {"code": "not_found", "message": "not found"}
+    assert refusal == {"code": "not_found", "message": "not found"}
 
 
-async def test_a_wrong_method_says_which_are_allowed(raising: Open) -> None:
-    status, told, headers = await get(await raising(Full()), method="POST")
+async def test_a_wrong_method_names_those_that_are_allowed(raising: Open) -> None:
+    status, refusal, headers = await get(await raising(Full()), method="POST")
 
-    assert (status, told["code"]) == (405, "method_not_allowed")
+    assert (status, refusal["code"]) == (405, "method_not_allowed")
     assert set(headers["Allow"].split(",")) == {"GET", "HEAD"}
 
 
 async def test_aiohttp_s_own_refusals_have_the_same_shape(raising: Open) -> None:
-    status, told, _ = await get(await raising(web.HTTPRequestEntityTooLarge(1, 2)))
+    status, refusal, _ = await get(await raising(web.HTTPRequestEntityTooLarge(1, 2)))
 
-    assert (status, told["code"]) == (413, "request_entity_too_large")
+    assert (status, refusal["code"]) == (413, "request_entity_too_large")
 
 
 async def test_an_answer_that_is_no_error_passes(raising: Open) -> None:
@@ -177,7 +177,7 @@ async def test_when_it_says_close_the_connection_is_closed(raising: Open) -> Non
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_unavailable_says_when_to_try_again(status: int) -> None:
+def test_unavailable_shows_when_to_try_again(status: int) -> None:
     error = unavailable("queue_full", "the queue is full", status=status)
 
     assert (error.status, error.headers) == (status, {"Retry-After": "2"})

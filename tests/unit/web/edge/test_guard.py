@@ -1,4 +1,4 @@
-"""Around every request. Rule: however it ends, it is answered, its end told and its memory free."""
+"""Around every request. Rule: however it ends, it is answered and its memory is free again."""
 
 import asyncio
 import json
@@ -31,35 +31,35 @@ def guard_of(handler: Handler, *, tokens: Sequence[str] = ()) -> Guard:
 
 
 class Line:
-    """A connection as the guard sees it: it is told what begins and ends."""
+    """A connection as the guard sees it: it learns what begins and ends."""
 
     ssl_context = peername = sockname = None  # that aiohttp's request asks for
     address = None
 
     def __init__(self, *, whole: bool = True, has_turn: bool = False) -> None:
-        self.told: list[str] = []
+        self.events: list[str] = []
         self._whole = whole
         self._has_turn = has_turn
 
     def began(self, _: web.BaseRequest) -> bool:
-        self.told.append("began")
+        self.events.append("began")
         return self._whole
 
     def take_turn(self) -> bool:
         return self._has_turn
 
     def mark_known(self) -> None:
-        self.told.append("known")
+        self.events.append("known")
 
     def ended(self, _: web.BaseRequest) -> None:
-        self.told.append("ended")
+        self.events.append("ended")
 
     def drop_rest(self, _: web.BaseRequest) -> None:
-        self.told.append("dropped")
+        self.events.append("dropped")
 
 
 class Desk:
-    """A handler that keeps everybody waiting until it is told how it ends."""
+    """A handler that keeps everybody waiting until a test ends it."""
 
     def __init__(self, *, holds: int = 0) -> None:
         """`holds`: octets of each body."""
@@ -87,8 +87,8 @@ def ask(line: Line, *, octets: int = 0, headers: Mapping[str, str] | None = None
 def code(answer: web.StreamResponse) -> str:
     body = cast("web.Response", answer).body
     assert isinstance(body, bytes)
-    told: str = json.loads(body)["error"]["code"]
-    return told
+    found: str = json.loads(body)["error"]["code"]
+    return found
 
 
 def raising(error: BaseException) -> Guard:
@@ -131,61 +131,63 @@ async def test_an_answer_passes_and_the_connection_knows_where_it_began_and_ende
     line, right = Line(), web.Response()
 
     async def handle(_: web.BaseRequest) -> web.StreamResponse:
-        assert line.told == ["began", "known"]
+        assert line.events == ["began", "known"]
         return right
 
     assert await guard_of(handle)(ask(line)) is right
-    assert line.told == ["began", "known", "ended"]
+    assert line.events == ["began", "known", "ended"]
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "word"),
+    ("error", "status", "reason"),
     [
         (FieldError("to", "is missing"), 400, "invalid_field"),
         (web.HTTPNotFound(), 404, "not_found"),
         (RuntimeError("a bug"), 500, "internal"),
     ],
 )
-async def test_an_error_is_answered_and_its_end_told(
-    error: Exception, status: int, word: str
+async def test_an_error_is_answered_and_the_connection_learns_its_end(
+    error: Exception, status: int, reason: str
 ) -> None:
     line = Line()
 
     answer = await raising(error)(ask(line))
 
-    assert (answer.status, code(answer)) == (status, word)
-    assert line.told == ["began", "known", "ended"]
+    assert (answer.status, code(answer)) == (status, reason)
+    assert line.events == ["began", "known", "ended"]
 
 
 @pytest.mark.parametrize("error", [web.HTTPNotModified(), asyncio.CancelledError()])
-async def test_what_is_no_error_passes_and_its_end_is_told(error: BaseException) -> None:
+async def test_what_is_no_error_passes_and_the_connection_learns_its_end(
+    error: BaseException,
+) -> None:
     line = Line()
 
     with pytest.raises(type(error)):
         await raising(error)(ask(line))
-    assert line.told == ["began", "known", "ended"]
+    assert line.events == ["began", "known", "ended"]
 
 
 @pytest.mark.parametrize(
-    ("line", "headers", "status", "word"),
+    ("line", "headers", "status", "reason"),
     [
         (Line(whole=False), {}, 400, "invalid_body"),
         (Line(), {"Expect": "a miracle"}, 417, "expectation_failed"),
     ],
 )
 async def test_one_that_cannot_be_read_comes_no_further(
-    line: Line, headers: dict[str, str], status: int, word: str
+    line: Line, headers: dict[str, str], status: int, reason: str
 ) -> None:
     desk = Desk()
 
     answer = await guard_of(desk.handle)(ask(line, headers=headers))
 
-    assert (answer.status, code(answer), answer.keep_alive) == (status, word, False)
+    assert (answer.status, code(answer), answer.keep_alive) == (status, reason, False)
     assert not desk.came
-    assert line.told == ["began", "known", "ended"]
+    assert line.events == ["began", "known", "ended"]
 
 
-async def test_one_that_waits_to_be_told_to_go_on_is_let_in() -> None:
+async def test_one_that_waits_for_100_continue_gets_it() -> None:
     desk = Desk()
     waiting = asyncio.create_task(
         guard_of(desk.handle)(ask(Line(), headers={"Expect": "100-Continue"}))
@@ -204,7 +206,7 @@ async def test_a_body_for_which_there_is_no_room_is_refused_and_takes_none() -> 
         answer = await guard(ask(line))
         assert (answer.status, code(answer), answer.keep_alive) == (503, "busy", False)
         assert int(answer.headers["Retry-After"]) > 0
-    assert line.told == ["began", "known", "ended"] * 3
+    assert line.events == ["began", "known", "ended"] * 3
     assert len(desk.came) == BODIES
 
     desk.ends[0].set_result(web.Response())
@@ -248,7 +250,7 @@ async def test_a_stranger_comes_no_further_and_the_rest_of_the_body_is_dropped()
 
     assert (answer.status, code(answer), answer.keep_alive) == (401, "unauthorized", False)
     assert not desk.came
-    assert line.told == ["began", "ended", "dropped"]
+    assert line.events == ["began", "ended", "dropped"]
 
 
 async def test_an_answer_before_the_end_of_the_body_closes_the_connection() -> None:
@@ -260,7 +262,7 @@ async def test_an_answer_before_the_end_of_the_body_closes_the_connection() -> N
     answer = await guard_of(handle)(ask(line, octets=1))
 
     assert (answer.status, answer.keep_alive) == (200, False)
-    assert line.told == ["began", "known", "ended", "dropped"]
+    assert line.events == ["began", "known", "ended", "dropped"]
 
 
 async def test_they_begin_a_few_at_a_time_in_the_order_they_came() -> None:
@@ -307,7 +309,7 @@ async def test_one_that_is_cancelled_while_it_waits_for_its_turn_leaves_nothing_
     late.cancel()
     await asyncio.gather(late, return_exceptions=True)
     assert len(desk.came) == STEPS_PER_TURN
-    assert line.told == ["began", "ended"]
+    assert line.events == ["began", "ended"]
     for end in desk.ends:
         end.set_result(web.Response())
     await asyncio.gather(*tasks)
