@@ -233,7 +233,7 @@ def test_a_gateway_that_repeats_a_request_it_refuses_is_not_quoted(tmp_path: Pat
             daemon.call("POST", "/send", {"message": text, "to": number}, BEARER)
             eventually(lambda: daemon.call("GET", "/readyz/dispatch")[0] == 503, what="a hold")
             shown.append(daemon.call("GET", "/readyz/dispatch", None, BEARER)[1])
-            dead_letters = daemon.call("GET", "/dead-dead_letters", None, BEARER)[1]["dead_letters"]
+            dead_letters = daemon.call("GET", "/dead-letters", None, BEARER)[1]["dead_letters"]
         gateway.shutdown()
         serving.join(10)
     assert len(dead_letters) == len(ECHOES)
