@@ -9,8 +9,8 @@ from tests.support.processes import Daemon, Recorder, eventually, killed_at
 # smsd, but for the half minute in which an absence is not believed yet.
 HASTY = [
     "-c",
-    "from smsd.cli import main; from smsd.dispatch import doubt;"
-    " doubt.PAUSES_S = (0.3, 0.3, 0.3); main()",
+    "from smsd.cli import main; from smsd.dispatch import in_doubt;"
+    " in_doubt.PAUSES_S = (0.3, 0.3, 0.3); main()",
 ]
 
 
