@@ -63,7 +63,7 @@ class Storage:
     async def open(self, stack: AsyncExitStack) -> None:
         """Start the embedded server, if that is asked for, and connect; `stack` undoes it.
 
-        A server that is away is no fault: intake says so, and dispatch waits for it.
+        A server that is away is no fault: intake answers so, and dispatch waits for it.
         Raises `EmbeddedError` and `StartError`.
         """
         SCRIPTS.load()
@@ -87,8 +87,8 @@ class Storage:
     async def probe(self) -> None:
         """While Redis is away or full, try a write now and then; ends only when cancelled.
 
-        There may be nobody else to find out: callers are told to come later, and dispatch may
-        have nothing to do, or be another daemon's.
+        Nothing else may find out: callers are answered to come later, and dispatch may have
+        nothing to do, or be another daemon's.
         """
         async with asyncio.TaskGroup() as probes:
             probes.create_task(self._probe_return())
@@ -123,7 +123,7 @@ class Storage:
             self._record.write(known)
         except OSError as error:
             if self._recordable:
-                log.warning("data not recorded", extra={"because": str(error)})
+                log.warning("data not recorded", extra={"reason": str(error)})
             self._recordable = False
         else:
             self._recorded, self._recordable = known, True
@@ -140,7 +140,7 @@ class Storage:
                 self.availability.saw_room(full=False)
 
     async def _prepare(self) -> bool:
-        """Say once what an external server may lose, and make the groups; False: it is away."""
+        """Log once what an external server may lose, and make the groups; False: it is away."""
         try:
             await self._examine()
             await self.store.client.ensure_groups()
@@ -198,19 +198,20 @@ class Storage:
 
     def _filled(self, full: bool) -> None:  # noqa: FBT001 - a callback
         if full:
-            log.error("redis full", extra={"refuses": "texts"})
+            log.error("redis full", extra={"refuses": "messages"})
         else:
-            log.info("redis takes texts again")
+            log.info("redis takes messages again")
 
     def _lost(self, loss: Loss) -> None:
-        self._metrics.redis_lost["text"] += loss.texts
+        self._metrics.redis_lost["message"] += loss.messages
         self._metrics.redis_lost["settlement"] += loss.settlements
-        if loss.texts:
-            facts = {"first": loss.first, "last": loss.last, "complete": loss.complete}
-            log.error("redis lost its last writes: texts", extra={"texts": loss.texts} | facts)
+        if loss.messages:
+            ids = {"first": loss.first, "last": loss.last, "complete": loss.complete}
+            fields = {"messages": loss.messages} | ids
+            log.error("redis lost its last writes: messages", extra=fields)
         if loss.settlements:
-            facts = {"settled_again": loss.settlements, "complete": loss.complete}
-            log.error("redis lost its last writes: settlements", extra=facts)
+            fields = {"settled_again": loss.settlements, "complete": loss.complete}
+            log.error("redis lost its last writes: settlements", extra=fields)
 
 
 def _ask_for_time() -> None:

@@ -2,7 +2,7 @@
 
 A server that loads a file whose last transaction is torn cuts the torn command, but leaves the
 MULTI before it (seen with Valkey 8.1). What it then appends belongs, for the next load, to that
-open transaction, and is thrown away with it: texts that were on disk. The server's own checker
+open transaction, and is thrown away with it: messages that were on disk. The server's own checker
 cuts in front of the MULTI.
 
 The file comes in parts, a dump first. Only the last part can be torn, and only that is given to the
@@ -35,16 +35,16 @@ async def mend(
     part = _last_part(directory / "appendonlydir")
     if part is None or part.stat().st_size == 0:
         return
-    valid, said = await _check(server, part, checking)
+    valid, output = await _check(server, part, checking)
     if valid:
         return
-    torn = max((int(octets) for octets in re.findall(r"diff=(\d+)", said)), default=0)
+    torn = max((int(octets) for octets in re.findall(r"diff=(\d+)", output)), default=0)
     if torn > LARGEST_TEAR:
         raise ValueError(f"{part} is damaged; its last {torn} octets cannot be read")
     log.warning("append-only file mended", extra={"octets_cut": torn})
-    mended, said = await _check(server, part, checking, "--fix")
+    mended, output = await _check(server, part, checking, "--fix")
     if not mended:
-        raise ValueError(f"{part} cannot be mended: {said.strip().splitlines()[-1]}")
+        raise ValueError(f"{part} cannot be mended: {output.strip().splitlines()[-1]}")
 
 
 def _last_part(directory: Path) -> Path | None:

@@ -26,9 +26,9 @@ NOT_YET = "not connected yet"
 
 @dataclass(slots=True)
 class Availability:
-    """Whether Redis answers, as last seen, and has room. Every change is told once.
+    """Whether Redis answers, as last seen, and has room. Every change is reported once.
 
-    Where it refused a write, reads tell nothing: it is away until a write has succeeded.
+    Where it refused a write, reads prove nothing: it is away until a write has succeeded.
     """
 
     changed: Callable[[bool, str], None] = field(default=lambda _up, _why: None)

@@ -27,7 +27,7 @@ class Binary(NamedTuple):
     """A server that is installed."""
 
     path: str
-    version: Version | None  # None: it does not tell
+    version: Version | None  # None: unknown
 
     def __str__(self) -> str:
         return f"{self.path} is {self.version or 'of unknown version'}"
@@ -95,9 +95,9 @@ def _writers(directory: Path) -> list[Version]:
 
 
 def _paths(directory: Path | None) -> Iterator[str]:
-    words = _read(directory / RECORD).rstrip("\n").split(" ", 2) if directory else []
-    if len(words) == 3 and Path(words[2]).exists():  # noqa: PLR2004 - family, number, path
-        yield words[2]
+    parts = _read(directory / RECORD).rstrip("\n").split(" ", 2) if directory else []
+    if len(parts) == 3 and Path(parts[2]).exists():  # noqa: PLR2004 - family, number, path
+        yield parts[2]
     for name in ("valkey-server", "redis-server"):
         if found := shutil.which(name):
             yield found

@@ -77,7 +77,7 @@ async def _field(connection: AbstractConnection, key: str, name: str) -> bytes |
         return b""
 
 
-async def command(redis: Redis, words: tuple[str | bytes | int, ...]) -> object:
+async def command(redis: Redis, parts: tuple[str | bytes | int, ...]) -> object:
     """Ask for one thing, at half of what `execute_command` costs, which counts for OpenTelemetry.
 
     Raises what the server or the connection raises; a broken connection is closed.
@@ -87,7 +87,7 @@ async def command(redis: Redis, words: tuple[str | bytes | int, ...]) -> object:
     if connection is None:
         connection = await pool.get_connection()  # type: ignore[no-untyped-call]
     try:
-        packed = hiredis.pack_command(words)  # type: ignore[arg-type] # says tuples of one
+        packed = hiredis.pack_command(parts)  # type: ignore[arg-type] # says tuples of one
         await connection.send_packed_command([packed])
         return await connection.read_response()
     finally:

@@ -89,11 +89,11 @@ class Embedded:
             try:
                 await self._spawn()
             except EmbeddedError as error:
-                log.error("server does not start", extra={"because": str(error)})  # noqa: TRY400
+                log.error("server does not start", extra={"reason": str(error)})  # noqa: TRY400
                 await asyncio.sleep(2.0)
 
     async def stop(self) -> None:
-        """Stop the server; everything it was told is on disk."""
+        """Stop the server; everything it acknowledged is on disk."""
         self._stopping = True
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
@@ -167,7 +167,7 @@ class Embedded:
     async def _start_server(self) -> None:
         binary = server_for(self._data_dir)
         await self._mend(binary.path)
-        options = [word for name, value in OPTIONS.items() for word in (f"--{name}", value)]
+        options = [part for name, value in OPTIONS.items() for part in (f"--{name}", value)]
         self._process = await asyncio.create_subprocess_exec(
             binary.path,
             *options,
@@ -211,7 +211,7 @@ class Embedded:
             process.kill()
         finally:
             await client.aclose()
-        raise EmbeddedError(f"the server did not start: {_last_words(self._data_dir)}")
+        raise EmbeddedError(f"the server did not start: {_last_lines(self._data_dir)}")
 
 
 def _client(path: Path) -> Redis:
@@ -222,7 +222,7 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _last_words(data_dir: Path) -> str:
+def _last_lines(data_dir: Path) -> str:
     try:
         lines = (data_dir / "redis.log").read_text(errors="replace").splitlines()
     except OSError:

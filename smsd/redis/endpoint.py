@@ -41,7 +41,7 @@ class Endpoint:
     db: int = 0
     login: Login = Login()
     sentinel_login: Login = Login()
-    # None: no TLS. redis-py's own names for what it may be told.
+    # None: no TLS. redis-py's own names for its options.
     tls: Mapping[str, str | bool] | None = field(default=None, repr=False)
 
     @property
@@ -152,10 +152,10 @@ def _tls(options: Mapping[str, str]) -> dict[str, str | bool]:
     tls: dict[str, str | bool] = {name: options[name] for name in _TLS if name in options}
     if tls.get("ssl_cert_reqs", "required") not in _CERT_REQS:
         raise _fault(f"ssl_cert_reqs to be one of {', '.join(_CERT_REQS)}")
-    if (said := options.get("ssl_check_hostname")) is not None:
-        if said.lower() not in YES + NO:
+    if (value := options.get("ssl_check_hostname")) is not None:
+        if value.lower() not in YES + NO:
             raise _fault("ssl_check_hostname to be true or false")
-        tls["ssl_check_hostname"] = said.lower() in YES
+        tls["ssl_check_hostname"] = value.lower() in YES
     return tls
 
 

@@ -69,12 +69,12 @@ class Scripts:
         self, redis: Redis, common: Common, script: str, calls: list[Call]
     ) -> Sequence[object]:
         keys: list[bytes | str] = [*common.keys, *(key for call in calls for key in call.keys)]
-        words = (len(keys), *keys, *common.args, _packed(calls))
+        arguments = (len(keys), *keys, *common.args, _packed(calls))
         try:
-            replies = await command(redis, ("EVALSHA", self.sha(script), *words))
+            replies = await command(redis, ("EVALSHA", self.sha(script), *arguments))
         except NoScriptError:
             # Loading it first would leave a moment in which it can be forgotten again.
-            replies = await command(redis, ("EVAL", self.source(script), *words))
+            replies = await command(redis, ("EVAL", self.source(script), *arguments))
         return cast("Sequence[object]", replies)
 
     def load(self) -> None:

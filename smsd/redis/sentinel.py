@@ -2,7 +2,7 @@
 
 redis-py asks one sentinel after the other and believes the first: one that hangs would cost every
 new connection its time-out, and one that was cut off may name a master that is none any more. We
-ask all at once, and believe the newest word of a majority.
+ask all at once, and believe the newest answer of a majority.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from smsd.redis.endpoint import Endpoint, Login
 Greet = Callable[[AbstractConnection], Awaitable[None]]
 
 ANSWER_S = 1.0  # what a sentinel may take
-BEHIND_S = 30.0  # how long a sentinel may not have heard of a failover; it is told every 2 s
+BEHIND_S = 30.0  # how long a sentinel may not have heard of a failover; it hears every 2 s
 ASK_EVERY_S = 1.0  # whether the master is still the same
 HEALTH_S = 15  # idle longer than this, a connection is tried before it is used
 

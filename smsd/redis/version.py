@@ -52,7 +52,7 @@ def printed(output: str) -> Version | None:
 def dumped(head: bytes) -> Version | None:
     """The version of what wrote a dump that begins with `head`."""
     found = _DUMPED.match(head)
-    return _version(*(word.decode() for word in found.groups())) if found else None
+    return _version(*(part.decode() for part in found.groups())) if found else None
 
 
 def recorded(line: str) -> Version | None:
@@ -60,9 +60,9 @@ def recorded(line: str) -> Version | None:
     return _version(*found.groups()) if (found := _RECORDED.match(line)) else None
 
 
-def too_old(told: Mapping[str, str]) -> str:
-    """Why a server, by its answer to INFO, cannot be used; "" if it can, or does not tell."""
-    number = told.get("redis_version", "")  # of Valkey the Redis that it is compatible with
+def too_old(info: Mapping[str, str]) -> str:
+    """Why a server, by its answer to INFO, cannot be used; "" if it can, or does not answer."""
+    number = info.get("redis_version", "")  # of Valkey the Redis that it is compatible with
     found = re.match(r"([0-9]+)\.([0-9]+)", number)
     if not found or tuple(map(int, found.groups())) >= OLDEST:
         return ""

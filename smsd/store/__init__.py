@@ -139,7 +139,7 @@ class DaemonStore(Store):
         on_loss: Callable[[Loss], None],
     ) -> None:
         """`clock` and `on_operator`: see `Lease`. `on_loss` is called with every lost write."""
-        self.lost_writes = LostWrites(Keys(prefix), owner, lost=on_loss, now_ms=now_ms)
+        self.lost_writes = LostWrites(Keys(prefix), owner, report=on_loss, now_ms=now_ms)
         super().__init__(
             url,
             prefix,

@@ -1,10 +1,10 @@
-"""What Redis told us. Rule: a server that knows less than that has lost it, and it is said.
+"""Lost writes. Rule: what Redis acknowledged is compared with what each new connection knows.
 
 Replication is asynchronous: a replica that takes over may lack the last writes, and so does a
 server that crashed before they were on its disk. What is lost is always the end of a history. So
-every new connection is asked, before it is used, for the last group of appends it knows of this
-daemon. Settlements are remembered whole: data that lost them is brought up to them again, see
-`reconcile`.
+every new connection is asked, before it is used, for the last group of appends that its server
+knows of this daemon. Settlements are remembered whole: `reconcile` repeats those that the data
+lacks.
 """
 
 import asyncio
@@ -33,13 +33,13 @@ _Place = tuple[str, int, int]  # stream and the two numbers of an id
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What a server has lost, as far as we were told it."""
+    """What a server has lost of the writes that it had acknowledged."""
 
-    texts: int = 0  # that were answered as queued, and are gone unless they had been sent
+    messages: int = 0  # that were answered as queued, and are gone unless they had been sent
     first: str = ""  # their ids, from this
     last: str = ""  # to that
-    settlements: int = 0  # told it again: nothing of them is lost any more
-    complete: bool = True  # False: more than we remember
+    settlements: int = 0  # that were repeated: nothing of them is lost any more
+    complete: bool = True  # False: more than is remembered
 
 
 class _Run(NamedTuple):
@@ -47,26 +47,26 @@ class _Run(NamedTuple):
 
     first: str  # id
     last: str
-    texts: int
+    messages: int
 
 
 @dataclass(slots=True)
 class _Group:
     number: int
-    texts: int
+    messages: int
     data: str  # id of the data that took it
     runs: list[_Run]  # of those whose ids are known: a long list's are when it is queued
 
 
 class LostWrites:
-    """Remembers what one daemon was told over one client, and asks new servers for it."""
+    """Remembers what Redis acknowledged to one daemon, and finds out what a server lacks of it."""
 
     def __init__(
-        self, keys: Keys, owner: str, *, lost: Callable[[Loss], None], now_ms: Callable[[], int]
+        self, keys: Keys, owner: str, *, report: Callable[[Loss], None], now_ms: Callable[[], int]
     ) -> None:
-        """`lost` is called with every loss."""
+        """`report` is called with every loss."""
         self._fields = ((keys.intake(owner), "group"), (keys.store, "id"))
-        self.lost = lost
+        self.report = report
         self.settled = Settled()
         self._now_ms = now_ms
         self._groups: deque[_Group] = deque(maxlen=REMEMBERED)
@@ -74,7 +74,7 @@ class LostWrites:
         self._appended_ms = 0
 
     def observe(self, calls: Sequence[Call], replies: Sequence[object], identity: Identity) -> None:
-        """Remember what calls were answered."""
+        """Remember what Redis acknowledged."""
         if calls[0].script == "append":  # they come by themselves
             self._appended(calls, replies, identity.seen)
             return
@@ -85,7 +85,8 @@ class LostWrites:
             calls = [
                 _first_use(call) if reply == b"first" else call
                 for call, reply in zip(calls, replies, strict=True)
-                if call.script in SETTLEMENTS and _is_fact(call, reply, older=not identity.trusted)
+                if call.script in SETTLEMENTS
+                and _is_settled(call, reply, older=not identity.trusted)
             ]
         if calls:
             self.settled.add(calls, identity.known.settled)
@@ -104,8 +105,8 @@ class LostWrites:
                     self._appended_ms = self._now_ms()
         if queued:
             runs = _runs(queued)
-            texts = sum(run.texts for run in runs)
-            self._groups.append(_Group(number, texts, data.id, runs))
+            messages = sum(run.messages for run in runs)
+            self._groups.append(_Group(number, messages, data.id, runs))
             self._appended_ms = self._now_ms()
 
     def _keep_list(self, name: str, group: _Group) -> None:
@@ -120,7 +121,7 @@ class LostWrites:
             return
         if (run := _runs([reply])[0]) not in group.runs:
             group.runs.append(run)
-        if sum(run.texts for run in group.runs) >= group.texts:
+        if sum(run.messages for run in group.runs) >= group.messages:
             del self._lists[name]
 
     async def compare(self, read_field: ReadField) -> None:
@@ -136,18 +137,18 @@ class LostWrites:
         if known is None and self._now_ms() - self._appended_ms > RECORD_LIFE_MS:
             return  # it has run out
         if known is not None and not known.isdigit():
-            return  # other hands wrote it: it tells nothing
+            return  # other hands wrote it: nothing follows from it
         if (last_known := int(known or 0)) < newest:
-            self._miss(last_known)
+            self._lose(last_known)
 
-    def _miss(self, last_known: int) -> None:
+    def _lose(self, last_known: int) -> None:
         groups: list[_Group] = []
         while self._groups and self._groups[-1].number > last_known:
             groups.insert(0, self._groups.pop())
         if groups:
             whole = bool(self._groups) or groups[0].number == last_known + 1
-            left = [(group, group.texts) for group in groups]
-            self.lost(_loss(left, complete=whole))
+            left = [(group, group.messages) for group in groups]
+            self.report(_loss(left, complete=whole))
 
     def has_id(self, data: str) -> None:
         """Data that had no id when it took messages in, after a flush, has this one."""
@@ -165,7 +166,7 @@ class LostWrites:
         return _loss(await _unfinished(groups, finished), complete=complete)
 
     def forget_others(self, data: str) -> None:
-        """The data with this id is gone on with."""
+        """Dispatch goes on with the data of this id."""
         self._groups = deque((one for one in self._groups if one.data == data), REMEMBERED)
 
 
@@ -192,9 +193,9 @@ def _runs(queued: Sequence[bytes]) -> list[_Run]:
 def _loss(left: Sequence[tuple[_Group, int]], *, complete: bool) -> Loss:
     """What is lost of groups: how many of each."""
     runs = [run for group, _ in left for run in group.runs]
-    texts = sum(many for _, many in left)
+    messages = sum(many for _, many in left)
     first, last = (runs[0].first, runs[-1].last) if runs else ("", "")
-    return Loss(texts, first, last, complete=complete)
+    return Loss(messages, first, last, complete=complete)
 
 
 async def _unfinished(
@@ -203,7 +204,7 @@ async def _unfinished(
     """Groups with messages that are not finished, and how many each has.
 
     Of a run only the first and the last id are known; ids are ordered, but for those of
-    scheduled messages, which are told by their number alone. In slices: there may be 100,000.
+    scheduled messages, of which only the number counts. In slices: there may be 100,000.
     """
     done = dict.fromkeys(range(len(groups)), 0)
     places: list[tuple[_Place, _Place, int]] = []
@@ -211,7 +212,7 @@ async def _unfinished(
     for at, group in enumerate(groups):
         for run in group.runs:
             if run.first.startswith("s"):
-                done[at] += (some := min(scheduled, run.texts))
+                done[at] += (some := min(scheduled, run.messages))
                 scheduled -= some
             else:
                 places.append((_place(run.first), _place(run.last), at))
@@ -226,7 +227,9 @@ async def _unfinished(
             done[places[found][2]] += 1
         if number % SLICE == 0:
             await asyncio.sleep(0)
-    return [(one, one.texts - done[at]) for at, one in enumerate(groups) if one.texts > done[at]]
+    return [
+        (one, one.messages - done[at]) for at, one in enumerate(groups) if one.messages > done[at]
+    ]
 
 
 def _place(message_id: str) -> _Place:
@@ -235,7 +238,7 @@ def _place(message_id: str) -> _Place:
     return (found[1], int(found[2]), int(found[3])) if found else ("", 0, 0)
 
 
-def _is_fact(call: Call, reply: object, *, older: bool) -> bool:
+def _is_settled(call: Call, reply: object, *, older: bool) -> bool:
     """Whether it is settled as the call says, or has to be.
 
     A repetition is answered `gone`, and so is what `older` data has never seen in that place.

@@ -58,7 +58,7 @@ class Reconciler:
         self._settle_all = settle_all
         self._mark_again = mark_again
         self._lists_again = lists_again
-        self._named: set[str] = set()  # ids of data whose loss is counted
+        self._named: set[str] = set()  # ids of data whose loss is reported
         self._found: Data | None = None  # the data that was compared last
         self._token = ""  # in it
         self._process = ""  # of Redis, by then
@@ -74,7 +74,7 @@ class Reconciler:
             except Away:
                 pass  # it is compared as soon as Redis is back
             except RedisError as error:  # until what is broken is mended, nothing is sent
-                log.error("data not compared", extra={"because": str(error)})  # noqa: TRY400
+                log.error("data not compared", extra={"reason": str(error)})  # noqa: TRY400
             if not self._identity.trusted:
                 await asyncio.sleep(PAUSE_S)
 
@@ -114,13 +114,13 @@ class Reconciler:
         await self._name_gone(data)
 
     async def _name_gone(self, data: Data) -> None:
-        """What was taken in by other data than what is gone on with, and was never named."""
+        """Log what other data than this had taken in, unless it was logged before."""
         self._named.discard(data.id)
         for other in self._lost_writes.others(data.id):
             named, loss = other in self._named, await self._loss_of(other)
-            if loss.texts and not named:
-                facts = {"texts": loss.texts, "first": loss.first, "last": loss.last}
-                log.error("messages that other data took in are gone", extra=facts)
+            if loss.messages and not named:
+                fields = {"messages": loss.messages, "first": loss.first, "last": loss.last}
+                log.error("messages that other data took in are gone", extra=fields)
         self._lost_writes.forget_others(data.id)
         await self._compare_writes()
 
@@ -130,11 +130,11 @@ class Reconciler:
         await self._client.read(lambda redis: examine_again(redis, compare))
 
     async def _loss_of(self, data: str) -> Loss:
-        """What is gone with the data of this id; it is counted once."""
+        """What is gone with the data of this id; it is reported once."""
         loss = await self._lost_writes.gone(data, await self._finished())
         if data not in self._named:
             self._named.add(data)
-            self._lost_writes.lost(loss)
+            self._lost_writes.report(loss)
         return loss
 
     async def _is_compared(self, data: Data) -> bool:
@@ -178,7 +178,7 @@ class Reconciler:
     def _of_older(self, data: Data, known: Data, again: int) -> str:
         lost = known.settled - data.settled
         unknown = self._lost_writes.settled.unknown(data.settled, known.settled)
-        self._lost_writes.lost(Loss(settlements=again, complete=not unknown))
+        self._lost_writes.report(Loss(settlements=again, complete=not unknown))
         if not unknown:
             return ""
         numbers = {"settlements_lost": lost, "settled_again": again, "not_remembered": unknown}
@@ -190,13 +190,13 @@ class Reconciler:
 
     async def _of_other(self, data: Data, known: Data) -> str:
         loss = await self._loss_of(known.id)
-        numbers = {"was": known.id, "is": data.id, "messages_gone": loss.texts}
+        numbers = {"was": known.id, "is": data.id, "messages_gone": loss.messages}
         ids = {"first": loss.first, "last": loss.last, "complete": loss.complete}
         log.error("redis holds other data", extra=numbers | ids | {"choices": CHOICES})
         which = f", {loss.first} to {loss.last}," if loss.first else ""
         return (
-            f"Redis holds other data: {loss.texts} messages taken in{which} are gone; restore the"
-            " data or smsd release"
+            f"Redis holds other data: {loss.messages} messages taken in{which} are gone; restore"
+            " the data or smsd release"
         )
 
     # -- what is remembered -----------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What one daemon has begun to send and not settled. Rule: data that forgot it is told again.
+"""What one daemon has begun to send and not settled. Rule: data that lacks its records gets them.
 
 Older data may hold such a message as one that was never sent, though it is under way, or in doubt
 and being asked about. Its in-flight record is written again there, so that recovery finds it.

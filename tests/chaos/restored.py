@@ -18,7 +18,7 @@ from tests.support.redis_server import RedisServer
 
 FILES = "appendonlydir"
 HOLDS_WITHIN = 6.0  # seconds, a daemon that cannot know what was sent
-REPORT = "redis lost its last writes: texts"
+REPORT = "redis lost its last writes: messages"
 
 
 @dataclass(frozen=True)

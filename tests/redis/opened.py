@@ -39,8 +39,8 @@ class Opened:
         self._reconciling: asyncio.Task[None] | None = None
 
     @property
-    def texts_lost(self) -> int:
-        return sum(loss.texts for loss in self.losses)
+    def messages_lost(self) -> int:
+        return sum(loss.messages for loss in self.losses)
 
     @property
     def settled_again(self) -> int:

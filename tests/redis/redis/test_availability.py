@@ -170,7 +170,7 @@ def smsd(own_server: RedisServer, tmp_path: Path) -> Iterator[Daemon]:
 
 def lines(daemon: Daemon) -> list[str]:
     """What its log says of Redis, in order."""
-    return re.findall(r" \"(redis (?:away|answers|full|takes texts again))\"", daemon.log)
+    return re.findall(r" \"(redis (?:away|answers|full|takes messages again))\"", daemon.log)
 
 
 def ready(daemon: Daemon) -> bool:
@@ -216,7 +216,7 @@ def test_a_full_redis_is_logged_once_and_red_until_there_is_room_while_texts_go_
         assert lines(smsd) == ["redis answers", "redis full"]
         client.config_set("maxmemory", 0)
     eventually(lambda: ready(smsd), what="it is noticed without a request")
-    assert lines(smsd) == ["redis answers", "redis full", "redis takes texts again"]
+    assert lines(smsd) == ["redis answers", "redis full", "redis takes messages again"]
     smsd.send(**ANYBODY)
 
 

@@ -294,7 +294,7 @@ async def test_whatever_hinders_a_start_is_told_and_tried_again(
 
 def _refusals(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What hindered each start that the supervisor has told of."""
-    return [record.because for record in caplog.records if hasattr(record, "because")]
+    return [record.reason for record in caplog.records if hasattr(record, "reason")]
 
 
 async def test_a_server_is_given_the_time_it_needs_to_load(

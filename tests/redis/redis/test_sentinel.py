@@ -118,7 +118,7 @@ async def test_a_master_that_was_demoted_is_left_for_the_new_one(
         present = await asyncio.to_thread(entries, pair.replica, [store.keys.queue])
         assert told[-1] in present
         missing = [id_ for id_ in told if id_ not in present]
-        assert len(missing) == opened.texts_lost
+        assert len(missing) == opened.messages_lost
         if missing:
             assert _texts(opened.losses) == [(len(missing), missing[0], missing[-1], True)]
 
@@ -156,7 +156,9 @@ async def test_what_a_failover_lost_is_counted_said_and_never_sent_again(
 
 
 def _texts(losses: list[Loss]) -> list[tuple[int, str, str, bool]]:
-    return [(loss.texts, loss.first, loss.last, loss.complete) for loss in losses if loss.texts]
+    return [
+        (loss.messages, loss.first, loss.last, loss.complete) for loss in losses if loss.messages
+    ]
 
 
 @pytest.mark.parametrize("replicas_ack", [0, 1])
@@ -180,12 +182,12 @@ async def test_a_master_killed_under_load_loses_nothing_that_is_not_said(
                 await load.stop()
                 present = await _present(opened.store, sentinels)
         missing = load.told - present - load.acked
-        assert len(missing) <= opened.texts_lost
+        assert len(missing) <= opened.messages_lost
         assert not present & load.acked  # they would be sent a second time
         assert load.sent_twice == set()
         if replicas_ack:
             assert not missing
-            assert opened.texts_lost == 0
+            assert opened.messages_lost == 0
     finally:
         sentinels.stop()
         nodes.stop()

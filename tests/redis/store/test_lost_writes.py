@@ -64,10 +64,10 @@ async def test_the_daemon_says_and_counts_what_a_restored_server_has_forgotten(
         own_server.start()
         # ("lost" alone is also what a broken connection is.)
         eventually(lambda: "its last writes" in daemon.log, what="it is noticed")
-        said = f'"redis lost its last writes: texts" texts=3 first={ids[0]} last={ids[2]}'
+        said = f'"redis lost its last writes: messages" messages=3 first={ids[0]} last={ids[2]}'
         assert said in daemon.log
         with urllib.request.urlopen(f"{daemon.url}/metrics") as answer:
-            assert b'smsd_redis_lost_total{what="text"} 3.0' in answer.read()
+            assert b'smsd_redis_lost_total{what="message"} 3.0' in answer.read()
     finally:
         daemon.kill()
 
@@ -157,15 +157,15 @@ async def test_what_was_taken_in_between_a_flush_and_the_return_of_the_data_is_n
         await reach(store)
         assert "2 messages taken in" in (await held(store)).reason
         ids = await queue(store, 5)
-        before = opened.texts_lost
+        before = opened.messages_lost
         tail.lose()
         await reach(store)
         await opened.reconciled()
         async with asyncio.timeout(5):
-            while opened.texts_lost == before:
+            while opened.messages_lost == before:
                 await asyncio.sleep(0.02)
         loss = opened.losses[-1]
-        assert (loss.texts, loss.first, loss.last) == (5, ids[0], ids[-1])
+        assert (loss.messages, loss.first, loss.last) == (5, ids[0], ids[-1])
         assert await store.length() == 2
         await store.redis.flushall()  # what came back can be lost again
         await reach(store)
@@ -182,7 +182,7 @@ async def test_a_long_list_is_counted_among_what_is_gone(own_server: RedisServer
         await reach(store)
         reason = (await held(store)).reason
         assert f"2502 messages taken in, {before} to {last}, are gone" in reason
-        assert opened.texts_lost == 2502
+        assert opened.messages_lost == 2502
 
 
 async def test_a_long_list_that_is_not_queued_yet_is_counted_too(own_server: RedisServer) -> None:
@@ -222,7 +222,7 @@ async def test_what_is_lost_with_the_last_second_is_known_of_long_lists_too(
         async with asyncio.timeout(5):
             while not opened.losses:
                 await asyncio.sleep(0.02)
-        assert opened.texts_lost == 2500
+        assert opened.messages_lost == 2500
 
 
 async def test_parts_of_a_long_list_are_acknowledged_by_replicas(
@@ -243,7 +243,7 @@ async def test_parts_of_a_long_list_are_acknowledged_by_replicas(
 
 
 async def test_naming_what_is_gone_does_not_hold_the_loop() -> None:
-    lost_writes = LostWrites(Keys(), "a", lost=lambda _: None, now_ms=lambda: 0)
+    lost_writes = LostWrites(Keys(), "a", report=lambda _: None, now_ms=lambda: 0)
     identity = Identity(Data("d"))
     for number in range(2000):
         ids = ",".join(f"1764201{number * 40 + one:06}-0" for one in range(40))
@@ -261,5 +261,5 @@ async def test_naming_what_is_gone_does_not_hold_the_loop() -> None:
     counting = asyncio.create_task(count_turns())
     loss = await lost_writes.gone("d", finished)
     counting.cancel()
-    assert loss.texts == 10
+    assert loss.messages == 10
     assert turns >= 300  # for 80,000 ids

@@ -328,7 +328,7 @@ async def test_after_a_flush_what_was_taken_in_and_is_gone_is_named_and_dispatch
         assert f"868 messages taken in, {gone[0]} to {gone[-1]}, are gone" in hold.reason
         [said] = [one for one in caplog.records if one.message == "redis holds other data"]
         assert said.messages_gone == 868  # type: ignore[attr-defined]
-        assert opened.texts_lost == 868
+        assert opened.messages_lost == 868
         with pytest.raises(OlderData):
             await store.queue.claim(0, 1)
         await store.append()
@@ -337,7 +337,7 @@ async def test_after_a_flush_what_was_taken_in_and_is_gone_is_named_and_dispatch
         await store.lead()
         await send(store, 2)
         assert await store.operator_hold.look() is None
-        assert opened.texts_lost == 868
+        assert opened.messages_lost == 868
 
 
 async def _delete(store: Store) -> None:

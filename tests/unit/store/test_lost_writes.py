@@ -21,10 +21,10 @@ class Forgetful:
 
 async def test_a_loss_that_several_connections_find_is_reported_once() -> None:
     losses: list[Loss] = []
-    lost_writes = LostWrites(Keys(), "a", lost=losses.append, now_ms=lambda: 0)
+    lost_writes = LostWrites(Keys(), "a", report=losses.append, now_ms=lambda: 0)
     identity = Identity()
     identity.seen = Data("d", 0)
     append = Call("append", {"group": "1"})
     lost_writes.observe([append], [[b"queued", b"1-0,1-1"]], identity)
     await asyncio.gather(*(lost_writes.compare(Forgetful().read_field) for _ in range(2)))
-    assert [loss.texts for loss in losses] == [2]
+    assert [loss.messages for loss in losses] == [2]
