@@ -251,4 +251,4 @@ def _is_settled(call: Call, reply: object, *, older: bool) -> bool:
 def _first_use(call: Call) -> Call:
     """What is needed to record again who used a key first."""
     needed = {name: call.request[name] for name in ("name", "id", "fingerprint", "key_ttl")}
-    return Call(call.script, {**needed, "first": True}, call.keys)
+    return Call(call.script, needed, call.keys)

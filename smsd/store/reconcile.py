@@ -19,6 +19,7 @@ from smsd.store.entry import first_entry, is_entry
 from smsd.store.identity import Data, accept, is_as_new, is_same
 from smsd.store.lost_writes import Loss, LostWrites
 from smsd.store.operator_hold import OperatorHold
+from smsd.store.settled import is_first_use
 
 log = logging.getLogger("smsd.data")
 PAUSE_S = 0.5  # between looks whether it is released, or is as new as known again
@@ -231,7 +232,7 @@ class Reconciler:
         finished: set[str] = set()
         for calls in self._lost_writes.settled.after(-1):
             for call in calls:
-                waits = call.script == "defer" or "first" in call.request
+                waits = call.script == "defer" or is_first_use(call)
                 change = finished.discard if waits else finished.add
                 change(_id(call))
             await asyncio.sleep(0)

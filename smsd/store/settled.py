@@ -100,4 +100,9 @@ class Settled:
 
 def _is_numbered(call: Call) -> bool:
     """Whether the data counts it: a cancellation and the first use of a key it does not."""
-    return call.script != "cancel" and "first" not in call.request
+    return call.script != "cancel" and not is_first_use(call)
+
+
+def is_first_use(call: Call) -> bool:
+    """Whether it says who used a key first; what settles a repetition has a line of history."""
+    return call.script == "take_key" and "line" not in call.request

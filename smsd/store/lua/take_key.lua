@@ -1,12 +1,13 @@
 -- take_key: let only the first message with an idempotency key stay in the queue.
 -- include: counters, damage, fields, full, settle, status
--- takes: name, id, fingerprint, key_ttl, line, look_up
+-- takes: name, id, fingerprint, key_ttl, line?, look_up?
 -- keys: idempotency, status
 -- answers: first | duplicate | conflict
 -- changes: queue, high, idempotency, status, events, counters, store
 --
 -- 'conflict' where another message has the key. The record holds the message's id, so the same message is the first
 -- again whoever asks again.
+-- `line` and `look_up` are left out where it is known to be the first, and older data is to know it, too.
 
 local function run(request, keys)
   local kept, status = keys[1], keys[2]

@@ -143,7 +143,9 @@ async def test_everything_but_intake_works_while_redis_is_full(
     assert await store.difference() == 0
     await store.redis.delete(store.keys.lease)
     acquire = Call(
-        "acquire", {"life_ms": 60_000, "dead": "", "hold": "x", "held_s": 1}, lease_keys(store.keys)
+        "acquire",
+        {"life_ms": 60_000, "dead": "", "unrenewed_ms": 0, "hold": "x", "held_s": 1},
+        lease_keys(store.keys),
     )
     for _ in range(2):
         acquired = await store.client.ask(acquire)

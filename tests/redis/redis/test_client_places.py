@@ -30,11 +30,20 @@ async def test_however_much_is_asked_for_a_text_is_begun_meanwhile(store: Store)
     assert before < 500
 
 
-@pytest.mark.parametrize("script", ["census", "cancel"])
+@pytest.mark.parametrize(
+    ("call", "keyed"),
+    [(Call("census"), False), (Call("cancel", {"id": "1-0", "look_up_names": []}), True)],
+)
 async def test_who_waits_behind_others_does_not_take_redis_for_away(
-    wired: Store, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, script: str
+    wired: Store,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    call: Call,
+    *,
+    keyed: bool,
 ) -> None:
-    call = Call(script, {"id": "1-0"}, [wired.keys.message("1-0")])
+    if keyed:
+        call = call._replace(keys=[wired.keys.message("1-0")])
     seen: list[bool] = []
     wired.availability.changed = lambda up, _why: seen.append(up)
     monkeypatch.setattr(availability, "REPLY_S", 1.5)

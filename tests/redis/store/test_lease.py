@@ -438,7 +438,9 @@ async def test_a_holder_that_cannot_be_known_to_be_dead_keeps_the_lease(
 ) -> None:
     elsewhere = "host:0123.456:1:2:abcd"
     other = open_store(elsewhere)
-    await other.client.ask(Call("acquire", {"life_ms": 60_000, "dead": ""}, lease_keys(other.keys)))
+    await other.client.ask(
+        Call("acquire", {"life_ms": 60_000, "dead": "", "unrenewed_ms": 0}, lease_keys(other.keys))
+    )
     standby = open_store("b")
     keep(standby)
     await until(lambda: standby.lease.holder == elsewhere, "the standby has looked")
