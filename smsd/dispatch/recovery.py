@@ -77,7 +77,7 @@ class Recovery:
                 await asyncio.sleep(PAUSE_S)
 
     async def _recover(self) -> None:
-        in_flight = await self._queue.journal()
+        in_flight = await self._queue.in_flight()
         for stream in STREAMS:
             with suppress(Refused):  # what can be recovered is; the rest waits for the next round
                 await self._recover_stream(stream, in_flight)

@@ -38,7 +38,7 @@ class Keys:
 
     @property
     def inflight(self) -> str:
-        """The journal. Hash: mark name to mark, written before a send."""
+        """Hash: the in-flight record of each entry that is being sent, written before the send."""
         return f"{self.prefix}inflight"
 
     @property

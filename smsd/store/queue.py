@@ -1,9 +1,9 @@
-"""The durable queue. Rule: a text is in exactly one of queue, deferred, dead or over.
+"""The durable queue. Rule: a message is in exactly one state of `core/life.py`, whatever fails.
 
 Every transition stands here, in the order of a life: append, claim, begin; then ack, expire,
-suppress, defer, bury, or release; promote brings a deferred text back, cancel, replay and drop
-are what a person may ask for, and the rest is what recovery reads. Each is one Lua script of the
-same name (`lua/`), safe to repeat when its reply was lost.
+suppress, defer, bury, or release; promote brings a deferred message back, cancel, replay and drop
+are what a person may ask for, and the rest is what recovery reads. Each is one Lua script (`lua/`),
+safe to repeat when its reply was lost.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, cast, get_args
 
 from smsd.core.fields import ENTRY_IN_LOOK_UP, NOT_DEFERRED, NOT_REPLAYED, FieldError
-from smsd.core.life import DeadReason
+from smsd.core.life import DeadReason, State
 from smsd.core.message import Content, Message, look_up_fields, to_fields
 from smsd.redis.availability import within
 from smsd.redis.client import text
@@ -31,7 +31,7 @@ from smsd.store.under_way import UnderWay
 
 log = logging.getLogger("smsd.queue")
 Begun = Literal["begun", "fenced", "older", "marked", "gone", "suppressed"]
-_BEGUN: Mapping[object, Begun] = {word.encode(): word for word in get_args(Begun)}
+_BEGUN: Mapping[object, Begun] = {reply.encode(): reply for reply in get_args(Begun)}
 Keyed = Literal["first", "duplicate", "conflict"]
 _KEYED: Mapping[object, Keyed] = {reply.encode(): reply for reply in get_args(Keyed)}
 Settlement = asyncio.Future[bool]  # False: it had been settled before
@@ -41,7 +41,7 @@ APPEND_LINE_S, APPEND_S, APPEND_PATIENCE_S = 2.0, 6.0, 3.0
 
 
 class Append(NamedTuple):
-    """The texts of one request, queued all or none."""
+    """The messages of one request, queued all or none."""
 
     content: Content
     recipients: Sequence[str]
@@ -52,7 +52,7 @@ class Append(NamedTuple):
 
     @classmethod
     def of(cls, content: Content, recipients: Sequence[str], now_ms: int) -> "Append":
-        """Texts for now, or for their `send_at`. Raises `FieldError` if they have expired."""
+        """Messages for now, or for their `send_at`. Raises `FieldError` if they have expired."""
         if content.expires_at is not None and content.expires_at <= now_ms:
             raise FieldError("expires_at", "has passed already")
         if content.send_at is None or content.send_at <= now_ms:
@@ -62,14 +62,14 @@ class Append(NamedTuple):
 
 
 class Appended(NamedTuple):
-    """The texts are durable. `answer` is set when an earlier request had queued them."""
+    """The messages are durable. `answer` is set when an earlier request had queued them."""
 
     ids: list[str]
     answer: bytes | None = None
 
 
 class QueueFull(Exception):  # noqa: N818 - a state, named as users see it
-    """More texts are waiting than may."""
+    """More messages would wait than may."""
 
 
 class Fenced(Exception):  # noqa: N818 - a state, named as users see it
@@ -81,7 +81,7 @@ class KeyConflict(Exception):  # noqa: N818 - a state, named as users see it
 
 
 class Queue:
-    """All transitions of texts."""
+    """All transitions of messages."""
 
     def __init__(self, client: StoreClient, *, max_length: int, keep_idempotency_ms: int) -> None:
         self._client = client
@@ -93,14 +93,14 @@ class Queue:
         self._passed_over = 0  # due messages that cannot be promoted and are in front of others
         self._appends = GroupCommit(
             self._append_group,
-            most_together=128,  # texts
+            most_together=128,  # messages
             most_waiting=4096,
             longest_wait_s=APPEND_LINE_S,
             weigh=lambda request: len(request.recipients),
         )
         # What the data numbers is asked for one at a time: then it is known whose each number is.
         self._numbering = asyncio.Lock()
-        # Facts, whoever has gone meanwhile: unsettled, what was sent would be sent again.
+        # Made though their callers have gone: what was sent and is not settled would be sent again.
         self._settlements = GroupCommit(
             self._settle_group, most_together=128, most_waiting=100_000, outlives_caller=True
         )
@@ -108,11 +108,11 @@ class Queue:
     # -- intake ---------------------------------------------------------------------------------
 
     async def append(self, request: Append) -> Appended:
-        """Queue texts; they are durable when this returns.
+        """Queue messages; they are durable when this returns.
 
         Raises `QueueFull`, `KeyConflict`, `commit.Full`, `Refused` (nothing is queued),
         `Unfinished` (accepted, and queued soon), or another `RedisError`: if that is
-        `Away`, the texts may be queued or not.
+        `Away`, the messages may be queued or not.
         """
         reply = cast("list[bytes]", await self._appends(request))
         match reply:
@@ -204,7 +204,7 @@ class Queue:
     async def _named(self, reply: object) -> list[Entry]:
         """What a script handed out; ours is what promote or replay put there. Raises `Fenced`.
 
-        With another text's id, an XADD would change what is told of that text.
+        With another message's id, an XADD would change the status of that message.
         """
         entries = _entries(reply)
         given = {place: id_ for place, entry in enumerate(entries) if (id_ := entry.given_id)}
@@ -235,7 +235,7 @@ class Queue:
             "id": message.id,
             "fingerprint": entry.fingerprint,
             "key_ttl": self._keep_idempotency_ms,
-            "line": self._line(None, "duplicate"),
+            "line": self._line(None, State.DUPLICATE),
             "look_up": _look_up_fields(message),
         }
         own_keys = [keys.idempotency(digest.hexdigest()), keys.message(message.id)]
@@ -244,7 +244,7 @@ class Queue:
     # -- begin, and its undoing -----------------------------------------------------------------
 
     async def begin(self, sends: Sequence[tuple[Entry, Attempt, str]]) -> list[Begun | Exception]:
-        """Mark entries in flight, each with the attempt and the recipient it is for.
+        """Write the in-flight record of each entry, with the attempt and the recipient it is for.
 
         Where the answer is another than `begun`, do not send. An error is that of its entry alone.
         """
@@ -264,7 +264,7 @@ class Queue:
         return [reply if isinstance(reply, Exception) else _BEGUN[reply] for reply in replies]
 
     async def release(self, name: str, attempt: Attempt) -> None:
-        """Undo a mark: nothing was sent, or there is no such entry."""
+        """Remove our in-flight record: nothing was sent, or there is no such entry."""
         await self._settlements(Call("release", {"name": name, "mark": attempt.mark}))
 
     # -- settlements ----------------------------------------------------------------------------
@@ -272,26 +272,26 @@ class Queue:
     def ack(self, entry: Entry, attempt: Attempt, message: Message, provider_id: str) -> Settlement:
         """The provider took it: a fact, whoever holds the lease by now."""
         outcome = ["provider_id", provider_id, "attempts", str(attempt.number)]
-        return self._finish(entry, attempt, message, "sent", outcome)
+        return self._finish(entry, attempt, message, State.SENT, outcome)
 
     def expire(self, entry: Entry, attempt: Attempt | None, message: Message) -> Settlement:
         """`expires_at` has passed before it could be sent."""
-        return self._finish(entry, attempt, message, "expired", [])
+        return self._finish(entry, attempt, message, State.EXPIRED, [])
 
     def suppress(self, entry: Entry, message: Message) -> Settlement:
         """The recipient has opted out."""
         outcome = ["reason", "opted_out", "detail", "the recipient has opted out"]
-        return self._finish(entry, None, message, "suppressed", outcome)
+        return self._finish(entry, None, message, State.SUPPRESSED, outcome)
 
     def _finish(
         self,
         entry: Entry,
         attempt: Attempt | None,
         message: Message,
-        state: Literal["sent", "expired", "suppressed"],
+        state: State,
         outcome: list[str],
     ) -> Settlement:
-        line = self._line(attempt if state == "sent" else None, state)
+        line = self._line(attempt if state is State.SENT else None, state)
         return self._settle(
             "finish",
             entry,
@@ -318,7 +318,7 @@ class Queue:
             "due": until,
             "priority": message.content.priority,
             "dropped": NOT_DEFERRED,
-            "line": self._line(attempt, "deferred", why),
+            "line": self._line(attempt, State.DEFERRED, why),
             "detail": why,
             "look_up": _look_up_fields(message),
         }
@@ -344,7 +344,7 @@ class Queue:
             "code": code,
             "detail": detail,
             "attempts": attempt.number if attempt else 0,
-            "line": self._line(attempt, "dead", reason, code, detail),
+            "line": self._line(attempt, State.DEAD, reason, code, detail),
         }
         if message is None:
             request["look_up_names"] = ENTRY_IN_LOOK_UP
@@ -384,19 +384,22 @@ class Queue:
             self._under_way.discard_answered()
         return [reply if isinstance(reply, Exception) else reply == b"settled" for reply in replies]
 
-    def _line(self, attempt: Attempt | None, state: str, *details: str) -> str:
-        """A line of history; the start of the attempt, if there was one, is told before it."""
+    def _line(self, attempt: Attempt | None, state: State, *details: str) -> str:
+        """A line of history; the start of the attempt, if there was one, is the line before it."""
         line = f"{self._client.now_ms()} {state}"
         if details:
             line = " ".join([line, *" ".join(details).split()])
         if not attempt or not attempt.started_ms:
             return line
-        return f"{attempt.started_ms} sending {attempt.number}\n{line}"
+        return f"{attempt.started_ms} {State.SENDING} {attempt.number}\n{line}"
 
-    # -- deferred texts -------------------------------------------------------------------------
+    # -- deferred messages ----------------------------------------------------------------------
 
     async def next_due(self) -> int | None:
-        """When the first deferred text is due, Unix ms. By hand it may be due never, or always."""
+        """When the first deferred message is due, Unix ms.
+
+        By other hands one may be due never, or always.
+        """
         deferred = self._client.keys.deferred
         first = await self._client.read(
             lambda redis: redis.zrangebyscore(
@@ -406,7 +409,7 @@ class Queue:
         return int(max(first[0][1], 0)) if first else None
 
     async def promote(self, most: int = 200) -> int:
-        """Put up to `most` due texts back into the queue; how many.
+        """Put up to `most` due messages back into the queue; how many.
 
         Raises `Refused` where some cannot be; the next call passes over them, if there are many.
         """
@@ -418,12 +421,12 @@ class Queue:
         if not due:
             self._passed_over = 0
             return 0
-        # Other hands may have deferred under anything: if there is a text, it dies under a new id.
-        foreign = {f"s{secrets.token_hex(12)}": raw.hex() for raw in due if not _is_text(raw)}
+        # Other hands may have deferred under anything: what stands there dies under a new id.
+        foreign = {f"s{secrets.token_hex(12)}": raw.hex() for raw in due if not _is_utf8(raw)}
         if foreign:
             first = next(iter(foreign.values()))[:64]
             log.error("deferred under no id", extra={"entries": len(foreign), "first": first})
-        ids = [text(raw) for raw in due if _is_text(raw)] + list(foreign)
+        ids = [text(raw) for raw in due if _is_utf8(raw)] + list(foreign)
         request = {"ids": ids, "foreign": foreign}
         call = Call("promote", request, [keys.message(id_) for id_ in ids])
         reply = await self._client.insist(call)
@@ -438,7 +441,7 @@ class Queue:
     # -- what a person may ask for --------------------------------------------------------------
 
     async def cancel(self, message_id: str) -> str:
-        """Take a waiting text back: `cancelled`, `sending`, `unknown`, or how it ended."""
+        """Take a waiting message back: `cancelled`, `sending`, `unknown`, or its state."""
         request = {"id": message_id, "look_up_names": ENTRY_IN_LOOK_UP}
         statuses = [self._client.keys.message(message_id)]
         reply = await self._client.ask(Call("cancel", request, statuses))
@@ -447,16 +450,18 @@ class Queue:
             reply = await self._client.ask(Call("cancel", request, statuses))
         return text(reply)
 
-    async def replay(self, letter: str, message_id: str) -> bool:
+    async def replay(self, dead_letter: str, message_id: str) -> bool:
         """Put a dead letter back into the queue. False: it is gone."""
-        request = {"letter": letter, "dropped": NOT_REPLAYED}
-        return await self._letter("replay", request, message_id)
+        request = {"letter": dead_letter, "dropped": NOT_REPLAYED}
+        return await self._of_dead_letter("replay", request, message_id)
 
-    async def drop(self, letter: str, message_id: str) -> bool:
+    async def drop(self, dead_letter: str, message_id: str) -> bool:
         """Throw a dead letter away. False: it is gone."""
-        return await self._letter("drop", {"letter": letter}, message_id)
+        return await self._of_dead_letter("drop", {"letter": dead_letter}, message_id)
 
-    async def _letter(self, script: str, request: Mapping[str, object], message_id: str) -> bool:
+    async def _of_dead_letter(
+        self, script: str, request: Mapping[str, object], message_id: str
+    ) -> bool:
         status = self._client.keys.message(message_id)
         return await self._client.ask(Call(script, request, [status])) == b"done"
 
@@ -541,11 +546,11 @@ class Queue:
             await self._client.repeat([call])
         self._under_way.discard_answered()
 
-    async def journal(self) -> dict[str, Attempt]:
+    async def in_flight(self) -> dict[str, Attempt]:
         """Every send that has been begun and not settled, by entry name.
 
-        What stands in line to be settled is settled first: nobody else may wait for it any more.
-        A mark that cannot be read is replaced: what settles it must be able to name it.
+        What stands in line to be settled is settled first: its caller may have gone.
+        A record that cannot be read is replaced: what settles it must be able to name it.
         """
         await self.settle_all()
         marks = await self._marks()
@@ -554,7 +559,7 @@ class Queue:
             request = {"names": unreadable[at : at + PAGE], "repair": True}
             await self._client.insist(Call("fsck_marks", request))
         if unreadable:
-            log.error("unreadable marks", extra={"entries": len(unreadable)})
+            log.error("unreadable in-flight records", extra={"entries": len(unreadable)})
             marks = await self._marks()
         return {name: attempt for name, attempt in marks.items() if attempt is not None}
 
@@ -580,7 +585,7 @@ def _entries(reply: object) -> list[Entry]:
     return [Entry(text(name), fields, octets) for name, fields, octets in rows]
 
 
-def _is_text(raw: bytes) -> bool:
+def _is_utf8(raw: bytes) -> bool:
     return text(raw).encode() == raw
 
 

@@ -600,7 +600,7 @@ class QueueMachine(RuleBasedStateMachine):
                 keys.deferred, 0, -1, withscores=True
             )
             pipeline.hkeys(keys.deferred_messages).xrange(keys.dead).hgetall(keys.inflight)
-            high, normal, deferred, packed, dead, journal = await pipeline.execute()
+            high, normal, deferred, packed, dead, in_flight = await pipeline.execute()
         queue = _entries("h", high) | _entries("n", normal)
         assert len(queue) == len(high) + len(normal)
         self._compare_queue(queue)
@@ -609,7 +609,7 @@ class QueueMachine(RuleBasedStateMachine):
         }
         assert {id_.decode() for id_ in packed} == {text.id for text in self._in("deferred")}
         self._compare_dead({fields[b"id"].decode(): (id_, fields) for id_, fields in dead})
-        assert {name.decode(): mark.decode() for name, mark in journal.items()} == self.marks
+        assert {name.decode(): mark.decode() for name, mark in in_flight.items()} == self.marks
         census = await self.eye.census()
         assert census.difference == 0
         assert census.accepted == len(self.texts)

@@ -152,7 +152,7 @@ async def test_what_a_failover_lost_is_counted_said_and_never_sent_again(
         present = await asyncio.to_thread(entries, pair.replica, [store.keys.queue])
         assert after in present
         assert not present & {*lost, *(entry.name[1:] for entry, _, _ in lives)}
-        assert await store.queue.journal() == {}
+        assert await store.queue.in_flight() == {}
 
 
 def _texts(losses: list[Loss]) -> list[tuple[int, str, str, bool]]:

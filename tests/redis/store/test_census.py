@@ -78,7 +78,7 @@ async def _any_fate(store: Store, chance: random.Random) -> None:
         lambda: queue.defer(*life, until=until, attempts=1, why="w"),
         lambda: queue.bury(*life, reason=DeadReason.REJECTED),
         lambda: queue.expire(*life),
-        queue.journal,  # it stays in flight
+        queue.in_flight,  # it stays in flight
     )
     await chance.choice(fates)()
 

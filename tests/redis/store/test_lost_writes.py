@@ -88,7 +88,7 @@ async def test_settlements_are_told_again_though_the_last_is_of_a_text_that_was_
         await opened.reconciled()
         assert await store.state(life[2].id) == "sent"
         assert opened.settled_again == 1
-        assert await store.queue.journal() == {}
+        assert await store.queue.in_flight() == {}
 
 
 @pytest.mark.parametrize("scheduled", [False, True])

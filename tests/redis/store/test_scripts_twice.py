@@ -2,7 +2,9 @@
 
 import pytest
 
+from tests.redis.calls import Watched, kind_of
 from tests.redis.operations import CASES, Prepared, append_repeated
+from tests.support import lua
 from tests.support.proxy import Proxy
 from tests.support.store import (
     Store,
@@ -20,13 +22,21 @@ def _ids(value: object) -> str:
 
 @pytest.mark.parametrize(("script", "prepare"), CASES, ids=_ids)
 async def test_a_script_that_runs_twice_changes_nothing_more(
-    wired: Store, proxy: Proxy, script: str, prepare: Prepared
+    wired: Store, proxy: Proxy, watched: Watched, script: str, prepare: Prepared
 ) -> None:
     operation = await prepare(wired)
+    watched.calls.clear()
     before = await dump(wired.redis, wired.keys.prefix)
     await operation()
     [*_, command] = [one for one in proxy.commands if sha(script) in one]
     after = await dump(wired.redis, wired.keys.prefix)
+    changed = {
+        kind_of(key, wired.keys)
+        for key in before.keys() | after.keys()
+        if before.get(key) != after.get(key)
+    }
+    scripts = {call.script for call in watched.calls}
+    assert changed <= {key for one in scripts for key in lua.header(one).changes}
     if script not in ("census", "letters", "reclaim") and prepare is not append_repeated:
         assert after != before
     for _ in range(2):
