@@ -24,7 +24,7 @@ def main() -> None:
 @main.command()
 @config_option
 def run(config_path: Path) -> None:
-    """Run the daemon until it is told to stop."""
+    """Run the daemon until it is asked to stop (SIGTERM, Ctrl-C)."""
     try:
         daemon.serve(config_path)
     except ConfigError as error:
@@ -36,7 +36,7 @@ def run(config_path: Path) -> None:
 @main.command("check-config")
 @config_option
 def check_config(config_path: Path) -> None:
-    """Say what is wrong with the settings, or that nothing is."""
+    """Check the settings, and print what is wrong with them."""
     try:
         daemon.build_provider(load(config_path), config_path)
     except ConfigError as error:

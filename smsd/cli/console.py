@@ -20,8 +20,8 @@ config_option = click.option(
 )
 
 
-def say(line: str = "") -> None:
-    """Print a line. What came from elsewhere must not control the terminal."""
+def print_line(line: str = "") -> None:
+    """Print a line without what would control the terminal: it may come from elsewhere."""
     click.echo("".join(one if one.isprintable() else "\ufffd" for one in line))
 
 

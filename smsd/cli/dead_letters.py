@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 import orjson
 
-from smsd.cli.console import EX_FAILED, config_option, fail, say
+from smsd.cli.console import EX_FAILED, config_option, fail, print_line
 from smsd.cli.store import with_store
 from smsd.config import Settings
 from smsd.core.life import DeadReason
@@ -52,7 +52,7 @@ def list_(config_path: Path, *, as_json: bool, with_text: bool, **options: str |
             page = await store.dead_letters.find(choice, after=after, count=PAGE)
             for dead_letter in page.dead_letters:
                 fields = dead_letter.shown(with_text=with_text)
-                say(orjson.dumps(fields).decode() if as_json else _line(fields))
+                print_line(orjson.dumps(fields).decode() if as_json else _line(fields))
             after, more = page.swept.after, page.swept.more
 
     with_store(config_path, show)
@@ -67,9 +67,11 @@ def replay(config_path: Path, *, all_: bool, in_doubt: bool, **options: str | No
     order = {**_given(options), "all": all_, "in_doubt": in_doubt}
     swept = _sweep(config_path, order, "replay", lambda dead_letters: dead_letters.replay)
     _found_one(swept, options)
-    say(f"{swept.done} replayed")
+    print_line(f"{swept.done} replayed")
     if swept.skipped:
-        say(f"{swept.skipped} skipped: they may have been sent; --in-doubt replays these too")
+        print_line(
+            f"{swept.skipped} skipped: they may have been sent; --in-doubt replays these too"
+        )
 
 
 @dead_letters.command()
@@ -80,7 +82,7 @@ def drop(config_path: Path, *, all_: bool, **options: str | None) -> None:
     order = {**_given(options), "all": all_}
     swept = _sweep(config_path, order, "drop", lambda dead_letters: dead_letters.drop)
     _found_one(swept, options)
-    say(f"{swept.done} dropped")
+    print_line(f"{swept.done} dropped")
 
 
 def _sweep(

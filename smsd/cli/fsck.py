@@ -1,11 +1,11 @@
-"""`smsd fsck`. Rule: one line a fault, what it means and what was done; exit 0 if none is left."""
+"""`smsd fsck`. Rule: one line a fault: what it means, what was done; exit 0 if none is left."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from smsd.cli.console import EX_FAILED, config_option, say
+from smsd.cli.console import EX_FAILED, config_option, print_line
 from smsd.cli.store import with_store
 from smsd.config import Settings
 from smsd.store import Store
@@ -16,23 +16,23 @@ from smsd.store.fsck import Fault, Fsck
 @config_option
 @click.option("--repair", is_flag=True, help="Mend what is found.")
 def fsck(config_path: Path, *, repair: bool) -> None:
-    """Look for texts that are lost or stuck; also while the daemon runs."""
+    """Look for messages that are lost or stuck; also while the daemon runs."""
 
     async def look(store: Store, _: Settings) -> list[Fault]:
         found = []
         async for fault in Fsck(store.client, repair=repair).faults():
-            say(_line(fault))
+            print_line(_line(fault))
             found.append(fault)
         return found
 
     found = with_store(config_path, look)
     if not found:
-        say("fine: every accepted text is where it should be")
+        print_line("fine: every accepted message is where it should be")
         return
     mended = sum(fault.mended for fault in found)
-    say(f"{len(found)} found, {mended} mended")
+    print_line(f"{len(found)} found, {mended} mended")
     if not repair:
-        say(_promise(found))
+        print_line(_promise(found))
     if mended < len(found):
         raise SystemExit(EX_FAILED)
 
@@ -46,12 +46,12 @@ def _promise(found: Sequence[Fault]) -> str:
 
 def _line(fault: Fault) -> str:
     named = fault.kind in ("counters", "key")
-    line = f"{fault.name} {fault.why}" if named else _about(fault)
+    line = f"{fault.name} {fault.why}" if named else _subject(fault)
     if not fault.remedy:
         return line
     return f"{line} -> {fault.remedy}" if fault.mended else f"{line} (--repair: {fault.remedy})"
 
 
-def _about(fault: Fault) -> str:
-    what = "entry" if fault.kind in ("entry", "mark") else "text"
+def _subject(fault: Fault) -> str:
+    what = "entry" if fault.kind in ("entry", "mark") else "message"
     return f"{what} {fault.name} {fault.why}"

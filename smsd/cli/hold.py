@@ -1,4 +1,4 @@
-"""`smsd hold` and `smsd release`. Rule: what is sent stops and goes on by a person, on record."""
+"""`smsd hold` and `smsd release`. Rule: a person stops and resumes dispatch, on record."""
 
 import getpass
 import socket
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from smsd.cli.console import config_option, say
+from smsd.cli.console import config_option, print_line
 from smsd.cli.store import with_store
 
 
@@ -16,7 +16,7 @@ from smsd.cli.store import with_store
 def hold(config_path: Path, reason: str) -> None:
     """Send nothing, from within a second until `smsd release`; also through restarts."""
     with_store(config_path, lambda store, _: store.operator_hold.hold(reason, _operator()))
-    say("dispatch is held; smsd release ends it")
+    print_line("dispatch is held; smsd release ends it")
 
 
 @click.command()
@@ -24,7 +24,7 @@ def hold(config_path: Path, reason: str) -> None:
 def release(config_path: Path) -> None:
     """End every hold, also one for the provider's sake, once its cause is mended."""
     with_store(config_path, lambda store, _: store.operator_hold.release(_operator()))
-    say("released")
+    print_line("released")
 
 
 def _operator() -> str:

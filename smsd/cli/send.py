@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from smsd import daemon
-from smsd.cli.console import EX_FAILED, config_option, fail, say
+from smsd.cli.console import EX_FAILED, config_option, fail, print_line
 from smsd.cli.store import with_store
 from smsd.config import Settings
 from smsd.core.fields import FIELDS, FieldError
@@ -32,7 +32,9 @@ def field_options(command: Command) -> Command:
 @click.command()
 @config_option
 @click.option("--to", "recipients", multiple=True, required=True, help="A number; repeatable.")
-@click.option("--message", required=True, help="The text; - reads it from standard input.")
+@click.option(
+    "--message", required=True, help="The text of the message; - reads it from standard input."
+)
 @field_options
 def send(config_path: Path, recipients: Sequence[str], message: str, **options: str | None) -> None:
     """Queue a message to each number; the ids are printed once all are durable."""
@@ -51,7 +53,7 @@ def send(config_path: Path, recipients: Sequence[str], message: str, **options: 
     except Unfinished:
         fail("accepted, but not all of them are queued yet: the daemon does the rest", EX_FAILED)
     for id_ in ids:
-        say(id_)
+        print_line(id_)
 
 
 def _request(settings: Settings, recipients: Sequence[str], fields: dict[str, object]) -> Append:

@@ -1,4 +1,4 @@
-"""`smsd status`. Rule: who dispatches, where every text is, and what could be lost, at a glance."""
+"""`smsd status`. Rule: which daemon sends, where messages are, what could be lost, at a glance."""
 
 import socket
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import orjson
 
-from smsd.cli.console import config_option, say
+from smsd.cli.console import config_option, print_line
 from smsd.cli.store import with_store
 from smsd.config import Settings
 from smsd.redis import owner
@@ -26,7 +26,7 @@ from smsd.store.operator_hold import HeldBy
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The daemon that may dispatch, as its name tells (see redis/owner.py)."""
+    """The daemon that may dispatch, as its name describes it (see redis/owner.py)."""
 
     name: str
     host: str
@@ -35,7 +35,7 @@ class Holder:
 
     @classmethod
     def read(cls, name: str) -> "Holder":
-        """What a name tells; one that smsd did not make tells only itself."""
+        """What a name holds; of one that smsd did not make, nothing but itself is known."""
         host, *rest = name.rsplit(":", 4)
         process = rest[1] if len(rest) == 4 else "?"  # noqa: PLR2004 - place, pid, start, chance
         return cls(name, host, process, owner.is_dead(name))
@@ -48,7 +48,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that is told."""
+    """All that is shown."""
 
     intake_fault: str  # why Redis takes no messages in, or empty
     damage: Mapping[str, str]  # what is wrong with keys of ours, by key
@@ -75,7 +75,7 @@ class Report:
 
     @property
     def seconds(self) -> float:
-        """How long the queue takes at the least: if every text is one segment."""
+        """How long the queue takes at the least: if every message is one segment."""
         return self.census.queued / self.rate
 
     @property
@@ -88,13 +88,13 @@ class Report:
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
 def status(config_path: Path, *, as_json: bool) -> None:
-    """Say who dispatches, where every text is and what Redis may lose."""
+    """Show which daemon sends, where every message is and what Redis may lose."""
     report = with_store(config_path, _look)
     if as_json:
-        say(orjson.dumps(_as_json(report)).decode())
+        print_line(orjson.dumps(_as_json(report)).decode())
         return
     for name, value in _lines(report):
-        say(f"{name:<12}{value}")
+        print_line(f"{name:<12}{value}")
 
 
 async def _look(store: Store, settings: Settings) -> Report:
@@ -173,7 +173,7 @@ def _lines(report: Report) -> list[tuple[str, str]]:
     lines = [
         ("intake", _ready(report.intake_fault)),
         ("sending", _ready(report.dispatch_fault)),
-        ("dispatch", _who(report.holder)),
+        ("dispatch", _dispatcher(report.holder)),
     ]
     if operator := report.operator:
         lines.append(("held", _held_by(operator)))
@@ -183,12 +183,12 @@ def _lines(report: Report) -> list[tuple[str, str]]:
     lines += [("damage", f"{key} {reason}: see smsd fsck") for key, reason in report.damage.items()]
     lines += [("warning", warning) for warning in report.redis.warnings]
     lines.append(("accepted", f"{census.accepted:,}"))
-    for place, texts in _places(census).items():
-        if texts or place != "adjusted":
-            lines.append((place.replace("_", " "), f"{texts:,}"))
+    for place, messages in _places(census).items():
+        if messages or place != "adjusted":
+            lines.append((place.replace("_", " "), f"{messages:,}"))
     lines.append(("difference", f"{census.difference:,}"))
     if census.difference:
-        lines.append(("", "texts are unaccounted for: smsd fsck looks for them"))
+        lines.append(("", "messages are unaccounted for: smsd fsck looks for them"))
     if census.queued and report.drains:
         at_least = f"at least {_duration(report.seconds)} at {report.rate:g} segments/s"
         lines.append(("drains in", at_least))
@@ -199,12 +199,12 @@ def _ready(fault: str) -> str:
     return f"not ready: {fault}" if fault else "ready"
 
 
-def _who(holder: Holder | None) -> str:
+def _dispatcher(holder: Holder | None) -> str:
     if holder is None:
         return "by nobody: no daemon holds the lease"
     where = "this host" if holder.is_here else f"host {holder.host}"
-    who = f"by process {holder.process} on {where}, which holds the lease"
-    return f"{who} and has died: any other daemon may take over" if holder.died else who
+    name = f"by process {holder.process} on {where}, which holds the lease"
+    return f"{name} and has died: any other daemon may take over" if holder.died else name
 
 
 def _held_by(operator: HeldBy) -> str:

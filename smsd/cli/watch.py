@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-from smsd.cli.console import config_option, say
+from smsd.cli.console import config_option, print_line
 from smsd.cli.store import with_store
 from smsd.config import Settings
 from smsd.redis.errors import Away
@@ -38,11 +38,11 @@ async def _follow(store: Store, _: Settings) -> NoReturn:
             continue
         for event in found:
             after = event.id
-            say(_line(event))
+            print_line(_line(event))
 
 
 def _line(event: Event) -> str:
     fields, at = event.fields, datetime.fromtimestamp(event.at_ms / 1000, UTC)
     by = f"by {fields['by']}" if fields.get("by") else ""
-    words = (fields.get("id", ""), fields.get("state", ""), fields.get("detail", ""), by)
-    return " ".join((at.isoformat(timespec="milliseconds"), *filter(None, words)))
+    parts = (fields.get("id", ""), fields.get("state", ""), fields.get("detail", ""), by)
+    return " ".join((at.isoformat(timespec="milliseconds"), *filter(None, parts)))

@@ -1,6 +1,6 @@
 """Finding and mending faults. Rule: a script looks at one instant, and mends what it sees there.
 
-So it is safe beside a running daemon, and told not to repair it changes nothing. What the daemon
+So it is safe beside a running daemon, and without `repair` it changes nothing. What the daemon
 does by itself makes none of these faults: they are what deletions by hand, a lost failover or a
 restored backup leave behind.
 """
@@ -33,16 +33,16 @@ ORPHAN = "was delivered and is not pending: nobody will ever send it"
 STRAY = "is marked in flight, but its entry is gone"
 UNREADABLE = "is marked in flight in words that are not ours: nobody knows whether it was sent"
 NO_MESSAGE = "is due, but its message is gone: it can never be sent"
-NO_SENSE = "is deferred, but no text can be made of its message"
+NO_SENSE = "is deferred, but its message cannot be read"
 NO_DUE = "has a message, but no due time: it would never be sent"
 FOREIGN = "has a status that is none: other hands wrote something else there"
 NO_RECORD = "is no record of an Idempotency-Key: requests with that key are refused"
 MISSING = (
-    "accepted texts are in no place: entries or dead letters were deleted by other hands"
+    "accepted messages are in no place: entries or dead letters were deleted by other hands"
     " (XDEL, XTRIM, DEL, ZREM), or a failover lost writes"
 )
 SURPLUS = (
-    "more texts are in known places than were accepted: a stream or smsd:counters was deleted or"
+    "more messages are in known places than were accepted: a stream or smsd:counters was deleted or"
     " restored from a backup, or dead letters were added by other hands"
 )
 
@@ -79,8 +79,8 @@ class Fsck:
             self._counters,
         )
         for part in looks:
-            seen: set[str] = set()  # a SCAN may tell the same thing twice
-            async with aclosing(_as_far_as_can_be(part())) as faults:
+            seen: set[str] = set()  # a SCAN may find the same thing twice
+            async with aclosing(_until_unreadable(part())) as faults:
                 async for fault in faults:
                     if fault.name not in seen:
                         seen.add(fault.name)
@@ -88,7 +88,7 @@ class Fsck:
 
     async def stuck(self) -> AsyncGenerator[Fault, None]:
         """Deferred messages that would never be sent."""
-        async with aclosing(_as_far_as_can_be(self._deferred())) as faults:
+        async with aclosing(_until_unreadable(self._deferred())) as faults:
             async for fault in faults:
                 yield fault
 
@@ -100,7 +100,7 @@ class Fsck:
 
     def _remedy_of_key(self, fault: KeyFault) -> str:
         if fault.key == self._client.keys.optouts:
-            return ""  # an empty set would have those texted who opted out
+            return ""  # with an empty set, messages would go to those who have opted out
         return {
             "count": "begun anew; the difference is booked",
             "ids": "made anew; its entries are kept",
@@ -149,14 +149,14 @@ class Fsck:
 
     def _deferred_fault(self, id_: bytes, missing: str, state: str) -> Fault:
         if missing == "message":
-            return self._fault("deferred", id_, NO_MESSAGE, "removed; the text is lost")
+            return self._fault("deferred", id_, NO_MESSAGE, "removed; the message is lost")
         if missing == "sense":
             return self._fault("deferred", id_, NO_SENSE, "set aside as a dead letter, invalid")
         if state == "deferred":
             return self._fault("deferred", id_, NO_DUE, "deferred again")
-        said = f"its status says {state}" if state else "no status tells whether it was sent"
+        known = f"its status says {state}" if state else "no status tells whether it was sent"
         remedy = "set aside as a dead letter in doubt"
-        return self._fault("deferred", id_, f"{NO_DUE}; {said}", remedy)
+        return self._fault("deferred", id_, f"{NO_DUE}; {known}", remedy)
 
     async def _statuses(self) -> AsyncGenerator[Fault, None]:
         prefix = self._client.keys.message("")
@@ -205,7 +205,7 @@ class Fsck:
         return await self._client.ask(Call(script, request, keys))
 
     async def _scan(self, step: "Step") -> AsyncIterator[list[str]]:
-        """The names that a SCAN of some kind tells, a script's worth at a time."""
+        """The names that a SCAN of some kind finds, a script's worth at a time."""
         cursor = 0
         while True:
             cursor, names = await self._client.read(partial(step, cursor=cursor))
@@ -216,7 +216,7 @@ class Fsck:
                 return
 
 
-async def _as_far_as_can_be(
+async def _until_unreadable(
     faults: AsyncGenerator[Fault, None],
 ) -> AsyncGenerator[Fault, None]:
     """What a look finds before it meets a key that cannot be read; that is a fault too."""
@@ -230,7 +230,7 @@ async def _as_far_as_can_be(
 
 
 class Step(Protocol):
-    """One step of a scan: where to go on, and what it told."""
+    """One step of a scan: where to go on, and what it found."""
 
     def __call__(self, redis: Redis, *, cursor: int) -> Awaitable[tuple[int, list[bytes]]]:
         """Go on from `cursor`, 0 at first; it is 0 again at the end."""
@@ -264,5 +264,5 @@ def _keys_with(prefix: str) -> Step:
 
 
 def _explained(difference: int) -> tuple[str, str]:
-    """How many texts, and why."""
+    """How many messages, and why."""
     return str(abs(difference)), MISSING if difference > 0 else SURPLUS

@@ -252,7 +252,7 @@ def test_status_tells_why_dispatch_is_held_for_as_long_as_it_is(here: Path, tmp_
     daemon.start()
     good("send", "--to", NO_FUNDS, "--message", TEXT)
     eventually(lambda: (status()["held"] or {}).get("reason") == reason)
-    assert good("fsck") == "fine: every accepted text is where it should be\n"
+    assert good("fsck") == "fine: every accepted message is where it should be\n"
     assert daemon.call("DELETE", f"/messages/{id_}")[0] == 200
     assert daemon.stop() == 0
     assert (status()["lease"], status()["held"]) == (None, None)
@@ -512,8 +512,8 @@ def test_watch_tells_every_change_until_it_is_interrupted_also_after_a_restart(
 
 def test_a_sound_store_is_found_sound(daemon: Daemon) -> None:
     daemon.send(to=[f"+1202556{n:04}" for n in range(100)], message=TEXT)
-    assert good("fsck") == "fine: every accepted text is where it should be\n"
-    assert good("fsck", "--repair") == "fine: every accepted text is where it should be\n"
+    assert good("fsck") == "fine: every accepted message is where it should be\n"
+    assert good("fsck", "--repair") == "fine: every accepted message is where it should be\n"
 
 
 def test_faults_are_told_and_mended_beside_a_running_daemon(daemon: Daemon) -> None:
@@ -527,7 +527,7 @@ def test_faults_are_told_and_mended_beside_a_running_daemon(daemon: Daemon) -> N
     assert result.exit_code == 1
     nowhere, missing, count, advice = result.stdout.splitlines()
     assert nowhere.endswith("is nowhere, though its status says deferred (--repair: marked lost)")
-    assert missing.startswith("1 accepted texts are in no place: ")
+    assert missing.startswith("1 accepted messages are in no place: ")
     assert (count, advice) == ("2 found, 0 mended", "smsd fsck --repair mends them")
     mended = good("fsck", "--repair").splitlines()
     assert [line.partition(" -> ")[2] for line in mended[:2]] == [

@@ -27,4 +27,4 @@ def test_a_line_says_what_a_repair_does_or_did() -> None:
     done = replace(MENDABLE, mended=True)
     assert _line(MENDABLE) == "entry n1-0 is marked in flight (--repair: unmarked)"
     assert _line(done) == "entry n1-0 is marked in flight -> unmarked"
-    assert _line(BEYOND) == "text s1 is of another type"
+    assert _line(BEYOND) == "message s1 is of another type"
