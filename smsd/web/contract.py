@@ -173,18 +173,13 @@ def _content(model: Model, media_type: str) -> dict[str, Any]:
 
 
 class _Schema(GenerateJsonSchema):
-    """JSON Schema without titles, which only repeat the names, and without nulls."""
+    """JSON Schema without nulls, and without titles of models and fields, which repeat names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         made = super().model_schema(schema)
-        made.pop("title", None)
-        return made
-
-    def enum_schema(self, schema: core_schema.EnumSchema) -> JsonSchemaValue:
-        made = super().enum_schema(schema)
         made.pop("title", None)
         return made
 
