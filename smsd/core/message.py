@@ -37,7 +37,7 @@ class Limits:
 
     max_segments: int = 10
     default_from: str = ""
-    # What a provider makes of a text before it is billed, where the message names no sender.
+    # The body as the provider bills it, for a message that names no sender.
     billed: Callable[[str], str] | None = None
 
 

@@ -11,7 +11,7 @@ which lasts many slots, is made up for.
 *Ceiling.* A message of n segments that starts at t occupies the instants t, t + 1/rate, …,
 t + (n-1)/rate. No half-open window of one second holds more than `rate` of them (rounded up for
 a fractional rate). With `ceiling="message"` all n count at t instead: a stricter carrier, paid
-for in throughput with long texts.
+for in throughput with long messages.
 """
 
 from collections import deque

@@ -1,1 +1,1 @@
-"""From the queue to the provider. Rule: one daemon at a time, each text once, in its slot."""
+"""From the queue to the provider. Rule: one daemon at a time, each message once, in its slot."""

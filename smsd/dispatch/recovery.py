@@ -2,7 +2,7 @@
 
 A predecessor that died leaves them, and so does a claim whose reply was lost. Recovery runs on
 start and on takeover, before anything is sent, and again now and then while running. What is in
-doubt is asked about beside all that: its record keeps it from being sent meanwhile.
+doubt is asked about at the same time: its record keeps it from being sent meanwhile.
 """
 
 import asyncio

@@ -67,7 +67,7 @@ class DeadLetterCalls:
         )
 
     async def show(self, request: web.BaseRequest) -> web.Response:
-        """`GET`: dead letters with their fields; their texts only with `message=true`."""
+        """`GET`: dead letters with their fields; their bodies only with `message=true`."""
         query = _query(request)
         if _count(query) <= PAGE:
             return json_response(await self._page(query))
