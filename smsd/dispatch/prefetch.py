@@ -12,7 +12,7 @@ from smsd.core.message import Message
 from smsd.store.entry import Entry
 
 LOOK_AHEAD_S = 2.0
-SMALLEST, LARGEST = 32, 4096  # texts a stream, at the slowest rates and at the fastest
+SMALLEST, LARGEST = 32, 4096  # messages a stream, at the slowest rates and at the fastest
 
 
 class Claimed(NamedTuple):

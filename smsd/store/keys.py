@@ -18,12 +18,12 @@ class Keys:
 
     @property
     def queue(self) -> str:
-        """Stream of the texts to send."""
+        """Stream of the messages to send."""
         return f"{self.prefix}queue"
 
     @property
     def high(self) -> str:
-        """Stream of the texts that go before those."""
+        """Stream of the messages that overtake those."""
         return f"{self.prefix}queue:high"
 
     @property
@@ -53,7 +53,7 @@ class Keys:
 
     @property
     def counters(self) -> str:
-        """Hash: how many texts ended how."""
+        """Hash: how many messages ended in each way."""
         return f"{self.prefix}counters"
 
     @property
