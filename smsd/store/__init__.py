@@ -1,4 +1,4 @@
-"""The store, put together once. Rule: daemon, commands and tests are handed the same parts.
+"""Durable state, put together once. Rule: daemon, commands and tests are handed the same parts.
 
 A command opens a `Store`, with one client. The daemon opens a `DaemonStore`, with three: waiting
 for arrivals occupies a connection, and a busy pool must not cost the lease.

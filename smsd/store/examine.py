@@ -1,4 +1,4 @@
-"""The keys themselves. Rule: what is wrong with one is named; it is mended where nothing is lost.
+"""Faults of whole keys. Rule: each is named, and is mended where nothing is lost by it.
 
 A stream whose ids have run out (one XADD with the largest id does it) is made anew by every look:
 until then it takes no message. What other hands put at a key is set aside by `smsd fsck --repair`.

@@ -1,20 +1,21 @@
-"""Who may dispatch. Rule: stop before the lease can have run out, by our own clock.
+"""Which daemon may dispatch. Rule: stop before the lease can have run out, by our own clock.
 
 The lease is renewed at a third of its life, and every half second at least. It counts from before
 the request that renewed it, and less a margin, so however late the reply is or however long this
 process was stopped, `held` turns false before another daemon can take over.
 
 Should the key get lost while we live (deleted, a failover, a clock that jumped), another may take
-over at once. Who learns of that stops at once; and we learn of it, at the latest at the next
-renewal, while the other is still silent: see `Term`.
+over at once. A daemon that learns of it stops at once, and it learns of it at the next renewal at
+the latest, while the other is still silent: see `Term`.
 
 A holder whose process is gone from this machine need not be waited for, once it has not renewed the
 lease for `GONE_S`: a machine that was cloned with its memory shows the same processes, and a holder
 that lives on there renews. Whatever other hands leave at the key runs out as a lease does.
 
-Each renewal also tells why dispatch is held, or that it is not, in a key that lives as long as the
-lease: so it is true again with the first renewal after Redis was away, and ends with its daemon.
-It also reads what an operator holds or has released, before the lease counts as held.
+Each renewal also records why dispatch is held, or that it is not, in a key that lives as long as
+the lease: so it is there again with the first renewal after Redis was away, and ends with its
+daemon. A renewal also reads what an operator holds or has released, before the lease counts as
+held.
 """
 
 import asyncio
