@@ -396,10 +396,7 @@ class Queue:
     # -- deferred messages ----------------------------------------------------------------------
 
     async def next_due(self) -> int | None:
-        """When the first deferred message is due, Unix ms.
-
-        By other hands one may be due never, or always.
-        """
+        """When the first deferred message is due, Unix ms (by hand perhaps never, or always)."""
         deferred = self._client.keys.deferred
         first = await self._client.read(
             lambda redis: redis.zrangebyscore(
@@ -459,10 +456,8 @@ class Queue:
         """Throw a dead letter away. False: it is gone."""
         return await self._of_dead_letter("drop", {"letter": dead_letter}, message_id)
 
-    async def _of_dead_letter(
-        self, script: str, request: Mapping[str, object], message_id: str
-    ) -> bool:
-        status = self._client.keys.message(message_id)
+    async def _of_dead_letter(self, script: str, request: Mapping[str, object], id_: str) -> bool:
+        status = self._client.keys.message(id_)
         return await self._client.ask(Call(script, request, [status])) == b"done"
 
     # -- what recovery reads --------------------------------------------------------------------

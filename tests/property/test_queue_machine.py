@@ -9,9 +9,8 @@ import asyncio
 import itertools
 import os
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 from hypothesis import settings
@@ -25,29 +24,24 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from smsd.core.life import DeadReason
-from smsd.core.message import Message
-from smsd.store.entry import Attempt, Entry
 from smsd.store.queue import Append, Fenced
+from tests.property.queue_model import (
+    Daemon,
+    Hand,
+    Place,
+    Text,
+    check_events,
+    entries,
+    in_order,
+    perform,
+)
 from tests.redis.dispatching import recovery
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
-from tests.support.store import (
-    Store,
-    Ticks,
-    Wall,
-    at,
-    content,
-    dump,
-    load_scripts,
-    sha,
-)
+from tests.support.store import Store, Ticks, Wall, at, content, dump, load_scripts, sha
 
 T = TypeVar("T")
 Rule = TypeVar("Rule", bound=Callable[..., Any])
-Place = Literal[
-    "queue", "deferred", "dead", "sent", "expired", "suppressed", "cancelled", "dropped"
-]
 PEOPLE = [f"+1202555010{n}" for n in range(4)]
 INVALID = {"to": "nobody", "message": "Hi"}
 
@@ -57,63 +51,6 @@ some = st.integers(0, 999)  # one of however many there are
 FATES = ["ack", "defer", "bury", "in doubt", "opted out", "expire"]
 fates = st.lists(st.sampled_from(FATES), max_size=4)
 seldom = st.sampled_from([False] * 11 + [True])
-
-
-@dataclass
-class Text:
-    """What the model knows of one text."""
-
-    id: str
-    place: Place
-    lane: str = "n"  # while it is in the queue: the stream it must be in
-    name: str = ""  # its entry there
-    due: int = 0
-    high: bool = False
-    deferred: bool = False  # ever: from then on it carries its priority
-    tried: bool = False  # since it was last accepted or replayed
-    valid: bool = True
-    send_at: int = 0  # in its entry
-    letter: str = ""
-    reason: str = ""
-
-    def queued(self, lane: str) -> None:
-        self.place, self.lane, self.name = "queue", lane, ""
-
-    def defer(self, due: int, *, tried: bool) -> None:
-        self.high = self.high if self.deferred else self.lane == "h"
-        self.place, self.due, self.deferred, self.send_at = "deferred", due, True, 0
-        self.tried = self.tried or tried
-
-    def bury(self, reason: str) -> None:
-        self.place, self.reason, self.letter = "dead", reason, ""
-
-
-@dataclass
-class Hand:
-    """An entry that a daemon has in memory."""
-
-    entry: Entry
-    message: Message
-    attempt: Attempt | None = None
-
-
-@dataclass
-class Daemon:
-    """One process's memory; a crash forgets it."""
-
-    store: Store
-    hands: dict[str, Hand] = field(default_factory=dict)
-
-    def hand(self, pick: int, *, begun: bool) -> Hand | None:
-        """One of what it has, begun or not yet."""
-        names = sorted(
-            name for name, hand in self.hands.items() if (hand.attempt is not None) == begun
-        )
-        return self.hands[names[pick % len(names)]] if names else None
-
-    def forget(self, name: str) -> None:
-        self.hands.pop(name, None)
-        self.store.prefetch.forget(name)
 
 
 def _if_any(place: str) -> Callable[[Rule], Rule]:
@@ -174,6 +111,7 @@ class QueueMachine(RuleBasedStateMachine):
         try:
             await self._look_each_up()
             await self._deliver_all()
+            check_events(await self.eye.redis.xrange(self.eye.keys.events))
         finally:
             for store in (self.eye, *(daemon.store for daemon in self.daemons)):
                 await store.aclose()
@@ -288,7 +226,7 @@ class QueueMachine(RuleBasedStateMachine):
             for text in self.texts.values()
             if text.place == "queue" and text.name[0] == lane
         }
-        return sorted(names - self.delivered, key=_in_order)
+        return sorted(names - self.delivered, key=in_order)
 
     async def _admitted(self, by: int, names: list[str]) -> None:
         daemon = self.daemons[by]
@@ -385,7 +323,7 @@ class QueueMachine(RuleBasedStateMachine):
         daemon, name = self.daemons[by], hand.entry.name
         mark = hand.attempt.mark if hand.attempt else ""
         due = self.wall.ms + 1000
-        settled = await _perform(daemon.store, hand, how, due)
+        settled = await perform(daemon.store, hand, how, due)
         expected = self._settles(hand, mark, how)
         assert settled == expected or (lossy and not settled)
         self._unmark(name, mark)
@@ -601,7 +539,7 @@ class QueueMachine(RuleBasedStateMachine):
             )
             pipeline.hkeys(keys.deferred_messages).xrange(keys.dead).hgetall(keys.inflight)
             high, normal, deferred, packed, dead, in_flight = await pipeline.execute()
-        queue = _entries("h", high) | _entries("n", normal)
+        queue = entries("h", high) | entries("n", normal)
         assert len(queue) == len(high) + len(normal)
         self._compare_queue(queue)
         assert {id_.decode(): int(due) for id_, due in deferred} == {
@@ -631,40 +569,6 @@ class QueueMachine(RuleBasedStateMachine):
             assert fields[b"reason"].decode() == text.reason, text
             assert text.letter in ("", letter.decode()), text
             text.letter = letter.decode()
-
-
-def _entries(lane: str, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> dict[str, str]:
-    """Message id to entry name."""
-    found = {}
-    for raw, fields in entries:
-        name = lane + raw.decode()
-        found[fields.get(b"id", name.removeprefix("n").encode()).decode()] = name
-    return found
-
-
-def _in_order(name: str) -> tuple[int, int]:
-    ms, sequence = name[1:].split("-")
-    return int(ms), int(sequence)
-
-
-async def _perform(store: Store, hand: Hand, how: str, due: int) -> bool:
-    queue, entry, message, attempt = store.queue, hand.entry, hand.message, hand.attempt
-    if how == "expire":
-        return await queue.expire(entry, attempt, message)
-    assert attempt is not None
-    match how:
-        case "ack":
-            return await queue.ack(entry, attempt, message, "p")
-        case "defer":
-            return await queue.defer(
-                entry, attempt, message, until=due, attempts=attempt.number, why="w"
-            )
-        case "in doubt":
-            return await queue.bury(entry, attempt, message, reason=DeadReason.IN_DOUBT)
-        case _:
-            return await queue.bury(
-                entry, attempt, message, reason=DeadReason.REJECTED, suppress=how == "opted out"
-            )
 
 
 @pytest.fixture(scope="module")
