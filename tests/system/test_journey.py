@@ -123,7 +123,9 @@ def test_killed_at_a_step_every_text_is_accounted_for_once(
     daemon: Daemon, recorder: Recorder, step: str
 ) -> None:
     (daemon.directory / "config.toml").write_text(FAST + recorder.settings())
-    daemon.start(program=killed_at(step, 2 if step == "after claim" else 20))
+    # Claims and marks are for several messages at once; on a busy machine there are few of them.
+    several_at_once = step in ("after claim", "before begin", "after begin")
+    daemon.start(program=killed_at(step, 2 if several_at_once else 20))
     ids = fill(daemon, 60)
     daemon.wait()  # it kills itself
     daemon.start()
