@@ -276,6 +276,29 @@ async def test_a_sid_belongs_to_one_of_equal_messages() -> None:
         assert await looked_up(provider, of=third) == InDoubt("not listed")
 
 
+async def test_of_two_equal_messages_asked_about_at_once_one_listed_message_is_one_of_them() -> (
+    None
+):
+    both_wait = asyncio.Barrier(2)
+
+    async def answers(_: Reader, writer: Writer) -> None:
+        writer.write(response(200, list_of(of_twilio("SM1"))))
+
+    async def find_settled(_ids: Collection[str], _since: int, _until: int) -> Mapping[str, str]:
+        await both_wait.wait()
+        return {}
+
+    alike = [Message(f"m{n}", "+12025550123", message().content) for n in range(2)]
+    gateway = Gateway(answers)
+    async with listening(gateway), started(twilio(gateway.url)) as provider:
+        assert isinstance(provider, SupportsLookUp)
+        outcomes = await asyncio.gather(
+            *(provider.look_up(one, STARTED_S * 1000, find_settled) for one in alike)
+        )
+    assert outcomes.count(Accepted("SM1", 2)) == 1
+    assert outcomes.count(InDoubt("not listed")) == 1
+
+
 async def test_while_an_equal_message_is_under_way_the_list_does_not_decide() -> None:
     held = asyncio.Event()
 

@@ -172,7 +172,12 @@ class Twilio(Gateway):
         since = min(created) - EARLY_S
         until = max(created) + self._timeout_s + LATE_S
         settled = await find_settled(ours, round(1000 * since), round(1000 * until))
-        return {sid: one for sid, one in ours.items() if settled.get(sid, message.id) == message.id}
+        return {
+            sid: one
+            for sid, one in ours.items()
+            # (An equal message may have been found to be that one while Redis was asked.)
+            if settled.get(sid, message.id) == message.id and not self._is_another(sid, message)
+        }
 
     def _is_another(self, sid: str, message: Message) -> bool:
         return self._message_of_sid.get(sid) not in (None, message.id)
