@@ -17,7 +17,7 @@ def reload(used: Settings, config_path: Path, *, set_rate: Callable[[float], Non
     try:
         read = load(config_path)
     except ConfigError as error:
-        log.error("not reloaded", extra={"because": str(error)})  # noqa: TRY400
+        log.error("not reloaded", extra={"reason": str(error)})  # noqa: TRY400
         return used
     rate, level = read.rate.segments_per_second, read.log.level
     settings = used.model_copy(

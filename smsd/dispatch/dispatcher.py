@@ -202,6 +202,7 @@ class Dispatcher:
 
     async def _perform(self, one: Delivery, outcome: Outcome | None, verdict: Verdict) -> Verdict:
         def on_refused() -> None:  # perhaps for long: up to a bound, others may be sent meanwhile
+            self._free_slot(one)
             if len(self._deliveries) - self._parts.in_flight.taken < MOST_UNSETTLED:
                 self._free_permit(one)
 
@@ -220,10 +221,14 @@ class Dispatcher:
         else:
             self._prefetch.forget(entry.name)
         self._deliveries.pop(entry.name, None)
+        self._free_slot(one)
+        self._free_permit(one)
+
+    def _free_slot(self, one: Delivery) -> None:
         one.slot.close()
         if one.probe:
+            one.probe = False
             self._parts.hold.probe_not_sent()
-        self._free_permit(one)
 
     def _free_permit(self, one: Delivery) -> None:
         one.permit.release()

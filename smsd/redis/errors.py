@@ -12,7 +12,8 @@ from redis import exceptions
 
 # The library takes the code off some errors, and knows those by their type; off others it does not.
 _REFUSES_WRITES = (exceptions.ReadOnlyError, exceptions.ClusterDownError)
-_REFUSES_WRITES_CODES = ("MISCONF", "NOREPLICAS")
+_REFUSES_WRITES_CODES = ("MISCONF", "NOREPLICAS", "READONLY")
+_FULL_CODE = "OOM "
 _BUSY_CODE = "BUSY "  # (BUSYGROUP is another)
 _GROUP_MISSING_CODES = ("NOGROUP", "no such key", "UNBLOCKED")
 _WRONG_TYPE_CODE = "WRONGTYPE"
@@ -127,6 +128,12 @@ def response(message: str) -> RedisError:
     """The error that a message of the server stands for."""
     if message.startswith(_GROUP_MISSING_CODES):
         return GroupMissing(message)
+    if message.startswith(_REFUSES_WRITES_CODES):
+        return RefusesWrites(message)
+    if message.startswith(_BUSY_CODE):
+        return Away(message)
+    if message.startswith(_FULL_CODE):
+        return OutOfMemory(message)
     reason = message[:_LONGEST_REASON]
     if named := _NAMED.match(reason):
         return Refused(named[2], named[1])

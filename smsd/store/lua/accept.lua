@@ -1,4 +1,4 @@
--- accept: go on with this data, though other or newer data was request.
+-- accept: go on with this data, though other or newer data was known.
 -- include: full, identity
 -- takes: token, ids, settled
 -- keys: none

@@ -72,6 +72,7 @@ class HeldBody:
         try:
             yield
         finally:
+            self._limit = None  # it knows the task, and so keeps the request with this body
             self._memory.arrival_ended(self)
 
     def give_way(self) -> None:

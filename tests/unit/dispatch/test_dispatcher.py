@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -38,17 +38,15 @@ class Answers:
         return [self.answer] * len(sends)
 
 
-@pytest.mark.parametrize("answer", ["fenced", "older", Refused("wrong type", "smsd:inflight")])
-async def test_messages_that_could_not_be_marked_keep_their_order(answer: object) -> None:
+def dispatcher(queue: Answers, *, rate: float) -> tuple[Dispatcher, Parts]:
     def clock() -> int:
         return round(asyncio.get_running_loop().time() * 1e9)
 
-    queue: Any = Answers(answer)
-    metrics, pacer = Metrics(), Pacer(1000, ceiling="segment")
-    hold = Hold(rate=1000, clock=clock, changed=lambda _: None)
+    metrics, pacer = Metrics(), Pacer(rate, ceiling="segment")
+    hold = Hold(rate=rate, clock=clock, changed=lambda _: None)
     pace, provider = Pace(pacer, clock=clock, metrics=metrics), ScriptedProvider()
     context = Context(
-        queue=queue,
+        queue=cast("Any", queue),
         limits=Limits(),
         policy=RetryPolicy(),
         metrics=metrics,
@@ -59,18 +57,66 @@ async def test_messages_that_could_not_be_marked_keep_their_order(answer: object
         may_send=lambda: True,
         on_fenced=lambda: None,
     )
-    prefetch, in_flight = Prefetch(1000), InFlight(9, clock=clock, rate=lambda: 1000.0)
     settler = Settler(context, InDoubtAsker(provider), hold, pace)
-    work = Dispatcher(context, Parts(provider, prefetch, pace, hold, in_flight, settler))
-    for name in NAMES:
+    in_flight = InFlight(9, clock=clock, rate=lambda: rate)
+    parts = Parts(provider, Prefetch(rate), pace, hold, in_flight, settler)
+    return Dispatcher(context, parts), parts
+
+
+def fill(prefetch: Prefetch, names: Sequence[str]) -> None:
+    for name in names:
         content = Content("Hi", Segments("gsm7", 2, 1))
         prefetch.put(Claimed(Entry(name, (), 0), Message(name[1:], "+12025550123", content)))
+
+
+def submitted(parts: Parts) -> list[str]:
+    return cast("ScriptedProvider", parts.provider).submitted
+
+
+class RefusesToSuppress(Answers):
+    """A queue in which all but the last message has an opted-out recipient, and that stays so."""
+
+    def __init__(self, last: str) -> None:
+        super().__init__("suppressed")
+        self._last = last
+
+    async def begin(self, sends: Sequence[object]) -> list[object]:
+        names = [send[0].name for send in sends]  # type: ignore[index]
+        return ["begun" if name == self._last else self.answer for name in names]
+
+    async def suppress(self, *_: object) -> bool:
+        raise Refused("is a string, not a stream", "smsd:queue")
+
+    async def ack(self, *_: object) -> bool:
+        self.asked.set()
+        return True
+
+
+async def test_messages_that_cannot_be_settled_hold_no_slot_of_others() -> None:
+    names = [f"n1-{number}" for number in range(40)]
+    queue = RefusesToSuppress(names[-1])
+    work, parts = dispatcher(queue, rate=5)
+    fill(parts.prefetch, names)
+    running = asyncio.create_task(work.run())
+    async with asyncio.timeout(10):
+        await queue.asked.wait()
+    running.cancel()
+    await work.drain(0)
+    await asyncio.gather(running, return_exceptions=True)
+    assert submitted(parts) == [names[-1][1:]]
+
+
+@pytest.mark.parametrize("answer", ["fenced", "older", Refused("wrong type", "smsd:inflight")])
+async def test_messages_that_could_not_be_marked_keep_their_order(answer: object) -> None:
+    queue = Answers(answer)
+    work, parts = dispatcher(queue, rate=1000)
+    fill(parts.prefetch, NAMES)
     running = asyncio.create_task(work.run())
     async with asyncio.timeout(5):
         await queue.asked.wait()
     running.cancel()
     assert await work.drain(5)
     await asyncio.gather(running, return_exceptions=True)
-    assert [prefetch.take().entry.name for _ in NAMES] == NAMES
-    assert in_flight.free == 9
-    assert provider.submitted == []
+    assert [parts.prefetch.take().entry.name for _ in NAMES] == NAMES
+    assert parts.in_flight.free == 9
+    assert submitted(parts) == []

@@ -19,6 +19,7 @@ from smsd.redis.errors import (
     WrongType,
     mapped,
     meaning,
+    response,
 )
 
 
@@ -95,3 +96,20 @@ def test_errors_of_the_library_are_mapped_and_others_pass() -> None:
         raise KeyError
     with pytest.raises(OutOfMemory), mapped():
         raise OutOfMemory
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("NOREPLICAS Not enough good replicas to write.", RefusesWrites),
+        ("MISCONF Errors writing to the AOF file", RefusesWrites),
+        ("READONLY You can't write against a read only replica.", RefusesWrites),
+        ("BUSY Redis is busy running a script.", Away),
+        ("OOM command not allowed when used memory > 'maxmemory'.", OutOfMemory),
+        ("WRONGTYPE Operation against a key", WrongType),
+    ],
+)
+def test_what_a_script_met_and_answers_in_words_means_the_same(
+    message: str, expected: type[RedisError]
+) -> None:
+    assert type(response(message)) is expected
