@@ -89,7 +89,7 @@ def test_what_was_delivered_and_is_not_pending_is_sent_after_a_restart(
     smsd.start()
     eventually(lambda: len(arrived(recorder)) >= len(add), what="all of them")
     assert arrived(recorder) == sorted(id_.decode() for id_ in add)
-    assert "delivered and not pending" in smsd.log
+    assert "delivered but not pending" in smsd.log
 
 
 def test_what_is_wrong_is_shown_and_mended_by_the_commands(

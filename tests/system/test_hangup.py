@@ -75,12 +75,12 @@ def test_a_broken_configuration_is_told_at_a_hangup_and_ignored(smsd: Daemon) ->
     smsd.start()
     eventually(lambda: target(smsd) == "20.0")
     for broken in ("[rate\n", "[rate]\nsegments_per_second = 0\n", "[nonsense]\n"):
-        reconfigure(smsd, broken, 'error "not reloaded" because=')
+        reconfigure(smsd, broken, 'error "not reloaded" reason=')
     assert target(smsd) == "20.0"
 
     (smsd.directory / "config.toml").unlink()
     smsd.signal(signal.SIGHUP)
-    eventually(lambda: smsd.log.count('error "not reloaded" because=') == 4)
+    eventually(lambda: smsd.log.count('error "not reloaded" reason=') == 4)
     assert state(smsd, smsd.send(message=BODY, to=ANYBODY)["id"]) in ("queued", "sending", "sent")
     assert smsd.stop() == 0
 
