@@ -16,14 +16,17 @@ from smsd.redis.version import Version
 from tests.servers.install import Server, installed, server_at
 
 WHOLE = ("tests/redis",)
+TRANSITIONS = (
+    "append", "claim", "begin", "settle", "promote", "reclaim", "cancel", "replay", "in_flight",
+    "lookup", "dead_letters", "census", "fsck", "lease",
+)  # fmt: skip
 QUICK = (
-    *(
-        f"tests/redis/test_{name}.py"
-        for name in ("queue", "status", "fsck", "lease", "embedded", "binary", "version")
-    ),
+    *(f"tests/redis/store/test_{name}.py" for name in TRANSITIONS),
+    *(f"tests/redis/redis/test_{name}.py" for name in ("embedded", "binary", "version")),
     # Sentinels read an access list of their own, in the words of their version.
-    "tests/redis/test_topologies.py::test_a_text_lives_its_life_over_sentinels_that_want_a_login",
+    "tests/redis/redis/test_sentinel.py::test_a_text_lives_its_life_over_sentinels_that_want_a_login",
 )
+OLD = ("tests/redis/redis/test_version.py",)
 LONGEST_S = 900.0
 
 
@@ -57,7 +60,7 @@ def _run(server: Server, *, tested: Version | None, quick: bool) -> Result:
         return Result(f"{server}: make test has run everything with this version", "skipped")
     print(f"\n== {server}", flush=True)
     chosen = "SMSD_TEST_OLD_SERVER" if server.is_too_old else "SMSD_TEST_SERVER"
-    tests = ("tests/redis/test_version.py",) if server.is_too_old else QUICK if quick else WHOLE
+    tests = OLD if server.is_too_old else QUICK if quick else WHOLE
     began = time.monotonic()
     code = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *tests],
