@@ -71,9 +71,7 @@ class Recovery:
             except Fenced:  # what is in flight may be what another daemon sends: none of it is ours
                 self._context.on_fenced()
                 await asyncio.sleep(PAUSE_S)
-            except Refused:  # nobody knows what is in flight: until then nothing may be sent
-                await asyncio.sleep(PAUSE_S)
-            except Away:
+            except (Refused, Away):  # until it is known what is in flight nothing may be sent
                 await asyncio.sleep(PAUSE_S)
 
     async def _recover(self) -> None:

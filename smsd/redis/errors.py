@@ -99,7 +99,7 @@ def meaning(error: Exception) -> RedisError:
     if away := _away(error):
         return away(message, kind=kind)
     if isinstance(error, exceptions.ResponseError):
-        return response(message)
+        return response(message, kind=kind)
     return RedisError(message)
 
 
@@ -110,28 +110,24 @@ def _away(error: Exception) -> type[Away] | None:
         return Loading
     if type(error) is exceptions.ConnectionError:  # (an AuthenticationError is one, too)
         return Unreachable
-    if isinstance(error, _REFUSES_WRITES) or _has_code(error, _REFUSES_WRITES_CODES):
+    if isinstance(error, _REFUSES_WRITES):
         return RefusesWrites
     passes = (
         exceptions.ConnectionError,
         exceptions.TimeoutError,
         OSError,
     )
-    return Away if isinstance(error, passes) or _has_code(error, (_BUSY_CODE,)) else None
+    return Away if isinstance(error, passes) else None
 
 
-def _has_code(error: Exception, codes: tuple[str, ...]) -> bool:
-    return isinstance(error, exceptions.ResponseError) and str(error).startswith(codes)
-
-
-def response(message: str) -> RedisError:
-    """The error that a message of the server stands for."""
+def response(message: str, *, kind: str = "") -> RedisError:
+    """The error that a message of the server stands for. `kind`: as in `Away`."""
     if message.startswith(_GROUP_MISSING_CODES):
         return GroupMissing(message)
     if message.startswith(_REFUSES_WRITES_CODES):
-        return RefusesWrites(message)
+        return RefusesWrites(message, kind=kind)
     if message.startswith(_BUSY_CODE):
-        return Away(message)
+        return Away(message, kind=kind)
     if message.startswith(_FULL_CODE):
         return OutOfMemory(message)
     reason = message[:_LONGEST_REASON]

@@ -5,6 +5,7 @@ for arrivals occupies a connection, and a busy pool must not cost the lease.
 """
 
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import NamedTuple, Self
 
 from redis.asyncio import Redis
@@ -65,7 +66,7 @@ class Store:
         self._url = url
         self._now_ms = now_ms
         self._bounds = bounds
-        self._connected: list[Redis] = []
+        self._connections = AsyncExitStack()
         examine = lost_writes.compare if lost_writes else None
         redis = self._connect(connections=CONNECTIONS, timeout_s=3.0, examine=examine)
         self.client = self._client(redis, availability, lost_writes)
@@ -85,8 +86,7 @@ class Store:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        for redis in self._connected:
-            await redis.aclose()
+        await self._connections.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -98,7 +98,7 @@ class Store:
         self, *, connections: int, timeout_s: float, examine: Examine | None = None
     ) -> Redis:
         redis = connect(self._url, connections=connections, timeout_s=timeout_s, examine=examine)
-        self._connected.append(redis)
+        self._connections.push_async_callback(redis.aclose)
         return redis
 
     def _client(
