@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict
 
-from smsd.core.message import Content, Message
 from smsd.core.outcome import (
     Accepted,
     Halted,
@@ -16,32 +15,9 @@ from smsd.core.outcome import (
     Throttled,
     Unavailable,
 )
-from smsd.core.segment import Segments
-from smsd.provider.generic.http import Http
 from smsd.provider.generic.rules import Rule
-from smsd.provider.generic.settings import GenericSettings
 from smsd.provider.wire.answer import Answer
-from smsd.provider.wire.transport import Request
-
-TEXT = 'Hi & bye = 50% + "q" {x} ${Y} é\n'
-GOOD: dict[str, Any] = {
-    "url": "https://gw.example/send",
-    "fields": {"to": "{to_no_plus}", "text": "{text}"},
-}
-
-
-def gateway(**changes: Any) -> Http:
-    settings = GenericSettings.model_validate(GOOD | changes)
-    return Http.build(settings, timeout_s=1.0, max_in_flight=8)
-
-
-def message() -> Message:
-    content = Content(TEXT, Segments("ucs2", 33, 1), "Shop", "normal", None, None, "spring", "o-7")
-    return Message("m1", "+12025550123", content)
-
-
-def request(**changes: Any) -> Request:
-    return gateway(**changes).request(message())
+from tests.support.generic import TEXT, gateway, message, request
 
 
 def judge(

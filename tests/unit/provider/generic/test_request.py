@@ -1,36 +1,12 @@
 """The configured request. Rule: a value is encoded for its place, never spliced in."""
 
 import json
-from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
 
-from smsd.core.message import Content, Message
 from smsd.core.segment import Segments
-from smsd.provider.generic.http import Http
-from smsd.provider.generic.settings import GenericSettings
-from smsd.provider.wire.transport import Request
-
-TEXT = 'Hi & bye = 50% + "q" {x} ${Y} é\n'
-GOOD: dict[str, Any] = {
-    "url": "https://gw.example/send",
-    "fields": {"to": "{to_no_plus}", "text": "{text}"},
-}
-
-
-def gateway(**changes: Any) -> Http:
-    settings = GenericSettings.model_validate(GOOD | changes)
-    return Http.build(settings, timeout_s=1.0, max_in_flight=8)
-
-
-def message() -> Message:
-    content = Content(TEXT, Segments("ucs2", 33, 1), "Shop", "normal", None, None, "spring", "o-7")
-    return Message("m1", "+12025550123", content)
-
-
-def request(**changes: Any) -> Request:
-    return gateway(**changes).request(message())
+from tests.support.generic import GOOD, TEXT, gateway, message, request
 
 
 def test_numbers_may_go_without_their_plus() -> None:
