@@ -43,7 +43,8 @@ def main() -> None:
     for name, measure in runs.items():
         if given.names and name not in given.names:
             continue
-        with tempfile.TemporaryDirectory(prefix="smsd-bench-") as where:
+        # A killed server may leave a child that still rewrites its append-only file.
+        with tempfile.TemporaryDirectory(prefix="smsd-bench-", ignore_cleanup_errors=True) as where:
             for what, figure, how in measure(Path(where)):
                 print(f"  {what:<44} {figure:>28}   {how}", flush=True)
 
