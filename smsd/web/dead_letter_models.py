@@ -12,6 +12,7 @@ from smsd.core.life import DeadReason
 from smsd.store.dead_letters import MOST_HANDLED
 from smsd.web.message_models import documented
 from smsd.web.models import Strict
+from smsd.web.query import Flag
 
 
 class DeadLetterQuery(Strict):
@@ -23,7 +24,7 @@ class DeadLetterQuery(Strict):
     campaign: str | None = None
     after: str | None = None
     count: int | None = Field(None, ge=1, le=MOST_HANDLED)
-    message: Literal["true", "false"] | None = None
+    message: Flag | None = None
 
 
 class _DeadLetter(Strict):

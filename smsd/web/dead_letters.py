@@ -1,12 +1,10 @@
 """`/dead-letters`. Rule: a person sees why each died, and says which are sent again or dropped."""
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiohttp import web
 
-from smsd.core.fields import FieldError
 from smsd.redis.errors import Away
 from smsd.store.dead_letter_request import Order, read_after, read_choice, read_order
 from smsd.store.dead_letters import MOST_HANDLED, PAGE, DeadLetters, Swept
@@ -18,6 +16,7 @@ from smsd.web.dead_letter_models import (
     SweptAnswer,
 )
 from smsd.web.errors import json_response, unavailable
+from smsd.web.query import read_count, read_flag, read_query
 from smsd.web.route import BODY, Answer, Route
 from smsd.web.slices import STEP, Slices
 
@@ -68,14 +67,15 @@ class DeadLetterCalls:
 
     async def show(self, request: web.BaseRequest) -> web.Response:
         """`GET`: dead letters with their fields; their bodies only with `message=true`."""
-        query = _query(request)
-        if _count(query) <= PAGE:
+        query = read_query(request, QUERY)
+        if read_count(query, most=MOST_HANDLED, default=COUNT) <= PAGE:
             return json_response(await self._page(query))
         async with self._long_pages:  # so that their steps do not add up in one turn of the loop
             return json_response(await self._page(query))
 
     async def _page(self, query: Mapping[str, object]) -> dict[str, object]:
-        count, with_text = _count(query), _with_text(query)
+        count = read_count(query, most=MOST_HANDLED, default=COUNT)
+        with_text = read_flag(query, "message")
         found = await self._dead_letters.find(
             read_choice(query), after=read_after(query), count=count
         )
@@ -116,31 +116,6 @@ async def _finished(sweep: Callable[[Order], Awaitable[Swept]], order: Order, do
             "redis_away",
             f"Redis went away; some may have been {done} already, and asking again does the rest",
         ) from error
-
-
-def _query(request: web.BaseRequest) -> dict[str, object]:
-    query: dict[str, object] = {}
-    for name, value in request.query.items():
-        if name not in QUERY:
-            raise FieldError(name, f"is no known parameter; known are {', '.join(QUERY)}")
-        if name in query:
-            raise FieldError(name, "is given twice")
-        query[name] = value
-    return query
-
-
-def _count(query: Mapping[str, object]) -> int:
-    raw = str(query.get("count", COUNT))
-    if not re.fullmatch("[0-9]{1,9}", raw) or not 1 <= int(raw) <= MOST_HANDLED:
-        raise FieldError("count", f"must be 1 to {MOST_HANDLED}")
-    return int(raw)
-
-
-def _with_text(query: Mapping[str, object]) -> bool:
-    raw = query.get("message", "false")
-    if raw not in ("true", "false"):
-        raise FieldError("message", "must be true or false")
-    return raw == "true"
 
 
 def _more(swept: Swept, *places: str) -> dict[str, object]:
