@@ -110,6 +110,14 @@ class Http(Table):
         return tokens
 
 
+class Upload(Table):
+    """`[upload]`: files of contacts, which are read as they come and never held as a whole."""
+
+    max_octets: int = Field(2_000_000_000, ge=1, le=1_000_000_000_000)
+    timeout: float = Field(60.0, gt=0, le=HOUR)  # seconds without an octet
+    max_at_once: int = Field(2, ge=1, le=16)  # each has a process of its own
+
+
 class Redis(Table):
     """`[redis]`: where the durable state lives."""
 
@@ -265,6 +273,7 @@ class Settings(BaseSettings):
     )
 
     http: Http = Http()
+    upload: Upload = Upload()
     redis: Redis = Redis()
     queue: Queue = Queue()
     rate: Rate = Rate()

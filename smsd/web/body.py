@@ -22,15 +22,14 @@ async def read_body(request: web.BaseRequest, *, most_octets: int, timeout_s: fl
     # Parsing the header costs as much as parsing a body, and nearly all say it in the same words.
     if request.headers.get("Content-Type") != JSON and not _is_json(request.content_type):
         raise ApiError(415, "unsupported_media_type", f"send Content-Type: {JSON}")
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise _encoded()
+    check_encoding(request)
     body, held = request.content, request[HELD]
     try:
         if body.is_eof() and body.total_bytes <= most_octets:
             held.reserve(body.total_bytes)
             return body.read_nowait()  # it came along with the headers: nothing to wait for
         if (request.content_length or 0) > most_octets:
-            raise _too_large(most_octets)
+            raise too_large(most_octets)
         async with asyncio.timeout(timeout_s) as limit:
             with held.arriving(limit):
                 return await _collected(body, held, most_octets)
@@ -48,20 +47,24 @@ async def _collected(body: StreamReader, held: HeldBody, most_octets: int) -> by
     octets = bytearray()
     while piece := await body.readany():
         if len(octets) + len(piece) > most_octets:
-            raise _too_large(most_octets)
+            raise too_large(most_octets)
         held.reserve(len(piece))
         octets += piece
     return bytes(octets)
 
 
-def _encoded() -> ApiError:
-    # What a kilobyte unpacks to is known only once it has taken a megabyte.
-    return ApiError(
-        415,
-        "unsupported_content_encoding",
-        "send the body as it is, without Content-Encoding",
-        headers={"Accept-Encoding": "identity"},
-    )
+def check_encoding(request: web.BaseRequest) -> None:
+    """Refuse a compressed body: what a kilobyte unpacks to is known once it has taken a megabyte.
+
+    Raises `ApiError` 415.
+    """
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise ApiError(
+            415,
+            "unsupported_content_encoding",
+            "send the body as it is, without Content-Encoding",
+            headers={"Accept-Encoding": "identity"},
+        )
 
 
 def _is_json(kind: str) -> bool:
@@ -158,8 +161,8 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def _too_large(most_octets: int) -> ApiError:
-    # The rest of the body is not worth reading.
+def too_large(most_octets: int) -> ApiError:
+    """The refusal of a body that is larger than that; the rest of it is not worth reading."""
     return ApiError(
         413,
         "body_too_large",

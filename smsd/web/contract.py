@@ -11,7 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_jso
 from pydantic_core import core_schema
 
 from smsd.web.models import Error, RetryAfter
-from smsd.web.route import JSON, TEXT, Access, Answer, Route
+from smsd.web.route import JSON, Access, Answer, Route, Streamed
 
 Model = type[BaseModel] | None
 INFO = {
@@ -88,7 +88,8 @@ class _Document:
         }
 
     def _models(self) -> Iterator[Model]:
-        yield from (route.body for route in self._routes)
+        for route in self._routes:
+            yield route.body.model if isinstance(route.body, Streamed) else route.body
         yield from (answer.model for answer in self._answers())
         yield from self._parameter_models()
 
@@ -109,7 +110,7 @@ class _Document:
         if parameters := list(self._parameters(route)):
             operation["parameters"] = parameters
         if route.body is not None:
-            operation["requestBody"] = {"required": True, "content": _content(route.body, JSON)}
+            operation["requestBody"] = {"required": True, "content": _body(route.body)}
         responses = {status: self._response(answer) for status, answer in route.answers.items()}
         for status in _refusals(route) - responses.keys():
             name = "NotNow" if status in RETRY_LATER else "Refused"
@@ -130,6 +131,8 @@ class _Document:
             "description": answer.description,
             "content": _content(answer.model, answer.media_type),
         }
+        if answer.also:
+            response["content"] |= _content(None, answer.also)
         if headers := self._described(answer.headers):
             response["headers"] = headers
         return response
@@ -165,8 +168,17 @@ def _refusals(route: Route) -> set[int]:
     return statuses
 
 
+def _body(body: type[BaseModel] | Streamed) -> dict[str, Any]:
+    if not isinstance(body, Streamed):
+        return _content(body, JSON)
+    content: dict[str, Any] = {}
+    for media_type in body.media_types:
+        content |= _content(body.model if media_type == JSON else None, media_type)
+    return content
+
+
 def _content(model: Model, media_type: str) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": "string" if media_type == TEXT else "object"}
+    schema: dict[str, Any] = {"type": "object" if media_type == JSON else "string"}
     if model is not None:
         schema = {"$ref": f"#/components/schemas/{model.__name__}"}
     return {media_type: {"schema": schema}}

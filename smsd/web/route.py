@@ -15,6 +15,8 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 JSON = "application/json"
 TEXT = "text/plain"
+CSV = "text/csv"
+NDJSON = "application/x-ndjson"
 PARAMETERS = web.RequestKey("parameters", dict[str, str])  # the parts of the path in braces
 BODY = web.RequestKey("body", bytes)
 
@@ -37,7 +39,16 @@ class Answer:
     description: str
     model: type[BaseModel] | None = None  # None: any object, or any text
     media_type: str = JSON
+    also: str = ""  # another media type, for callers whose Accept names it
     headers: type[BaseModel] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """A body that the handler reads in pieces from `request[UPLOAD]`, with a limit of its own."""
+
+    media_types: tuple[str, ...]  # the first is taken for a body that names none
+    model: type[BaseModel]  # of what is sent as JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +61,9 @@ class Route:
     summary: str
     answers: Mapping[int, Answer]  # but for refusals
     access: Access = Access.TOKEN
-    # Read whole, up to [http] max_body, before the handler is called, which finds it in
-    # `request[BODY]`. A body that is to be streamed would be another kind, with its own limit.
-    body: type[BaseModel] | None = None
+    # A model: read whole, up to [http] max_body, before the handler is called, which finds it in
+    # `request[BODY]`.
+    body: type[BaseModel] | Streamed | None = None
     query: type[BaseModel] | None = None
     headers: type[BaseModel] | None = None
     refusals: tuple[int, ...] = ()  # beside those that any call of its kind can meet

@@ -6,7 +6,8 @@ from typing import NamedTuple, cast
 from aiohttp import web
 
 from smsd.web.body import read_body
-from smsd.web.route import BODY, PARAMETERS, Access, Route
+from smsd.web.route import BODY, PARAMETERS, Access, Route, Streamed
+from smsd.web.upload import UPLOAD, Uploads
 
 
 class Call(NamedTuple):
@@ -20,10 +21,18 @@ class Call(NamedTuple):
 class Router:
     """Finds the route of a request, and answers by it."""
 
-    def __init__(self, routes: Iterable[Route], *, max_body: int, body_timeout_s: float) -> None:
-        """`max_body`: octets."""
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        *,
+        max_body: int,
+        body_timeout_s: float,
+        uploads: Uploads | None = None,
+    ) -> None:
+        """`max_body`: octets. `uploads`: what routes with a streamed body need."""
         self._max_body = max_body
         self._body_timeout_s = body_timeout_s
+        self._uploads = uploads
         self._dispatcher = web.UrlDispatcher()
         self._routes: dict[web.AbstractRoute, Route] = {}
         self._open_paths: set[str] = set()
@@ -48,12 +57,29 @@ class Router:
 
     async def answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         """Read what the row says, and call the handler. Raises what it or aiohttp raises."""
-        if "Expect" in request.headers:
-            await call.match.expect_handler(cast("web.Request", request))  # 100 Continue
-        if call.route is not None:
+        route = call.route
+        if route is not None and isinstance(route.body, Streamed):
+            return await self._answer_streamed(request, call, route.body)
+        await _continue(request, call)
+        if route is not None:
             request[PARAMETERS] = call.match
-            if call.route.body is not None:
+            if route.body is not None:
                 request[BODY] = await read_body(
                     request, most_octets=self._max_body, timeout_s=self._body_timeout_s
                 )
         return await call.match.handler(cast("web.Request", request))
+
+    async def _answer_streamed(
+        self, request: web.BaseRequest, call: Call, body: Streamed
+    ) -> web.StreamResponse:
+        assert self._uploads is not None  # noqa: S101 - whoever has such a route hands it over
+        with self._uploads.begin(request, body) as upload:
+            await _continue(request, call)  # not before: what is refused need not be sent
+            request[PARAMETERS] = call.match
+            request[UPLOAD] = upload
+            return await call.match.handler(cast("web.Request", request))
+
+
+async def _continue(request: web.BaseRequest, call: Call) -> None:
+    if "Expect" in request.headers:
+        await call.match.expect_handler(cast("web.Request", request))  # 100 Continue

@@ -40,7 +40,7 @@ class Plugin(BaseModel):
          "did you mean segments_per_second?"),
         ("[raet]\nx = 1", "[raet]: unknown key; did you mean rate?"),
         ("[provider]\nnaem = 1", "[provider] naem: unknown key; did you mean name?"),
-        ("_env_file = 1", "[_env_file]: unknown key; known: http, redis, "),
+        ("_env_file = 1", "[_env_file]: unknown key; known: http, upload, redis, "),
         ('"a\\nb\\u001b" = 1', "[a\\nb\\x1b]: unknown key; known: "),
     ],
 )  # fmt: skip

@@ -89,6 +89,9 @@ KEYS = {
     ),
     "http.header_timeout": Key("0.5", 0.5, SECONDS | HOUR),
     "http.body_timeout": Key("0.5", 0.5, SECONDS | HOUR),
+    "upload.max_octets": Key("7", 7, COUNT | most(1_000_000_000_000, HUGE)),
+    "upload.timeout": Key("0.5", 0.5, SECONDS | HOUR),
+    "upload.max_at_once": Key("7", 7, COUNT | most(16, HUGE)),
     "redis.url": Key(
         f"redis://:{HUSH}@db/0",
         SecretStr(f"redis://:{HUSH}@db/0"),

@@ -8,7 +8,7 @@ from pydantic import Field
 from smsd.core import fields
 from smsd.web.contract import document
 from smsd.web.models import Strict
-from smsd.web.route import TEXT, Access, Answer, Route
+from smsd.web.route import CSV, JSON, TEXT, Access, Answer, Route, Streamed
 from tests.support.contract import contract, table
 
 
@@ -48,6 +48,21 @@ def operation(**row: Any) -> Any:
 )
 def test_refusals_follow_from_access_and_body(row: dict[str, Any], statuses: str) -> None:
     assert list(operation(**row)["responses"]) == statuses.split()
+
+
+def test_a_streamed_body_is_a_string_but_for_json() -> None:
+    made = operation(body=Streamed((CSV, JSON), Thing))
+    content = made["requestBody"]["content"]
+    assert content[CSV] == {"schema": {"type": "string"}}
+    assert content[JSON] == {"schema": {"$ref": "#/components/schemas/Thing"}}
+    assert {"408", "413", "415"} <= made["responses"].keys()
+
+
+def test_an_answer_may_come_in_two_media_types() -> None:
+    made = operation(answers={200: Answer("Done.", Thing, also=CSV)})
+    content = made["responses"]["200"]["content"]
+    assert list(content) == [JSON, CSV]
+    assert content[CSV] == {"schema": {"type": "string"}}
 
 
 def test_only_what_is_open_needs_no_token() -> None:

@@ -13,8 +13,9 @@ from pydantic import BaseModel
 
 from smsd.web.edge.body_memory import HELD, BodyMemory
 from smsd.web.errors import ApiError
-from smsd.web.route import BODY, PARAMETERS, Access, Answer, Route
+from smsd.web.route import BODY, CSV, PARAMETERS, Access, Answer, Route, Streamed
 from smsd.web.router import Router
+from smsd.web.upload import UPLOAD, UploadLimits, Uploads
 
 ANSWERS = {200: Answer("It is done.")}
 JSON = {"Content-Type": "application/json"}
@@ -26,6 +27,7 @@ class Handlers:
     def __init__(self) -> None:
         self.parameters: dict[str, str] = {}
         self.body: bytes | None = None
+        self.pieces: list[bytes] = []
 
     def routes(self) -> list[Route]:
         return [
@@ -33,7 +35,14 @@ class Handlers:
             Route("GET", "/things/{id}", self.handle, "One thing.", ANSWERS),
             Route("DELETE", "/things/{id}", self.handle, "Remove it.", ANSWERS),
             Route("POST", "/things", self.handle, "A new thing.", ANSWERS, body=BaseModel),
+            Route(
+                "PUT", "/file", self.stream, "A file.", ANSWERS, body=Streamed((CSV,), BaseModel)
+            ),
         ]
+
+    async def stream(self, request: web.BaseRequest) -> web.Response:
+        self.pieces = [piece async for piece in request[UPLOAD].pieces()]
+        return web.Response()
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         self.parameters = request[PARAMETERS]
@@ -47,8 +56,10 @@ def handlers() -> Handlers:
 
 
 @pytest.fixture
-def router(handlers: Handlers) -> Router:
-    return Router(handlers.routes(), max_body=10, body_timeout_s=0.05)
+async def router(handlers: Handlers) -> Router:
+    limits = UploadLimits(max_octets=100, timeout_s=0.05, max_at_once=1)
+    uploads = Uploads(limits, asyncio.get_running_loop().time)
+    return Router(handlers.routes(), max_body=10, body_timeout_s=0.05, uploads=uploads)
 
 
 def request(
@@ -132,5 +143,31 @@ async def test_a_caller_that_waits_for_100_continue_gets_it_before_the_body_is_r
     router: Router,
 ) -> None:
     made = request("POST", "/things", JSON | {"Expect": "100-continue"}, body=b"{}")
+    await ask(router, made)
+    cast("Any", made.writer).write.assert_called_once_with(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+async def test_a_streamed_body_has_a_limit_of_its_own_and_is_read_by_its_handler(
+    router: Router, handlers: Handlers
+) -> None:
+    for _ in range(2):  # each gives its place back
+        await ask(router, request("PUT", "/file", body=b" " * 50))
+        assert b"".join(handlers.pieces) == b" " * 50
+
+    with pytest.raises(ApiError) as refused:
+        await ask(router, request("PUT", "/file", body=b" " * 101))
+    assert refused.value.status == 413
+
+
+async def test_a_caller_is_not_asked_to_go_on_with_a_streamed_body_that_is_refused(
+    router: Router,
+) -> None:
+    waits = {"Expect": "100-continue"}
+    made = request("PUT", "/file", waits | {"Content-Length": "101"})
+    with pytest.raises(ApiError):
+        await ask(router, made)
+    cast("Any", made.writer).write.assert_not_called()
+
+    made = request("PUT", "/file", waits)
     await ask(router, made)
     cast("Any", made.writer).write.assert_called_once_with(b"HTTP/1.1 100 Continue\r\n\r\n")
