@@ -9,22 +9,26 @@ not: new ranges are in service before they are in the metadata, and the provider
 import re
 import unicodedata
 from functools import cache, lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import phonenumbers
 from phonenumbers import (
     COUNTRY_CODE_TO_REGION_CODE,
     NumberParseException,
     PhoneMetadata,
+    PhoneNumber,
     PhoneNumberFormat,
     ValidationResult,
 )
+
+Kind = Literal["not_a_number", "no_country_code", "impossible_number", "ambiguous_number"]
 
 LONGEST_RAW = 40  # characters: 15 digits, each with a separator, and some to spare
 LONGEST_E164 = 16  # the + and 15 digits (ITU-T E.164 §6)
 
 # For `fullmatch`: `$` lets a final newline pass, and `\d` the digits of every script.
 _WRITTEN = re.compile(r"\+[0-9][0-9 .()\-]*")
+_DIALLED = re.compile(r"[0-9(][0-9 .()\-]*")
 _E164 = re.compile(r"\+[0-9]{6,15}")
 
 # Invisible characters that address books and web pages put around and into numbers: marks of
@@ -46,7 +50,25 @@ def parse(raw: str) -> str:
     """`raw` in E.164. Raises `ValueError`, whose message repeats nothing but a country code, or
     names one character that does not belong there.
     """
-    return raw if _is_canonical(raw) else _read(raw)
+    return raw if is_canonical(raw) else _read(raw)
+
+
+def parse_dialled(raw: str, region: str) -> str:
+    """`raw` in E.164, as it is written in `region` (ISO 3166: US), where it may be national.
+
+    Raises `ValueError` as `parse` does.
+    """
+    if raw.startswith("+"):
+        return parse(raw)
+    return _canonical_in(raw, region) or _read(raw, region)
+
+
+class Unreadable(ValueError):  # noqa: N818 - it is an answer, not a fault
+    """Why a number is refused: the message is for people, the kind for programs."""
+
+    def __init__(self, message: str, kind: Kind = "not_a_number") -> None:
+        super().__init__(message)
+        self.kind: Kind = kind
 
 
 class _Plan(NamedTuple):
@@ -57,7 +79,7 @@ class _Plan(NamedTuple):
     trunk_prefix: re.Pattern[str]  # what `phonenumbers` may take off, or replace
 
 
-def _is_canonical(raw: str) -> bool:
+def is_canonical(raw: str) -> bool:
     """Whether `_read` would surely return `raw` itself; this costs a fifteenth of `_read`."""
     if not _E164.fullmatch(raw):
         return False
@@ -95,26 +117,96 @@ def _plan(first_digits: str) -> _Plan | None:
     )
 
 
-def _read(raw: str) -> str:
+def _canonical_in(raw: str, region: str) -> str:
+    """`_read(raw, region)` for digits that can surely be read in one way; else ""."""
+    if not (raw.isascii() and raw.isdigit()):
+        return ""
+    plan = _dialling(region)
+    if len(raw) not in plan.lengths or plan.prefix.match(raw):
+        return ""
+    number = f"+{plan.code}{raw}"
+    return number if is_canonical(number) else ""
+
+
+class _Dialling(NamedTuple):
+    """What decides about national numbers of a region that are written as digits alone."""
+
+    code: int
+    lengths: frozenset[int]
+    prefix: re.Pattern[str]  # of a number that begins with more than the area
+
+
+@cache
+def _dialling(region: str) -> _Dialling:
+    metadata = PhoneMetadata.metadata_for_region(region)
+    if metadata is None or metadata.general_desc is None or metadata.country_code is None:
+        raise ValueError(f"{region} is no region")
+    prefixes = (metadata.international_prefix, metadata.national_prefix_for_parsing)
+    alternatives = [str(metadata.country_code), *filter(None, prefixes)]
+    return _Dialling(
+        metadata.country_code,
+        frozenset(metadata.general_desc.possible_length),
+        re.compile("|".join(f"(?:{prefix})" for prefix in alternatives)),
+    )
+
+
+def is_region(name: str) -> bool:
+    """Whether numbering plans know a region of this name, as US."""
+    return name in phonenumbers.SUPPORTED_REGIONS
+
+
+def _read(raw: str, region: str = "") -> str:
     if len(raw) > LONGEST_RAW:
-        raise ValueError("is too long for a phone number")
+        raise Unreadable("is too long for a phone number")
     written = raw.translate(_MEANT).lstrip(" ")
     if not written.startswith("+"):
-        raise ValueError("must start with + and the country code, like +12025550123")
+        if region and _DIALLED.fullmatch(written):
+            return _read_dialled(written, region)
+        raise Unreadable(
+            "must start with + and the country code, like +12025550123", "no_country_code"
+        )
     if not _WRITTEN.fullmatch(written):
-        raise ValueError(f"may hold only digits, spaces and . - ( ) after the +{_culprit(written)}")
+        raise Unreadable(f"may hold only digits, spaces and . - ( ) after the +{_culprit(written)}")
+    return _e164(_parsed(written))
+
+
+def _read_dialled(written: str, region: str) -> str:
+    """A number without a +. It may have lost that, and begin with the country code after all."""
+    code = str(_dialling(region).code)
+    digits = "".join(filter(str.isdigit, written))
+    as_dialled = _parsed(written, region)
+    if digits.startswith(code):
+        international = phonenumbers.parse("+" + digits) if len(digits) > len(code) + 1 else None
+        if international is not None and international != as_dialled:
+            valid = [n for n in (as_dialled, international) if phonenumbers.is_valid_number(n)]
+            if len(valid) != 1:
+                raise Unreadable(
+                    f"may be a number of {region}, or begin with +{code}", "ambiguous_number"
+                )
+            as_dialled = valid[0]
+    return _e164(as_dialled)
+
+
+def _parsed(written: str, region: str | None = None) -> PhoneNumber:
     try:
-        parsed = phonenumbers.parse(written)
+        return phonenumbers.parse(written, region)
     except NumberParseException as error:
         if error.error_type == NumberParseException.INVALID_COUNTRY_CODE:
-            raise ValueError("starts with no known country code") from None
-        raise ValueError("is not a phone number") from None
+            raise Unreadable("starts with no known country code") from None
+        raise Unreadable("is not a phone number") from None
+
+
+def _e164(parsed: PhoneNumber) -> str:
     # Not `is_possible_number`: that one lets local numbers pass, as +1 5550123 without its area.
     if phonenumbers.is_possible_number_with_reason(parsed) != ValidationResult.IS_POSSIBLE:
-        raise ValueError(f"is not a possible number for +{parsed.country_code}")
+        raise Unreadable(
+            f"is not a possible number for +{parsed.country_code}", "impossible_number"
+        )
     number = phonenumbers.format_number(parsed, PhoneNumberFormat.E164)
     if len(number) > LONGEST_E164:
-        raise ValueError("has more than the 15 digits of an international number")
+        raise Unreadable(
+            "has more than the 15 digits of an international number", "impossible_number"
+        )
     return number
 
 

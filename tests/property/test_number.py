@@ -58,4 +58,4 @@ def test_the_short_way_is_taken_by_what_people_send_most() -> None:
         found = phonenumbers.example_number_for_type(region, phonenumbers.PhoneNumberType.MOBILE)
         assert found is not None
         raw = phonenumbers.format_number(found, phonenumbers.PhoneNumberFormat.E164)
-        assert number._is_canonical(raw), region
+        assert number.is_canonical(raw), region

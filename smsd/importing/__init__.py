@@ -1,0 +1,1 @@
+"""Files of contacts, parsed in another process. Rule: the event loop does nothing per row."""
