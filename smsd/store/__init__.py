@@ -15,6 +15,7 @@ from smsd.redis.client import CONNECTIONS
 from smsd.redis.connection import Examine, connect
 from smsd.redis.damage import Damage
 from smsd.store.arrivals import Arrivals
+from smsd.store.audiences import Audiences
 from smsd.store.census import Census, take_census
 from smsd.store.client import StoreClient
 from smsd.store.dead_letters import DeadLetters
@@ -77,6 +78,7 @@ class Store:
         )
         self.lookup = Lookup(self.client)
         self.dead_letters = DeadLetters(self.client, self.queue)
+        self.audiences = Audiences(self.client)
         self.events = Events(self.client)
         self.operator_hold = OperatorHold(self.client)
 

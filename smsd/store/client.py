@@ -1,7 +1,7 @@
 """The store's client of Redis. Rule: every script is given the same keys, and what is known.
 
-What a caller is promised (`append`, `append_part`) and what permits a send (`begin`) counts only
-when enough replicas have it.
+What a caller is promised (`append`, `append_part`, a change of an audience) and what permits a send
+(`begin`) counts only when enough replicas have it.
 """
 
 import secrets
@@ -32,9 +32,15 @@ def _undo(call: Call) -> Call | None:
     return Call("release", {name: call.request[name] for name in ("name", "mark")})
 
 
+CHANGES_OF_AUDIENCES = ("audience_commit", "audience_add", "audience_discard", "audience_remove")
+OF_AUDIENCES = (
+    *CHANGES_OF_AUDIENCES,
+    *("audience_begin", "audience_stage", "audience_merge", "audience_touch", "audience_clean"),
+    *("audience_look", "audience_page"),
+)
 POLICY = Policy(
-    on_demand=frozenset({"cancel", "replay", "drop", "letters"}),
-    replicated=frozenset({"append", "append_part", "begin"}),
+    on_demand=frozenset({"cancel", "replay", "drop", "letters", *OF_AUDIENCES}),
+    replicated=frozenset({"append", "append_part", "begin", *CHANGES_OF_AUDIENCES}),
     writing=frozenset({"append", "begin", "claim", "groups"}),
     undo=_undo,
 )

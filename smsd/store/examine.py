@@ -41,7 +41,10 @@ async def look(client: StoreClient, *, repair: bool = False) -> list[KeyFault]:
 
 def beside(keys: Keys) -> Mapping[str, str]:
     """The keys that a script is not given anyway, with their types."""
-    others = (keys.hold, keys.held, keys.released, keys.staged, keys.ack)
+    others = (
+        *(keys.hold, keys.held, keys.released, keys.staged, keys.ack),
+        *(keys.audiences, keys.audiences_unfinished),
+    )
     return {key: keys.kinds[key] for key in others}
 
 

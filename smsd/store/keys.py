@@ -92,6 +92,16 @@ class Keys:
         return f"{self.prefix}staged"
 
     @property
+    def audiences(self) -> str:
+        """Hash: name of an audience to its record, which names the version that readers see."""
+        return f"{self.prefix}audiences"
+
+    @property
+    def audiences_unfinished(self) -> str:
+        """Sorted set: versions that no reader sees, by when they were touched; 0: to be removed."""
+        return f"{self.prefix}audience:unfinished"
+
+    @property
     def ack(self) -> str:
         """String, short-lived: a write for the replicas to acknowledge."""
         return f"{self.prefix}ack"
@@ -132,6 +142,8 @@ class Keys:
             self.held: "hash",
             self.released: "string",
             self.staged: "hash",
+            self.audiences: "hash",
+            self.audiences_unfinished: "zset",
             self.ack: "string",
         }
 
@@ -157,3 +169,14 @@ class Keys:
     def intake(self, owner: str) -> str:
         """Hash: what the last group commit of one daemon appended, until it knows."""
         return f"{self.prefix}intake:{owner}"
+
+    def audience(self, version: str) -> str:
+        """Hash: state of one version of an audience; its contacts are in hashes beside it.
+
+        The name of each of those ends with the first hash value that it holds (lua/_audience.lua).
+        """
+        return f"{self.prefix}audience:{version}"
+
+    def audience_rejects(self, import_id: str) -> str:
+        """Hash, kept for a day: rows that an import rejected, in compressed parts."""
+        return f"{self.prefix}audience_rejects:{import_id}"

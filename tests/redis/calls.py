@@ -12,14 +12,17 @@ OF_ONE = {"message": "status", "idempotency": "idempotency", "intake": "intake"}
 
 def kind_of(key: str, keys: Keys) -> str:
     """Which key it is, by the names of `Keys`."""
-    if ":" in (rest := key.removeprefix(keys.prefix)) and rest.split(":")[0] in OF_ONE:
-        return OF_ONE[rest.split(":")[0]]
     names = {
         getattr(keys, name): name
         for name in vars(Keys)
         if isinstance(getattr(Keys, name), property) and isinstance(getattr(keys, name), str)
     }
-    return names.get(key, key)
+    if key in names:
+        return names[key]
+    first, *rest = key.removeprefix(keys.prefix).split(":")
+    if first == "audience":
+        return "audience" if len(rest) == 1 else "contacts"
+    return OF_ONE[first] if rest and first in OF_ONE else key
 
 
 def wrong(call: Call, reply: object, queue: bytes | str) -> list[str]:

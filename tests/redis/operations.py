@@ -10,6 +10,7 @@ from smsd.store.identity import Data, accept
 from smsd.store.lease import lease_keys
 from smsd.store.operator_hold import OperatorHold
 from smsd.store.queue import Append
+from tests.redis.audiences import import_rows
 from tests.support.store import (
     ALICE,
     BOB,
@@ -215,6 +216,55 @@ async def yield_lease(store: Store) -> Operation:
     return lambda: store.client.ask(Call("yield", keys=[store.keys.hold]))
 
 
+async def import_audience(store: Store) -> Operation:
+    return lambda: import_rows(store, "a", [[ALICE], [BOB], [ALICE]])
+
+
+async def add_to_audience(store: Store) -> Operation:
+    await import_rows(store, "a", [[ALICE]])
+    return lambda: import_rows(store, "a", [[BOB]], replace=False)
+
+
+async def add_much_to_audience(store: Store) -> Operation:
+    await import_rows(store, "a", [[ALICE, "Anna"]], fields=["name"])
+    rows = [[f"+1202556{n:04d}", "x"] for n in range(600)]
+    return lambda: import_rows(store, "a", rows, fields=["name"], replace=False)
+
+
+async def give_up_an_import(store: Store) -> Operation:
+    async def operation() -> None:
+        async with store.audiences.begin("a", replace=True) as staging:
+            await staging.add([[f"+1202556{n:04d}"] for n in range(600)])
+
+    return operation
+
+
+async def look_at_a_contact(store: Store) -> Operation:
+    await import_rows(store, "a", [[ALICE]])
+    return lambda: store.audiences.lookup("a", ALICE)
+
+
+async def page_of_audience(store: Store) -> Operation:
+    await import_rows(store, "a", [[ALICE], [BOB]])
+    return lambda: store.audiences.page("a")
+
+
+async def discard_contact(store: Store) -> Operation:
+    await import_rows(store, "a", [[ALICE], [BOB]])
+    return lambda: store.audiences.discard("a", BOB)
+
+
+async def remove_audience(store: Store) -> Operation:
+    await import_rows(store, "a", [[ALICE]])
+    return lambda: store.audiences.remove("a")
+
+
+async def clean_audiences(store: Store) -> Operation:
+    await import_rows(store, "a", [[ALICE]])
+    await store.audiences.remove("a")
+    return store.audiences.clean
+
+
 CASES: list[tuple[str, Prepared]] = [
     ("append", append_one),
     ("append", append_many_high),
@@ -252,4 +302,16 @@ CASES: list[tuple[str, Prepared]] = [
     ("yield", yield_lease),
     ("operator_hold", operator_hold),
     ("operator_release", operator_release),
+    ("audience_begin", import_audience),
+    ("audience_stage", import_audience),
+    ("audience_commit", import_audience),
+    ("audience_add", add_to_audience),
+    ("audience_merge", add_much_to_audience),
+    ("audience_commit", add_much_to_audience),
+    ("audience_touch", give_up_an_import),
+    ("audience_look", look_at_a_contact),
+    ("audience_page", page_of_audience),
+    ("audience_discard", discard_contact),
+    ("audience_remove", remove_audience),
+    ("audience_clean", clean_audiences),
 ]

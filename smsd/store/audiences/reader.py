@@ -1,0 +1,57 @@
+"""Finding an audience. Rule: what a reader gets is one version, whole."""
+
+from dataclasses import replace
+from typing import NamedTuple, cast
+
+from smsd.redis.client import text
+from smsd.redis.errors import Refused
+from smsd.redis.scripts import Call
+from smsd.store.audiences.record import Audience, unpack
+from smsd.store.client import StoreClient
+
+PATIENCE_S = 10.0  # for a Redis that is away; no caller waits for ever
+TRIES = 5  # while an audience is replaced again and again
+
+
+class Found(NamedTuple):
+    """An audience, and what a change of it is compared with."""
+
+    audience: Audience
+    record: str
+    factors: tuple[int, int]  # of hash values; all its versions have the same
+
+
+async def find(client: StoreClient, name: str) -> Found | None:
+    """The audience of this name. Raises `Refused` where other hands have spoiled it."""
+    version = ""
+    for _ in range(TRIES):
+        raw = await client.read(lambda redis: redis.hget(client.keys.audiences, name))
+        if raw is None:
+            return None
+        audience = unpack(name, cast("bytes", raw), client.keys.audiences)
+        version = audience.version
+        if (found := await _with_state(client, audience, text(raw))) is not None:
+            return found
+    raise Refused("is gone, and its contacts with it", client.keys.audience(version))
+
+
+async def _with_state(client: StoreClient, audience: Audience, record: str) -> Found | None:
+    """None where the version has been removed since its record was read."""
+    key = client.keys.audience(audience.version)
+    names = ["contacts", "revision", "high", "low"]
+    values = await client.read(lambda redis: redis.hmget(key, names))
+    if values[0] is None:
+        return None
+    try:
+        contacts, revision, high, low = (int(cast("bytes", value)) for value in values)
+    except (TypeError, ValueError):
+        raise Refused("cannot be read", key) from None
+    return Found(replace(audience, contacts=contacts, revision=revision), record, (high, low))
+
+
+async def insist(client: StoreClient, call: Call) -> object:
+    """Run an idempotent script, again if Redis is away; raise its error, or that Redis is away."""
+    [reply] = await client.insist_all([call], patience_s=PATIENCE_S)
+    if isinstance(reply, Exception):
+        raise reply
+    return reply

@@ -1,0 +1,92 @@
+"""Rows that an import rejected. Rule: kept for a day, compressed, up to a limit.
+
+They are written part by part while the import runs, and are removed by Redis when the day is over,
+whatever becomes of the import.
+"""
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
+from typing import cast
+
+import orjson
+from redis.asyncio import Redis
+
+from smsd.redis.availability import persevere
+from smsd.store.client import StoreClient
+
+KEPT_MS = 24 * 3600 * 1000
+MOST_OCTETS = 64_000_000  # of one import, before they are compressed
+PART = 250_000  # octets that are compressed together
+FAST = 1  # level of zlib
+PATIENCE_S = 10.0
+
+
+class Rejects:
+    """The rejected rows of one import, each a JSON object."""
+
+    def __init__(self, client: StoreClient, import_id: str) -> None:
+        self._client = client
+        self._key = client.keys.audience_rejects(import_id)
+        self._lines: list[bytes] = []
+        self._waiting = 0  # octets of them
+        self._octets = 0
+        self._parts = 0
+
+    async def add(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Keep rows; those beyond the limit are dropped."""
+        for row in rows:
+            line = orjson.dumps(row)
+            if self._octets + len(line) > MOST_OCTETS:
+                continue
+            self._octets += len(line)
+            self._waiting += len(line)
+            self._lines.append(line)
+            if self._waiting >= PART:
+                await self.flush()
+
+    async def flush(self) -> None:
+        """Write what is not written yet."""
+        if not self._lines:
+            return
+        lines, self._lines, self._waiting = self._lines, [], 0
+        self._parts += 1
+        packed = await asyncio.to_thread(_compressed, lines)
+        await persevere(lambda: self._write(str(self._parts), packed), patience_s=PATIENCE_S)
+
+    async def _write(self, part: str, packed: bytes) -> None:
+        async def write(redis: Redis) -> None:
+            pipeline = redis.pipeline(transaction=True)
+            pipeline.hset(self._key, part, packed)
+            pipeline.pexpire(self._key, KEPT_MS)
+            await pipeline.execute()
+
+        await self._client.read(write, wrote=True)
+
+    async def discard(self) -> None:
+        """Remove what was written."""
+        if self._parts:
+            await self._client.read(lambda redis: redis.unlink(self._key))
+
+
+async def rejects_of(client: StoreClient, import_id: str) -> AsyncIterator[list[dict[str, object]]]:
+    """The rows that were kept of an import, some at a time; none when the day is over."""
+    key = client.keys.audience_rejects(import_id)
+    for part in range(1, await client.read(lambda redis: redis.hlen(key)) + 1):
+        packed = await client.read(partial(_part, key, part))
+        if packed is None:
+            return
+        yield await asyncio.to_thread(_rows, packed)
+
+
+async def _part(key: str, part: int, redis: Redis) -> bytes | None:
+    return cast("bytes | None", await redis.hget(key, str(part)))
+
+
+def _compressed(lines: list[bytes]) -> bytes:
+    return zlib.compress(b"\n".join(lines), FAST)
+
+
+def _rows(packed: bytes) -> list[dict[str, object]]:
+    return [orjson.loads(line) for line in zlib.decompress(packed).split(b"\n")]

@@ -1,0 +1,119 @@
+-- _audience: the contacts of one version of an audience lie in buckets: small hashes, number to values.
+-- include: damage
+--
+-- Rule: buckets stay small whatever the size is. Each holds the numbers whose hash values lie in one part of a range. With
+-- every LOAD contacts that are added the next bucket in turn is split in two (linear hashing), so that no call has much
+-- to move. Redis keeps a small hash as one compact list, up to `hash-max-listpack-entries` (128 or 512): a bucket
+-- holds LOAD contacts on average, and hardly ever twice as many.
+--
+-- The key of a bucket is that of its version, ':' and the lowest hash value that it may hold. It is not among KEYS: only
+-- the version knows which there are. (A cluster's hash tag is in the prefix.)
+--
+-- The values of a contact are one string, joined by SEPARATOR, in the order of the audience's fields; empty ones at the
+-- end are left out.
+
+local LOAD = 48
+local RANGE, PRIME = 2147483648, 2147483647 -- of hash values
+local LOW_DIGITS = 10000000
+local SEPARATOR = '\31'
+local fmod = math.fmod
+
+local function need_zset(key)
+  local reason = wrong_type(key, 'zset')
+  if reason then refuse(key, reason) end
+end
+
+-- How its buckets divide the range.
+local function divided(version)
+  local whole = 1 -- buckets when the present turn of splits began
+  while whole * 2 <= version.buckets do whole = whole * 2 end
+  version.span = RANGE / whole -- of a bucket that is not split yet in this turn
+  version.split = (version.buckets - whole) * version.span -- below it all buckets are
+  return version
+end
+
+-- A version by the key of its state; nil if it is not there, or is being removed.
+local function opened(key)
+  need_hash(key)
+  local version = {key = key}
+  local names = {'contacts', 'buckets', 'batch', 'revision', 'high', 'low'}
+  local values = redis.call('HMGET', key, unpack(names))
+  if not values[1] then return nil end
+  for i, name in ipairs(names) do
+    version[name] = tonumber(values[i])
+    if not version[name] then refuse(key, 'holds no number in ' .. name) end
+  end
+  return divided(version)
+end
+
+-- The hash value of a number, of 15 digits at most. The factors are random, so that nobody can choose numbers that
+-- share a bucket; they are below 2^26: no product exceeds what a number of Lua holds exactly.
+local function hash_of(version, number)
+  local value = tonumber(number) or 0
+  local low = fmod(value, LOW_DIGITS)
+  return fmod(version.high * ((value - low) / LOW_DIGITS) + version.low * low, PRIME)
+end
+
+-- The bucket that holds a hash value: the lowest that it may hold, and how many from there.
+local function bounds_of(version, hash)
+  local span = hash < version.split and version.span / 2 or version.span
+  return hash - hash % span, span
+end
+
+local function bucket_from(version, first) return version.key .. ':' .. string.format('%d', first) end
+
+local function bucket_of(version, number)
+  return bucket_from(version, (bounds_of(version, hash_of(version, number))))
+end
+
+local function split_next(version)
+  local first, half = version.split, version.span / 2
+  local bucket, middle = bucket_from(version, first), first + half
+  local contacts, moved, numbers = redis.call('HGETALL', bucket), {}, {}
+  for i = 1, #contacts, 2 do
+    if hash_of(version, contacts[i]) >= middle then
+      moved[#moved + 1], moved[#moved + 2] = contacts[i], contacts[i + 1]
+      numbers[#numbers + 1] = contacts[i]
+    end
+  end
+  if #numbers > 0 then
+    redis.call('HSET', bucket_from(version, middle), unpack(moved))
+    redis.call('HDEL', bucket, unpack(numbers))
+  end
+  version.buckets, version.split = version.buckets + 1, first + version.span
+  if version.split == RANGE then version.split, version.span = 0, half end
+end
+
+local function split_where_full(version)
+  while version.contacts > LOAD * version.buckets do split_next(version) end
+end
+
+-- Of a contact as a caller gives it: '12025550101', SEPARATOR and its values, where it has any.
+local function parted(packed) return string.match(packed, '^(%d+)\31?(.*)$') end
+
+local function parts_of(values)
+  local parts = {}
+  for part in string.gmatch(values .. SEPARATOR, '([^\31]*)\31') do parts[#parts + 1] = part end
+  return parts
+end
+
+-- The values that are new, with those that stood before in the places of `kept`.
+local function merged(values, before, kept)
+  if #kept == 0 then return values end
+  local parts, old = parts_of(values), parts_of(before)
+  for _, place in ipairs(kept) do
+    for i = #parts + 1, place do parts[i] = '' end
+    parts[place] = old[place] or ''
+  end
+  return (string.gsub(table.concat(parts, SEPARATOR), '\31+$', ''))
+end
+
+-- Whether an import may go on with a version: it is neither committed nor given up.
+local function is_under_way(unfinished, name)
+  need_zset(unfinished)
+  local touched = redis.call('ZSCORE', unfinished, name)
+  return touched and tonumber(touched) > 0
+end
+
+-- The version that a record names: a record begins with it (smsd/store/audiences/record.py).
+local function version_in(record_text) return string.match(record_text or '', '^{"version":"([%w-]+)"') end

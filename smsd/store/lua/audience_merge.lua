@@ -1,0 +1,48 @@
+-- audience_merge: bring contacts of an audience, a step of them, into a version that is to replace it.
+-- include: audience
+-- takes: version, batch, at, most, kept
+-- keys: audiences_unfinished, audience, audience
+-- answers: gone | {how many of them changed, how many it had the same, the hash value to go on from, -1 at the end}
+-- changes: audiences_unfinished, audience, contacts
+--
+-- A contact that the version has already stays, but for its values in the places of `kept`, which an import did not
+-- give. `batch`: see audience_stage.
+
+local function merge_bucket(version, bucket, kept, reply)
+  local contacts = redis.call('HGETALL', bucket)
+  for i = 1, #contacts, 2 do
+    local number, before = contacts[i], contacts[i + 1]
+    local target = bucket_of(version, number)
+    local values = redis.call('HGET', target, number)
+    if not values then
+      redis.call('HSET', target, number, before)
+      version.contacts = version.contacts + 1
+    else
+      local after = merged(values, before, kept)
+      if after ~= values then redis.call('HSET', target, number, after) end
+      if after == before then reply.same = reply.same + 1 else reply.changed = reply.changed + 1 end
+    end
+  end
+  return #contacts / 2
+end
+
+local function run(request, keys)
+  local unfinished, key, source = unpack(keys)
+  if not is_under_way(unfinished, request.version) then return 'gone' end
+  local version, base = opened(key), opened(source)
+  if not version or not base then return 'gone' end
+  if request.batch == version.batch then return redis.call('HMGET', key, 'changed', 'same', 'at') end
+  if request.batch ~= version.batch + 1 then return 'gone' end
+  local reply, seen, at = {changed = 0, same = 0}, 0, request.at
+  while seen < request.most and at < RANGE do
+    local first, span = bounds_of(base, at)
+    seen = seen + 1 + merge_bucket(version, bucket_from(base, first), request.kept, reply)
+    at = first + span
+    split_where_full(version)
+  end
+  if at >= RANGE then at = -1 end
+  redis.call('HSET', key, 'contacts', version.contacts, 'buckets', version.buckets, 'batch', request.batch,
+    'changed', reply.changed, 'same', reply.same, 'at', at)
+  redis.call('ZADD', unfinished, NOW, request.version)
+  return {reply.changed, reply.same, at}
+end
