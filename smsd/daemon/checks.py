@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from smsd.daemon.storage import Storage
 from smsd.metrics import Metrics
-from smsd.redis.errors import Away, Refused
+from smsd.redis.errors import Away, RedisError, Refused
 from smsd.store.census import Census
 from smsd.store.examine import examine
 from smsd.store.fsck import Fsck
@@ -18,6 +18,7 @@ DAMAGED_S = 1.0  # the same, while something is wrong with one
 SUSPECT_S = 0.2  # before the look that a refusal asks for
 STUCK_EVERY_S = 300.0  # between looks for messages that nothing would send
 STUCK_PAUSE_S = 0.05  # between steps of such a look, of some 50 messages
+CLEAN_S = 30.0  # between looks for contacts that no audience holds any more
 
 
 class Checks:
@@ -73,6 +74,13 @@ class Checks:
             with suppress(Away):
                 await self._look_for_stuck()
             await asyncio.sleep(STUCK_EVERY_S)
+
+    async def clean_audiences(self) -> None:
+        """Remove what replaced audiences and imports that broke off have left."""
+        while True:
+            with suppress(RedisError):  # the client has logged it
+                await self._storage.store.audiences.clean()
+            await asyncio.sleep(CLEAN_S)
 
     async def _look_for_stuck(self) -> None:
         fsck = Fsck(self._storage.store.client, repair=False, pause_s=STUCK_PAUSE_S)

@@ -20,6 +20,10 @@ from smsd.daemon.readiness import Readiness
 from smsd.daemon.storage import Storage
 from smsd.metrics import Metrics
 from smsd.web import routes
+from smsd.web.audience_contacts import ContactCalls
+from smsd.web.audience_import import AudienceImport
+from smsd.web.audience_names import AudienceNames
+from smsd.web.audiences import AudienceCalls
 from smsd.web.auth import Callers
 from smsd.web.dead_letters import DeadLetterCalls
 from smsd.web.edge.body_memory import BodyMemory
@@ -31,6 +35,7 @@ from smsd.web.messages import Messages
 from smsd.web.operations import Operations
 from smsd.web.router import Router
 from smsd.web.send import Send, SendLimits
+from smsd.web.upload import UploadLimits, Uploads
 
 log = logging.getLogger("smsd.intake")
 LAST_REQUESTS_S = 0.1  # for the requests of callers who connected just before the sockets closed
@@ -55,6 +60,7 @@ class Intake:
             routes.join(self._features(limits, storage, metrics, readiness)),
             max_body=http.max_body,
             body_timeout_s=http.body_timeout,
+            uploads=_uploads(settings),
         )
         self._runner: web.ServerRunner | None = None
         self._listener: Listener | None = None
@@ -130,13 +136,23 @@ class Intake:
             dispatch=readiness.dispatch,
             is_known=self._callers.knows,
         )
+        names = AudienceNames(settings.audiences)
         return [
             send,
             Messages(storage.store.queue, storage.store.lookup),
+            AudienceImport(storage.store.audiences, names),
+            AudienceCalls(storage.store.audiences, names),
+            ContactCalls(storage.store.audiences, names),
             DeadLetterCalls(storage.store.dead_letters),
             HoldCalls(storage.store.operator_hold),
             operations,
         ]
+
+
+def _uploads(settings: Settings) -> Uploads:
+    upload = settings.upload
+    limits = UploadLimits(upload.max_octets, upload.timeout, upload.max_at_once)
+    return Uploads(limits, asyncio.get_running_loop().time)
 
 
 def _reason(error: OSError) -> str | None:

@@ -127,6 +127,7 @@ class Daemon:
             "census": checks.count_messages(),
             "keys": checks.examine_keys(),
             "stuck": checks.look_for_stuck(),
+            "audiences": checks.clean_audiences(),
             "watchdog": watchdog.feed(self._terms.last_alive_at, timeout_s=timeout_s),
             "collector": collector.collect(),
         }

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from smsd.web import routes
+from smsd.web.audience_contacts import ContactCalls
+from smsd.web.audience_import import AudienceImport
+from smsd.web.audiences import AudienceCalls
 from smsd.web.contract import document
 from smsd.web.dead_letters import DeadLetterCalls
 from smsd.web.hold import HoldCalls
@@ -15,6 +18,9 @@ from smsd.web.send import Send
 FEATURES: tuple[type[routes.Feature], ...] = (
     Send,
     Messages,
+    AudienceImport,
+    AudienceCalls,
+    ContactCalls,
     DeadLetterCalls,
     HoldCalls,
     Operations,
