@@ -19,6 +19,7 @@ from smsd.redis.client import text
 from smsd.redis.damage import COMMANDS
 from smsd.redis.errors import Refused
 from smsd.redis.scripts import Call
+from smsd.store.audiences.faults import AudienceFault, AudienceFaults
 from smsd.store.census import Census, take_census
 from smsd.store.client import StoreClient
 from smsd.store.examine import KeyFault, look, renew, set_aside
@@ -27,7 +28,7 @@ STEP = 50  # what one script looks at: a quarter of a millisecond of Redis
 MOST_COPIED = 200_000  # entries of a stream that is made anew: a second or two of Redis
 TRIES = 5  # to book a difference that changes under our hands
 
-Kind = Literal["key", "entry", "mark", "deferred", "status", "counters"]
+Kind = Literal["key", "entry", "mark", "deferred", "status", "audience", "counters"]
 
 ORPHAN = "was delivered and is not pending: nobody will ever send it"
 STRAY = "is marked in flight, but its entry is gone"
@@ -76,6 +77,7 @@ class Fsck:
             self._deferred,
             self._statuses,
             self._records,
+            self._audiences,
             self._counters,
         )
         for part in looks:
@@ -174,6 +176,18 @@ class Fsck:
         async for keys in self._scan(_keys_with(self._client.keys.idempotency(""))):
             for key in cast("list[bytes]", await self._ask("fsck_records", {}, keys)):
                 yield self._fault("key", key, NO_RECORD, "removed; nobody knows what it answered")
+
+    async def _audiences(self) -> AsyncGenerator[Fault, None]:
+        look = AudienceFaults(self._client, repair=self._repair)
+        async for found in look.of_records():
+            yield self._audience_fault(found)
+        unfinished = self._client.keys.audiences_unfinished
+        async for keys in self._scan(_keys_with(self._client.keys.audience(""))):
+            for found in await look.of_keys([key for key in keys if key != unfinished]):
+                yield self._audience_fault(found)
+
+    def _audience_fault(self, found: AudienceFault) -> Fault:
+        return Fault("audience", found.name, found.reason, found.remedy, self._repair)
 
     async def _counters(self) -> AsyncGenerator[Fault, None]:
         census = await take_census(self._client)

@@ -20,9 +20,10 @@ from smsd.store.fsck import Fault, Fsck
 from smsd.store.identity import OlderData
 from smsd.store.keys import GROUP, Keys
 from smsd.store.lease import lease_holder, reported_hold
+from tests.redis.audiences import import_rows
 from tests.redis.dispatching import at_work, dispatcher, recovery
 from tests.support.provider import ScriptedProvider
-from tests.support.store import ALICE, LIMITS, Store, until
+from tests.support.store import ALICE, BOB, LIMITS, Store, until
 
 Sending = tuple[Entry, Attempt, Message]
 Put = Callable[[Any, str], Awaitable[Any]]
@@ -88,6 +89,14 @@ async def _cancel(store: Store) -> None:
     assert await store.queue.cancel(await store.schedule(60)) == "cancelled"
 
 
+async def _import(store: Store) -> None:
+    await import_rows(store, "a", [[ALICE]])
+    await import_rows(store, "a", [[BOB]], replace=False)
+    assert await store.audiences.discard("a", BOB)
+    assert await store.audiences.remove("a")
+    await store.audiences.clean()
+
+
 STEPS: dict[str, Callable[[Store], Awaitable[Any]]] = {
     "send": _send,
     "send with high priority": lambda store: _send(store, priority="high"),
@@ -95,6 +104,7 @@ STEPS: dict[str, Callable[[Store], Awaitable[Any]]] = {
     "retry": _retry,
     "die and rise": _die_and_rise,
     "cancel": _cancel,
+    "import": _import,
     "count": lambda store: store.census(),
     "look up the hold": lambda store: reported_hold(store.client, store.owner),
     "ask who holds the lease": lambda store: lease_holder(store.client),
@@ -112,6 +122,8 @@ NEEDED = {
     "dead": {"die and rise"},
     "optouts": {"send", "send with high priority", "retry", "die and rise"},
     "hold": {"look up the hold"},
+    "audiences": {"import"},
+    "audiences_unfinished": {"import"},
     "store": {"send", "send with high priority", "retry", "die and rise", "recover"},
 }
 
@@ -232,6 +244,8 @@ JUNK: dict[str, Put] = {
     "optouts": lambda client, key: client.sadd(key, b"\xff"),
     "hold": lambda client, key: client.hset(key, mapping={"by": "a", "seconds": "x"}),
     "held": lambda client, key: client.hset(key, "since", b"\xff"),
+    "audiences": lambda client, key: client.hset(key, mapping={b"\xff": b"\xff", "x": "{"}),
+    "audiences_unfinished": lambda client, key: client.zadd(key, {b"\xff": "-inf", "x": "inf"}),
     "released": lambda client, key: client.set(key, b"\xff"),
     "store": lambda client, key: client.hset(key, mapping={"lease_ms": b"\xff", "x": "y"}),
     "lease": lambda client, key: client.set(key, b"\xff", px=1),

@@ -14,6 +14,7 @@ import orjson
 from redis.asyncio import Redis
 
 from smsd.redis.availability import persevere
+from smsd.redis.errors import Refused
 from smsd.store.client import StoreClient
 
 KEPT_MS = 24 * 3600 * 1000
@@ -77,7 +78,11 @@ async def rejects_of(client: StoreClient, import_id: str) -> AsyncIterator[list[
         packed = await client.read(partial(_part, key, part))
         if packed is None:
             return
-        yield await asyncio.to_thread(_rows, packed)
+        try:
+            rows = await asyncio.to_thread(_rows, packed)
+        except (zlib.error, ValueError) as error:
+            raise Refused("holds no rejected rows", key) from error
+        yield rows
 
 
 async def _part(key: str, part: int, redis: Redis) -> bytes | None:

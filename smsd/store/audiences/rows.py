@@ -4,7 +4,7 @@ An audience's fields have an order, and a contact's values are packed in it. An 
 an audience may bring other fields, in another order: those that are new come after the others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from smsd.store.audiences.record import SEPARATOR
 
@@ -33,10 +33,16 @@ class Rows:
         """Places, from 1, of the fields that the rows do not give: they stay as they were."""
         return [n for n, field in enumerate(self._known, start=1) if field not in self._given]
 
-    def pack(self, row: Sequence[str]) -> str:
-        """The number without its plus sign, and the values; empty ones at the end are left out."""
-        number, *values = row
-        if self._places is not None:
-            padded = [*row, *[""] * (len(self._given) + 2 - len(row))]
-            values = [padded[place] for place in self._places]
-        return SEPARATOR.join([number.removeprefix("+"), *values]).rstrip(SEPARATOR)
+    def pack(self, rows: Iterable[Sequence[str]]) -> list[str]:
+        """Of each row the number without its plus sign, and its values in one string.
+
+        Empty values at the end are left out.
+        """
+        packed: list[str] = []
+        for row in rows:
+            number, *values = row
+            if self._places is not None:
+                padded = [*row, *[""] * (len(self._given) + 2 - len(row))]
+                values = [padded[place] for place in self._places]
+            packed += (number.removeprefix("+"), SEPARATOR.join(values).rstrip(SEPARATOR))
+        return packed

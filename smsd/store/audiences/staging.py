@@ -30,7 +30,7 @@ from smsd.store.audiences.version import NewVersion, StagingLost
 from smsd.store.client import StoreClient
 
 BATCH = 250  # contacts in one call: some 1.5 ms of Redis
-IN_PLACE = 250  # contacts that are added at once to what readers see
+IN_PLACE = 200  # contacts that are added in one call to what readers see: 1.7 ms of Redis
 TOUCH_S = 60.0  # between signs of life of an import whose caller is slow
 TRIES = 5  # to replace a record that changes under our hands
 
@@ -78,7 +78,8 @@ class Staging:
         self._given: Sequence[str] = ()
         self._rows = self._rows_now()
         self._waiting: list[Sequence[str]] = []
-        self._version = NewVersion(client, self.id, name, self._base)
+        expected = self._base.audience.contacts if self._base and not replace else 0
+        self._version = NewVersion(client, self.id, name, self._base, expected=expected)
         self._committed = False
 
     def set_fields(self, fields: Sequence[str]) -> None:
@@ -172,7 +173,7 @@ class Staging:
     # -- in a version of its own ------------------------------------------------------------------
 
     async def _stage(self, rows: Sequence[Sequence[str]]) -> None:
-        await self._version.stage([*map(self._rows.pack, rows)])
+        await self._version.stage(self._rows.pack(rows))
 
     async def _commit_version(self, source: Source) -> Imported:
         if self._waiting or not self._version.begun:
@@ -221,7 +222,7 @@ class Staging:
             if (base := self._base) is None:  # it was removed meanwhile
                 break
             audience = self._next_record(source, counts, version=base.audience.version)
-            packed = [*map(self._rows.pack, contacts.values())]
+            packed = self._rows.pack(contacts.values())
             reply = await insist(self._client, self._add_call(audience, base, packed))
             if isinstance(reply, list):
                 return _added(audience, base, counts, cast("list[int]", reply))

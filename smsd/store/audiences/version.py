@@ -29,8 +29,10 @@ class Merged(NamedTuple):
 class NewVersion:
     """One version, from its first contact until it is committed or given up."""
 
-    def __init__(self, client: StoreClient, id_: str, name: str, base: Found | None) -> None:
-        """`base`: the version that it is to replace."""
+    def __init__(
+        self, client: StoreClient, id_: str, name: str, base: Found | None, *, expected: int
+    ) -> None:
+        """`base`: the version that it is to replace. `expected`: contacts, at least."""
         self.id = id_
         self.begun = False
         self.batch = 0  # number of the last
@@ -39,6 +41,7 @@ class NewVersion:
         self._client = client
         self._name = name
         self._base = base
+        self._expected = expected
         self.keys = [client.keys.audiences_unfinished, client.keys.audience(id_)]
 
     async def stage(self, contacts: Sequence[str]) -> None:
@@ -69,7 +72,8 @@ class NewVersion:
     async def _begin(self) -> None:
         # Factors stay the same from version to version: a reader's cursor stays valid.
         high, low = self._base.factors if self._base else (_factor(), _factor())
-        request = {"version": self.id, "name": self._name, "high": high, "low": low}
+        factors = {"high": high, "low": low}
+        request = {"version": self.id, "name": self._name, "expected": self._expected, **factors}
         self.begun = True  # its reply may be lost
         await insist(self._client, Call("audience_begin", request, self.keys))
 

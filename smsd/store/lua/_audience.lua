@@ -3,8 +3,8 @@
 --
 -- Rule: buckets stay small whatever the size is. Each holds the numbers whose hash values lie in one part of a range. With
 -- every LOAD contacts that are added the next bucket in turn is split in two (linear hashing), so that no call has much
--- to move. Redis keeps a small hash as one compact list, up to `hash-max-listpack-entries` (128 or 512): a bucket
--- holds LOAD contacts on average, and hardly ever twice as many.
+-- to move. Redis keeps a hash of up to `hash-max-listpack-entries` (128 at least, as delivered) as one compact list, and
+-- one of LOAD on average hardly ever gets so large.
 --
 -- The key of a bucket is that of its version, ':' and the lowest hash value that it may hold. It is not among KEYS: only
 -- the version knows which there are. (A cluster's hash tag is in the prefix.)
@@ -12,11 +12,10 @@
 -- The values of a contact are one string, joined by SEPARATOR, in the order of the audience's fields; empty ones at the
 -- end are left out.
 
-local LOAD = 48
+local LOAD = 32
 local RANGE, PRIME = 2147483648, 2147483647 -- of hash values
 local LOW_DIGITS = 10000000
 local SEPARATOR = '\31'
-local fmod = math.fmod
 
 local function need_zset(key)
   local reason = wrong_type(key, 'zset')
@@ -24,7 +23,8 @@ local function need_zset(key)
 end
 
 -- How its buckets divide the range.
-local function divided(version)
+local function divided(key, version)
+  version.bucket = string.gsub(key, '%%', '%%%%') .. ':%d'
   local whole = 1 -- buckets when the present turn of splits began
   while whole * 2 <= version.buckets do whole = whole * 2 end
   version.span = RANGE / whole -- of a bucket that is not split yet in this turn
@@ -35,7 +35,7 @@ end
 -- A version by the key of its state; nil if it is not there, or is being removed.
 local function opened(key)
   need_hash(key)
-  local version = {key = key}
+  local version = {}
   local names = {'contacts', 'buckets', 'batch', 'revision', 'high', 'low'}
   local values = redis.call('HMGET', key, unpack(names))
   if not values[1] then return nil end
@@ -43,15 +43,15 @@ local function opened(key)
     version[name] = tonumber(values[i])
     if not version[name] then refuse(key, 'holds no number in ' .. name) end
   end
-  return divided(version)
+  return divided(key, version)
 end
 
 -- The hash value of a number, of 15 digits at most. The factors are random, so that nobody can choose numbers that
--- share a bucket; they are below 2^26: no product exceeds what a number of Lua holds exactly.
+-- share a bucket; they are below 2^26: no product, and no quotient, exceeds what a number of Lua holds exactly.
 local function hash_of(version, number)
   local value = tonumber(number) or 0
-  local low = fmod(value, LOW_DIGITS)
-  return fmod(version.high * ((value - low) / LOW_DIGITS) + version.low * low, PRIME)
+  local low = value % LOW_DIGITS
+  return (version.high * ((value - low) / LOW_DIGITS) + version.low * low) % PRIME
 end
 
 -- The bucket that holds a hash value: the lowest that it may hold, and how many from there.
@@ -60,7 +60,7 @@ local function bounds_of(version, hash)
   return hash - hash % span, span
 end
 
-local function bucket_from(version, first) return version.key .. ':' .. string.format('%d', first) end
+local function bucket_from(version, first) return string.format(version.bucket, first) end
 
 local function bucket_of(version, number)
   return bucket_from(version, (bounds_of(version, hash_of(version, number))))
@@ -69,7 +69,7 @@ end
 local function split_next(version)
   local first, half = version.split, version.span / 2
   local bucket, middle = bucket_from(version, first), first + half
-  local contacts, moved, numbers = redis.call('HGETALL', bucket), {}, {}
+  local contacts, moved, numbers = redis.pcall('HGETALL', bucket), {}, {}
   for i = 1, #contacts, 2 do
     if hash_of(version, contacts[i]) >= middle then
       moved[#moved + 1], moved[#moved + 2] = contacts[i], contacts[i + 1]
@@ -88,8 +88,8 @@ local function split_where_full(version)
   while version.contacts > LOAD * version.buckets do split_next(version) end
 end
 
--- Of a contact as a caller gives it: '12025550101', SEPARATOR and its values, where it has any.
-local function parted(packed) return string.match(packed, '^(%d+)\31?(.*)$') end
+-- How many buckets so many contacts need.
+local function buckets_for(contacts) return math.max(1, math.floor(contacts / LOAD)) end
 
 local function parts_of(values)
   local parts = {}
@@ -117,3 +117,9 @@ end
 
 -- The version that a record names: a record begins with it (smsd/store/audiences/record.py).
 local function version_in(record_text) return string.match(record_text or '', '^{"version":"([%w-]+)"') end
+
+-- Whether readers see a version, by the key of its state.
+local function is_seen(audiences, key, name)
+  local record_text = redis.pcall('HGET', audiences, redis.pcall('HGET', key, 'name'))
+  return type(record_text) == 'string' and version_in(record_text) == name
+end

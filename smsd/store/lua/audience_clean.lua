@@ -8,16 +8,11 @@
 -- From the first step on no import can go on with it. Where other hands have spoiled its state nobody knows which buckets
 -- there are: `smsd fsck` finds them.
 
-local function is_seen(audiences, key, name)
-  local record_text = redis.pcall('HGET', audiences, redis.pcall('HGET', key, 'name'))
-  return type(record_text) == 'string' and version_in(record_text) == name
-end
-
 local function state_left(key)
   if wrong_type(key, 'hash') then return nil end
   local buckets, at = unpack(redis.call('HMGET', key, 'buckets', 'cleaned_to'))
   buckets, at = tonumber(buckets), tonumber(at or 0)
-  return buckets and at and divided({key = key, buckets = buckets}), at
+  return buckets and at and divided(key, {buckets = buckets}), at
 end
 
 local function run(request, keys)

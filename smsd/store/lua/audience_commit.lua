@@ -6,8 +6,7 @@
 -- changes: audiences, audiences_unfinished
 --
 -- `batch` is the last that was staged. 'changed' where the record is not `was` any more ('' for none; one that cannot be
--- read is replaced without), or the version before (the second
--- one, with `revision`) has changed since it was merged.
+-- read is replaced without), or the version that was merged (the second one) is not in that `revision` any more.
 
 local function run(request, keys)
   local audiences, unfinished, key, base = unpack(keys)

@@ -13,11 +13,10 @@ local function merge_bucket(version, bucket, kept, reply)
   for i = 1, #contacts, 2 do
     local number, before = contacts[i], contacts[i + 1]
     local target = bucket_of(version, number)
-    local values = redis.call('HGET', target, number)
-    if not values then
-      redis.call('HSET', target, number, before)
+    if redis.call('HSETNX', target, number, before) == 1 then
       version.contacts = version.contacts + 1
     else
+      local values = redis.call('HGET', target, number)
       local after = merged(values, before, kept)
       if after ~= values then redis.call('HSET', target, number, after) end
       if after == before then reply.same = reply.same + 1 else reply.changed = reply.changed + 1 end

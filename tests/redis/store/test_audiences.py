@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from smsd.redis.errors import Refused
-from smsd.store.audiences import BadCursor, staging
+from smsd.store.audiences import BadCursor
 from smsd.store.audiences.record import Counts, Source
 from smsd.store.audiences.staging import IN_PLACE, AudienceChanged
 from tests.redis.audiences import (
@@ -390,7 +390,3 @@ async def test_what_other_hands_list_as_unfinished_is_not_removed_if_readers_see
     await store.audiences.clean()
     assert set(await values(store, "a")) == {ALICE}
     assert await store.redis.exists(store.keys.audiences_unfinished) == 0
-
-
-def test_a_batch_is_no_longer_than_what_is_added_in_place() -> None:
-    assert staging.BATCH >= staging.IN_PLACE
