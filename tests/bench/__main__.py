@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import bench_segment, bench_strangers, measures
+from tests.bench import bench_audience, bench_segment, bench_strangers, measures
 from tests.bench.stage import Row
 
 
@@ -36,6 +36,7 @@ def main() -> None:
         "intake-always": lambda where: measures.intake(where, "always", turns),
         "drain": measures.drain,
         "drain-http": measures.drain_over_http,
+        "audience": lambda where: bench_audience.run(where, 200_000 if given.quick else 1_000_000),
         "footprint": measures.footprint,
         "takeover": measures.takeover,
     }

@@ -53,7 +53,7 @@ def pace(
     )
     try:
         with daemon(directory / "smsd", settings) as smsd:
-            _fill_for(smsd, rate * (seconds + 6))
+            fill_for(smsd, rate * (seconds + 6))
             time.sleep(3 + latency)
             spent, began = cpu_s(smsd.pid), time.monotonic()
             meanwhile: list[Row] = []
@@ -76,7 +76,7 @@ def pace(
     ]
 
 
-def _fill_for(smsd: Daemon, segments: int) -> None:
+def fill_for(smsd: Daemon, segments: int) -> None:
     """Queue so many segments, of messages of one to three."""
     numbers = [f"+1202555{n:04d}" for n in range(200)]
     while segments > 0:

@@ -5,10 +5,14 @@ version of its own (`staging`), and what readers do not see any more is removed 
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple, cast
+
+from redis.asyncio import Redis
 
 from smsd.redis.client import text
 from smsd.redis.errors import Refused
@@ -24,7 +28,11 @@ UNTOUCHED_MS = 15 * 60 * 1000  # after which an import is taken for dead
 CLEANED = 100  # buckets that one step removes
 PAUSE_S = 0.01  # between those steps
 MOST_DIGITS = 10  # of a hash value
+RECORDS = 20  # that one command reads
 BUSY = "is changed again and again"
+
+
+_NUMBER = re.compile(r"\+?[0-9]{1,15}")
 
 
 class Page(NamedTuple):
@@ -53,15 +61,23 @@ class Audiences:
 
     async def all(self) -> list[Audience]:
         """All of them by name, without those that cannot be read (`smsd fsck` names them)."""
-        records = await self._client.read(lambda redis: redis.hgetall(self._client.keys.audiences))
+        found: dict[str, Audience] = {}
+        cursor = 0
+        while True:  # a record may have some KB: neither Redis nor we read all of them at once
+            key = self._client.keys.audiences
+            cursor, records = await self._client.read(partial(_scan, key, cursor))
+            found |= {one.name: one for one in await self._counted(records)}
+            if cursor == 0:
+                return [found[name] for name in sorted(found)]
+
+    async def _counted(self, records: Mapping[bytes, bytes]) -> list[Audience]:
+        """Those that can be read, each with its number of contacts."""
         audiences = []
-        for name, raw in sorted(cast("dict[bytes, bytes]", records).items()):
-            try:
+        for name, raw in records.items():
+            with suppress(Refused):
                 audiences.append(unpack(text(name), raw, self._client.keys.audiences))
-            except Refused:
-                continue
         keys = [self._client.keys.audience(one.version) for one in audiences]
-        counts = await self._client.field_of_each("contacts", keys)
+        counts = await self._client.field_of_each("contacts", keys) if keys else []
         return [
             replace(audience, contacts=int(count))
             for audience, count in zip(audiences, counts, strict=True)
@@ -88,6 +104,8 @@ class Audiences:
 
     async def lookup(self, name: str, number: str) -> Contact | None:
         """One contact; None where there is none, or no such audience."""
+        if not _NUMBER.fullmatch(number):
+            return None
         digits = number.removeprefix("+")
         found = await self._ask_version(name, "audience_look", {"number": digits})
         if found is None or not isinstance(found[1], list):
@@ -173,6 +191,10 @@ class Audiences:
             call = Call("audience_clean", request, places)
             while await self._client.ask(call) == b"more":  # noqa: ASYNC110 - it is a step of ours
                 await asyncio.sleep(PAUSE_S)
+
+
+async def _scan(key: str, cursor: int, redis: Redis) -> tuple[int, dict[bytes, bytes]]:
+    return cast("tuple[int, dict[bytes, bytes]]", await redis.hscan(key, cursor, count=RECORDS))
 
 
 def _position(cursor: str) -> int:

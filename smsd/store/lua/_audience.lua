@@ -14,7 +14,7 @@
 
 local LOAD = 32
 local RANGE, PRIME = 2147483648, 2147483647 -- of hash values
-local LOW_DIGITS = 10000000
+local LOW_DIGITS, LONGEST = 10000000, 15 -- of a number
 local SEPARATOR = '\31'
 
 local function need_zset(key)
@@ -49,10 +49,13 @@ end
 -- The hash value of a number, of 15 digits at most. The factors are random, so that nobody can choose numbers that
 -- share a bucket; they are below 2^26: no product, and no quotient, exceeds what a number of Lua holds exactly.
 local function hash_of(version, number)
-  local value = tonumber(number) or 0
+  local value = tonumber(number)
   local low = value % LOW_DIGITS
   return (version.high * ((value - low) / LOW_DIGITS) + version.low * low) % PRIME
 end
+
+-- Other hands may have put anything into a bucket.
+local function is_number(name) return #name <= LONGEST and string.find(name, '^%d+$') ~= nil end
 
 -- The bucket that holds a hash value: the lowest that it may hold, and how many from there.
 local function bounds_of(version, hash)
@@ -71,7 +74,7 @@ local function split_next(version)
   local bucket, middle = bucket_from(version, first), first + half
   local contacts, moved, numbers = redis.pcall('HGETALL', bucket), {}, {}
   for i = 1, #contacts, 2 do
-    if hash_of(version, contacts[i]) >= middle then
+    if is_number(contacts[i]) and hash_of(version, contacts[i]) >= middle then
       moved[#moved + 1], moved[#moved + 2] = contacts[i], contacts[i + 1]
       numbers[#numbers + 1] = contacts[i]
     end

@@ -12,8 +12,9 @@ local function merge_bucket(version, bucket, kept, reply)
   local contacts = redis.call('HGETALL', bucket)
   for i = 1, #contacts, 2 do
     local number, before = contacts[i], contacts[i + 1]
-    local target = bucket_of(version, number)
-    if redis.call('HSETNX', target, number, before) == 1 then
+    local target = is_number(number) and bucket_of(version, number)
+    if not target then -- other hands put it there
+    elseif redis.call('HSETNX', target, number, before) == 1 then
       version.contacts = version.contacts + 1
     else
       local values = redis.call('HGET', target, number)

@@ -13,8 +13,8 @@ local MOST_BUCKETS = 100 -- many may be empty
 local function in_order(version, contacts, at)
   local found = {}
   for i = 1, #contacts, 2 do
-    local hash = hash_of(version, contacts[i])
-    if hash >= at then found[#found + 1] = {hash, contacts[i], contacts[i + 1]} end
+    local hash = is_number(contacts[i]) and hash_of(version, contacts[i])
+    if hash and hash >= at then found[#found + 1] = {hash, contacts[i], contacts[i + 1]} end
   end
   table.sort(found, function(one, other) return one[1] < other[1] end)
   return found

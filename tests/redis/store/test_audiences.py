@@ -38,7 +38,9 @@ async def test_what_is_imported_is_read_back(store: Store) -> None:
     assert await values(store, "spring") == {n: {"name": name} for n, name in given.items()}
     found = await store.audiences.lookup("spring", numbers(2)[1])
     assert found == (numbers(2)[1], {"name": "name 1"})
-    assert await store.audiences.lookup("spring", BOB) is None
+    for absent in (BOB, "", "x", "+", "1e3", "9" * 16, "²"):
+        assert await store.audiences.lookup("spring", absent) is None
+        assert not await store.audiences.discard("spring", absent)
     [shown] = await store.audiences.all()
     assert shown.contacts == 2_000
     assert await store.audiences.show("spring") == imported.audience
@@ -94,6 +96,15 @@ async def test_what_was_replaced_is_removed(store: Store) -> None:
     left = await keys_of_audiences(store)
     assert len(left) - 1 == (len(twice) - 2) / 2  # without the two keys of all audiences
     assert len(await values(store, "a")) == 1_000
+
+
+async def test_all_are_listed_by_name(store: Store) -> None:
+    names = [f"list-{n}" for n in range(70)]
+    for name in random.sample(names, len(names)):
+        await import_rows(store, name, rows([ALICE, BOB]))
+    assert [(one.name, one.contacts) for one in await store.audiences.all()] == [
+        (name, 2) for name in sorted(names)
+    ]
 
 
 async def test_an_empty_one_is_there(store: Store) -> None:
@@ -379,6 +390,16 @@ async def test_a_bucket_of_another_type_is_named_and_goes_with_its_version(store
     assert set(await values(store, "a")) == {BOB}
     await store.audiences.clean()
     assert await store.redis.exists(bucket) == 0
+
+
+async def test_what_other_hands_put_among_contacts_is_none(store: Store) -> None:
+    imported = await import_rows(store, "a", rows(numbers(20)))
+    junk: dict[str | bytes, str] = dict.fromkeys(["", "x", "nan", "1e300", "9" * 30, "-1"], "x")
+    junk[b"\xff"] = "x"
+    await store.redis.hset(f"{store.keys.audience(imported.audience.version)}:0", mapping=junk)
+    assert set(await values(store, "a")) == set(numbers(20))
+    await import_rows(store, "a", rows(numbers(MANY)), replace=False)
+    assert set(await values(store, "a")) == set(numbers(MANY))
 
 
 async def test_what_other_hands_list_as_unfinished_is_not_removed_if_readers_see_it(
