@@ -56,11 +56,12 @@ class Intake:
         self._settings = settings
         http = settings.http
         self._callers = Callers([token.get_secret_value() for token in http.tokens], http.hosts)
+        self._uploads = _uploads(settings)
         self._router = Router(
             routes.join(self._features(limits, storage, metrics, readiness)),
             max_body=http.max_body,
             body_timeout_s=http.body_timeout,
-            uploads=_uploads(settings),
+            uploads=self._uploads,
         )
         self._runner: web.ServerRunner | None = None
         self._listener: Listener | None = None
@@ -91,6 +92,7 @@ class Intake:
         if listener is None or self._runner is None:
             return
         listener.close()
+        self._uploads.stop()
         try:
             async with asyncio.timeout(self._settings.http.body_timeout + GRACE_S):
                 await asyncio.sleep(LAST_REQUESTS_S)

@@ -8,7 +8,7 @@ stop good ones.
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import cast
 
 import orjson
@@ -147,7 +147,7 @@ async def _reject(rows: Sequence[Reject], staging: Staging, report: Report) -> N
         await staging.reject([{"header": report.header}])
     report.rejected.update(row.reason.value for row in rows)
     report.first += rows[: SHOWN - len(report.first)]
-    await staging.reject([asdict(row) for row in rows])
+    await staging.reject(rows)
 
 
 def _options(query: dict[str, str], upload: Upload) -> Options:

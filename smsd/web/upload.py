@@ -17,6 +17,7 @@ from smsd.web.errors import ApiError
 from smsd.web.route import Streamed
 
 SLOW = 10_000  # octets a second; while nobody else waits, any caller may be slower
+STOPPING = "smsd is stopping"
 PATIENCE_S = 10.0  # of waiting for a slow caller before its place may go to another
 
 
@@ -48,7 +49,7 @@ class Upload:
         self._patience_s = PATIENCE_S
         self._waiting_since: float | None = None
         self._limit: asyncio.Timeout | None = None
-        self._gave_way = False
+        self._given_up = ""  # why
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The octets as they come. Raises `ApiError` 400, 408, 413 or 503."""
@@ -65,7 +66,7 @@ class Upload:
             raise ApiError(400, "invalid_body", message, headers=CLOSE) from None
 
     async def _next(self) -> bytes:
-        if self._gave_way:
+        if self._given_up:
             raise TimeoutError
         self._waiting_since = began = self._clock()
         try:
@@ -83,15 +84,15 @@ class Upload:
         waited_s = 0.0 if since is None else self._clock() - since
         return waited_s > self._patience_s
 
-    def give_way(self) -> None:
+    def give_up(self, reason: str) -> None:
         """Read no more of it."""
-        self._gave_way = True
+        self._given_up = reason
         if self._limit is not None:
             self._limit.reschedule(asyncio.get_running_loop().time())
 
     def _timed_out(self) -> ApiError:
-        if self._gave_way:
-            return busy("the body came too slowly, and others wait to send theirs")
+        if self._given_up:
+            return busy(self._given_up)
         message = f"nothing of the body came for {self._limits.timeout_s:g} s"
         return ApiError(408, "body_timeout", message, headers=CLOSE)
 
@@ -107,6 +108,13 @@ class Uploads:
         self._limits = limits
         self._clock = clock
         self._active: set[Upload] = set()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Give up what is still on its way: it may take long. What has come whole goes on."""
+        self._stopping = True
+        for upload in self._active:
+            upload.give_up(STOPPING)
 
     @contextmanager
     def begin(self, request: web.BaseRequest, body: Streamed) -> Iterator[Upload]:
@@ -127,13 +135,15 @@ class Uploads:
             self._active.discard(upload)
 
     def _make_room(self) -> None:
+        if self._stopping:
+            raise busy(STOPPING)
         if len(self._active) < self._limits.max_at_once:
             return
         slow = next((upload for upload in self._active if upload.is_slow()), None)
         if slow is None:
             raise busy("as many uploads as may be at once are under way")
         self._active.discard(slow)
-        slow.give_way()
+        slow.give_up("the body came too slowly, and others wait to send theirs")
 
 
 def _media_type(request: web.BaseRequest, body: Streamed) -> str:

@@ -6,7 +6,7 @@ whatever becomes of the import.
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import cast
 
@@ -35,7 +35,7 @@ class Rejects:
         self._octets = 0
         self._parts = 0
 
-    async def add(self, rows: Sequence[Mapping[str, object]]) -> None:
+    async def add(self, rows: Sequence[object]) -> None:
         """Keep rows; those beyond the limit are dropped."""
         for row in rows:
             line = orjson.dumps(row)

@@ -7,7 +7,7 @@ adds takes no version: it is one call.
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace as replaced
 from typing import NamedTuple, cast
@@ -100,8 +100,10 @@ class Staging:
             batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
             await self._stage(batch)
 
-    async def reject(self, rows: Sequence[Mapping[str, object]]) -> None:
-        """Keep rows that were rejected: any JSON objects; `Audiences.rejects` returns them."""
+    async def reject(self, rows: Sequence[object]) -> None:
+        """Keep rows that were rejected: what JSON writes as objects, as `Audiences.rejects` returns
+        them.
+        """
         await self._rejects.add(rows)
 
     async def commit(self, source: Source) -> Imported:

@@ -140,7 +140,7 @@ async def test_a_slow_body_that_is_not_waited_for_just_now_gives_way_at_its_next
     uploads: Uploads,
 ) -> None:
     with uploads.begin(request(body=b"number\n"), BODY) as upload:
-        upload.give_way()
+        upload.give_up("others wait")
         with pytest.raises(ApiError) as error:
             await read(upload)
     assert error.value.status == 503
@@ -172,3 +172,24 @@ async def test_time_that_we_take_ourselves_makes_nobody_slow(
             clock.now += 100 * PATIENCE_S
             break
         assert not upload.is_slow()
+
+
+async def test_a_stop_gives_up_what_is_on_its_way_and_lets_what_has_come_go_on(
+    uploads: Uploads,
+) -> None:
+    whole = request(body=b"number\n")
+    whole.content.feed_eof()
+    with uploads.begin(whole, BODY) as upload:
+        assert await read(upload) == b"number\n"
+        uploads.stop()
+    assert refused(uploads, request()) == (503, "busy")
+
+
+async def test_a_stop_ends_the_wait_for_a_body(uploads: Uploads) -> None:
+    with uploads.begin(request(), BODY) as upload:
+        reading = asyncio.create_task(read(upload))
+        await asyncio.sleep(0)
+        uploads.stop()
+        with pytest.raises(ApiError, match="smsd is stopping") as error:
+            await reading
+    assert error.value.status == 503
