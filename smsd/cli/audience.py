@@ -229,7 +229,7 @@ def _report(answer: Any, rejects: Path) -> None:
         print_line(f"  {count:>9,}  {reason}")
     for row in rejected["first"][:SHOWN]:
         column = f", column {row['column']}" if row["column"] else ""
-        print_line(f"  line {row['line']}{column}: {row['reason']}: {row['value']}")
+        print_line(f"  line {row['line']}{column}: {row['message']}: {row['value']}")
 
 
 def _fields(shown: Any) -> str:

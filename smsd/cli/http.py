@@ -5,6 +5,7 @@ Where it is: --url, or $SMSD_URL with $SMSD_TOKEN, or what config.toml says of [
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 import orjson
-from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, InvalidURL
+from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout
 
 from smsd.cli.console import EX_CONFIG, EX_FAILED, EX_USAGE, config_option, fail
 from smsd.config import ConfigError, Settings, load
@@ -23,6 +24,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 # An import has none as a whole; its answer comes soon after its last octet.
 TIMEOUT = ClientTimeout(total=None, sock_connect=10, sock_read=300)
 BAD_REQUEST = 400
+_URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[!-~]*)?")
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - listened at, and not called
 
 
@@ -105,8 +107,6 @@ def with_daemon(config_path: Path, url: str | None, work: Callable[[Api], Awaita
         fail(str(error), EX_USAGE if error.status == BAD_REQUEST else EX_FAILED)
     except BrokenPipeError:
         raise  # nobody reads our output any more; click knows what to do
-    except InvalidURL as error:
-        fail(f"{error} is no URL of a daemon", EX_USAGE)
     except (ClientError, TimeoutError, OSError) as error:
         fail(f"{place.url} does not answer: {str(error) or type(error).__name__}", EX_FAILED)
 
@@ -120,6 +120,8 @@ async def _work(place: Place, work: Callable[[Api], Awaitable[T]]) -> T:
 def _place(config_path: Path, url: str | None) -> Place:
     token = os.environ.get("SMSD_TOKEN", "")
     if url is not None:
+        if not _URL.fullmatch(url):
+            fail(f"{url} is no URL of a daemon, as http://127.0.0.1:8080", EX_USAGE)
         return Place(url.rstrip("/") + "/", token)
     try:
         settings = load(config_path)

@@ -160,7 +160,7 @@ class ContactCalls:
             raise ReplacedError("the audience was replaced meanwhile")
 
     async def _rejected(self, audience: Audience) -> AsyncIterator[bytes]:
-        last = audience.imports[0]
+        last = audience.imports[0]  # without one there is no audience
         parts = self._audiences.rejects(last.id)
         first: list[dict[str, object]] = await anext(parts, [])
         if not first and last.source.rejected:

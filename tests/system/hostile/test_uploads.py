@@ -13,6 +13,7 @@ from tests.support.hostile import (
     BEARER,
     IMPATIENT,
     MIB,
+    Sending,
     connect,
     embedded,
     error_in,
@@ -184,3 +185,15 @@ def test_what_was_given_up_is_removed_from_redis(smsd: Daemon) -> None:
             eventually(lambda: client.zcard("smsd:audience:unfinished"), what="it is staged")
             assert error_in(caller.rest()) == (408, "body_timeout")
             assert smsd.call("GET", "/audiences/lost", headers=BEARER)[0] == 404
+
+
+def test_an_import_leaves_messages_their_pace(sending: Sending) -> None:
+    sending.start(200)
+    body = b"phone,value\n" + b"".join(
+        b"+1415555%04d,x\nnobody,y\n" % (n % 10_000) for n in range(40_000)
+    )
+    headers = {**BEARER, "Content-Type": "text/csv"}
+    status, answer = sending.daemon.call("PUT", "/audiences/big", body, headers, timeout=60)
+    assert status == 200
+    assert (answer["contacts"], answer["rejected"]["count"]) == (10_000, 40_000)
+    sending.finish()
