@@ -19,7 +19,7 @@ from smsd.redis.errors import Refused
 from smsd.redis.scripts import Call
 from smsd.store.audiences.reader import TRIES, find, insist
 from smsd.store.audiences.record import Audience, Contact, unpack, version_in
-from smsd.store.audiences.rejects import rejects_of
+from smsd.store.audiences.rejects import discard_rejects, rejects_of
 from smsd.store.audiences.staging import Staging, find_before
 from smsd.store.client import StoreClient
 
@@ -174,6 +174,8 @@ class Audiences:
         places = [keys.audiences, keys.audiences_unfinished]
         # Whoever was first: the audience that was there is not there any more.
         await insist(self._client, Call("audience_remove", request, places))
+        with suppress(Refused):
+            await discard_rejects(self._client, unpack(name, cast("bytes", raw), keys.audiences))
         return True
 
     # -- cleaning ---------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Rows that an import rejected. Rule: kept for a day, compressed, up to a limit.
+"""Rows that the last import rejected. Rule: kept for a day, compressed, up to a limit.
 
 They are written part by part while the import runs, and are removed by Redis when the day is over,
 whatever becomes of the import.
@@ -7,6 +7,7 @@ whatever becomes of the import.
 import asyncio
 import zlib
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import cast
 
@@ -14,7 +15,8 @@ import orjson
 from redis.asyncio import Redis
 
 from smsd.redis.availability import persevere
-from smsd.redis.errors import Refused
+from smsd.redis.errors import RedisError, Refused
+from smsd.store.audiences.record import Audience
 from smsd.store.client import StoreClient
 
 KEPT_MS = 24 * 3600 * 1000
@@ -69,6 +71,14 @@ class Rejects:
         """Remove what was written."""
         if self._parts:
             await self._client.read(lambda redis: redis.unlink(self._key))
+
+
+async def discard_rejects(client: StoreClient, audience: Audience | None) -> None:
+    """Remove what is kept of the last import, which is the last no more."""
+    if audience is not None and audience.imports:
+        key = client.keys.audience_rejects(audience.imports[0].id)
+        with suppress(RedisError):  # or the day ends
+            await client.read(lambda redis: redis.unlink(key))
 
 
 async def rejects_of(client: StoreClient, import_id: str) -> AsyncIterator[list[dict[str, object]]]:

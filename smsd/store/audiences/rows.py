@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from smsd.store.audiences.record import SEPARATOR
 
+PAIR = 2  # what a packed contact is: its number and its values
+
 
 class Rows:
     """Packs rows for an audience, which had the fields `known` before."""

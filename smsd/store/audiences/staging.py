@@ -24,13 +24,14 @@ from smsd.store.audiences.record import (
     pack,
     pack_around_counts,
 )
-from smsd.store.audiences.rejects import Rejects
-from smsd.store.audiences.rows import Rows
+from smsd.store.audiences.rejects import Rejects, discard_rejects
+from smsd.store.audiences.rows import PAIR, Rows
 from smsd.store.audiences.version import NewVersion, StagingLost
 from smsd.store.client import StoreClient
 
 BATCH = 250  # contacts in one call: some 1.5 ms of Redis
 IN_PLACE = 200  # contacts that are added in one call to what readers see: 1.7 ms of Redis
+MOST_OCTETS = 40_000  # of the contacts in one call, where some of them are large
 TOUCH_S = 60.0  # between signs of life of an import whose caller is slow
 TRIES = 5  # to replace a record that changes under our hands
 
@@ -78,6 +79,7 @@ class Staging:
         self._given: Sequence[str] = ()
         self._rows = self._rows_now()
         self._waiting: list[Sequence[str]] = []
+        self._is_short = self._base is not None and not replace  # one call can add all there is
         expected = self._base.audience.contacts if self._base and not replace else 0
         self._version = NewVersion(client, self.id, name, self._base, expected=expected)
         self._committed = False
@@ -94,8 +96,9 @@ class Staging:
         Redis raises: `Away`, `OutOfMemory`, `Refused`.
         """
         self._waiting += rows
-        if self._is_short():
+        if self._is_short and self._fits_one_call():
             return
+        self._is_short = False
         while len(self._waiting) >= BATCH:
             batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
             await self._stage(batch)
@@ -115,11 +118,12 @@ class Staging:
         if self._base is not None and self._was_imported(self._base.audience, source):
             return Imported(self._base.audience, Counts(), unchanged=True)
         await self._rejects.flush()
-        if self._is_short():
+        if self._is_short:
             imported = await self._add_in_place(source)
         else:
             imported = await self._commit_version(source)
         self._committed = True
+        await discard_rejects(self._client, self._base.audience if self._base else None)
         return imported
 
     async def abandon(self) -> None:
@@ -143,10 +147,10 @@ class Staging:
         same = last.source[:2] == source[:2] and last.replaced == self._replace
         return same and last.revision == audience.revision
 
-    def _is_short(self) -> bool:
-        """Whether all there is can still be added in one call to what readers see."""
-        adds = self._base is not None and not self._replace
-        return adds and not self._version.begun and len(self._waiting) <= IN_PLACE
+    def _fits_one_call(self) -> bool:
+        if len(self._waiting) > IN_PLACE:
+            return False
+        return sum(len(value) for row in self._waiting for value in row) <= MOST_OCTETS
 
     async def _look_again(self) -> None:
         self._before = await find_before(self._client, self._name, replace=self._replace)
@@ -175,7 +179,14 @@ class Staging:
     # -- in a version of its own ------------------------------------------------------------------
 
     async def _stage(self, rows: Sequence[Sequence[str]]) -> None:
-        await self._version.stage(self._rows.pack(rows))
+        waiting = [self._rows.pack(rows)]
+        while waiting:
+            packed = waiting.pop()
+            if len(packed) > PAIR and sum(map(len, packed)) > MOST_OCTETS:
+                middle = len(packed) // (2 * PAIR) * PAIR
+                waiting += (packed[middle:], packed[:middle])
+            else:
+                await self._version.stage(packed)
 
     async def _commit_version(self, source: Source) -> Imported:
         if self._waiting or not self._version.begun:

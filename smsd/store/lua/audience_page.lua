@@ -6,9 +6,11 @@
 -- changes: none
 --
 -- That order is the same in all versions of an audience: whoever goes on while contacts come and go, or the audience is
--- replaced, meets each one once that was there all the time. Those with the same hash value stay together.
+-- replaced, meets each one once that was there all the time. Those with the same hash value stay together. A page holds
+-- fewer than `most` where they are large.
 
 local MOST_BUCKETS = 100 -- many may be empty
+local MOST_OCTETS = 100000
 
 local function in_order(version, contacts, at)
   local found = {}
@@ -20,13 +22,16 @@ local function in_order(version, contacts, at)
   return found
 end
 
+local function is_full(page, most) return #page >= 2 * most or page.octets >= MOST_OCTETS end
+
 -- Adds those from `at` on to the page; where it goes on.
 local function read_bucket(version, at, page, most)
   local first, span = bounds_of(version, at)
   local last
   for _, contact in ipairs(in_order(version, redis.call('HGETALL', bucket_from(version, first)), at)) do
-    if #page >= 2 * most and contact[1] ~= last then return contact[1] end
+    if is_full(page, most) and contact[1] ~= last then return contact[1] end
     page[#page + 1], page[#page + 2], last = contact[2], contact[3], contact[1]
+    page.octets = page.octets + #contact[3]
   end
   return first + span
 end
@@ -34,8 +39,8 @@ end
 local function run(request, keys)
   local version = opened(keys[1])
   if not version then return 'gone' end
-  local page, at, buckets = {}, request.at, 0
-  while #page < 2 * request.most and at < RANGE and buckets < MOST_BUCKETS do
+  local page, at, buckets = {octets = 0}, request.at, 0
+  while not is_full(page, request.most) and at < RANGE and buckets < MOST_BUCKETS do
     at, buckets = read_bucket(version, at, page, request.most), buckets + 1
   end
   return {at < RANGE and at or -1, page}

@@ -9,7 +9,7 @@ import pytest
 from smsd.redis.errors import Refused
 from smsd.store.audiences import BadCursor
 from smsd.store.audiences.record import Counts, Source
-from smsd.store.audiences.staging import IN_PLACE, AudienceChanged
+from smsd.store.audiences.staging import IN_PLACE, MOST_OCTETS, AudienceChanged
 from tests.redis.audiences import (
     contacts,
     import_rows,
@@ -17,6 +17,7 @@ from tests.redis.audiences import (
     numbers,
     values,
 )
+from tests.support.proxy import Proxy
 from tests.support.store import ALICE, BOB, Store
 
 MANY = IN_PLACE + 400  # more than are added in one call
@@ -302,6 +303,23 @@ async def test_one_that_is_removed_is_gone_and_so_are_its_keys(store: Store) -> 
     assert await store.audiences.show("a") is None
     await store.audiences.clean()
     assert await keys_of_audiences(store) == set()
+
+
+@pytest.mark.parametrize("replace", [True, False])
+async def test_large_contacts_go_in_and_out_in_small_calls(
+    wired: Store, proxy: Proxy, *, replace: bool
+) -> None:
+    fields = [f"f{n}" for n in range(50)]
+    given = {number: [number, *["x" * 255] * 50] for number in numbers(60)}
+    await import_rows(wired, "a", [given[one] for one in numbers(20)], fields=fields)
+    await import_rows(wired, "a", [*given.values()], fields=fields, replace=replace)
+    assert max(map(len, proxy.commands)) < 2 * MOST_OCTETS
+    assert await values(wired, "a") == {
+        number: dict(zip(fields, row[1:], strict=True)) for number, row in given.items()
+    }
+    page = await wired.audiences.page("a")
+    assert page is not None
+    assert len(page.contacts) < 20
 
 
 SHAPES: dict[str, Callable[[int], int]] = {

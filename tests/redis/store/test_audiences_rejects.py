@@ -55,6 +55,17 @@ async def test_those_of_an_import_that_breaks_off_are_gone(store: Store) -> None
     assert await store.redis.exists(store.keys.audience_rejects(under_way.id)) == 0
 
 
+@pytest.mark.parametrize("how", ["replace", "add", "remove"])
+async def test_those_of_an_import_that_is_the_last_no_more_are_gone(store: Store, how: str) -> None:
+    key = store.keys.audience_rejects(await commit(store, rejected(10)))
+    assert await store.redis.exists(key)
+    if how == "remove":
+        await store.audiences.remove("a")
+    else:
+        await import_rows(store, "a", [[ALICE]], replace=how == "replace")
+    assert await store.redis.exists(key) == 0
+
+
 async def test_when_the_day_is_over_there_are_none(store: Store) -> None:
     import_id = await commit(store, rejected(10))
     await store.redis.delete(store.keys.audience_rejects(import_id))
