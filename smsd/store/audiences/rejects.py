@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from smsd.redis.availability import persevere
 from smsd.redis.errors import RedisError, Refused
+from smsd.redis.scripts import as_json
 from smsd.store.audiences.record import Audience
 from smsd.store.client import StoreClient
 
@@ -40,7 +41,7 @@ class Rejects:
     async def add(self, rows: Sequence[object]) -> None:
         """Keep rows; those beyond the limit are dropped."""
         for row in rows:
-            line = orjson.dumps(row)
+            line = as_json(row)
             if self._octets + len(line) > MOST_OCTETS:
                 continue
             self._octets += len(line)

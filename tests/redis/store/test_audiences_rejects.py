@@ -41,6 +41,11 @@ async def test_they_come_back_in_order(store: Store, count: int) -> None:
         assert await store.redis.memory_usage(key, samples=0) < 500_000
 
 
+async def test_half_a_surrogate_pair_does_not_stop_the_rest(store: Store) -> None:
+    rows: list[dict[str, object]] = [{"row": ["\ud800"]}, {"row": ["x"]}]
+    assert await kept(store, await commit(store, rows)) == [{"row": ["?"]}, {"row": ["x"]}]
+
+
 async def test_what_is_too_much_is_dropped(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rejects, "MOST_OCTETS", 10_000)
     found = await kept(store, await commit(store, rejected(1_000)))
