@@ -19,6 +19,7 @@ from phonenumbers import (
     PhoneNumber,
     PhoneNumberFormat,
     ValidationResult,
+    is_valid_number,
 )
 
 Kind = Literal["not_a_number", "no_country_code", "impossible_number", "ambiguous_number"]
@@ -29,6 +30,7 @@ LONGEST_E164 = 16  # the + and 15 digits (ITU-T E.164 §6)
 # For `fullmatch`: `$` lets a final newline pass, and `\d` the digits of every script.
 _WRITTEN = re.compile(r"\+[0-9][0-9 .()\-]*")
 _DIALLED = re.compile(r"[0-9(][0-9 .()\-]*")
+_SIGNS = str.maketrans("", "", " .()-")
 _E164 = re.compile(r"\+[0-9]{6,15}")
 
 # Invisible characters that address books and web pages put around and into numbers: marks of
@@ -50,7 +52,7 @@ def parse(raw: str) -> str:
     """`raw` in E.164. Raises `ValueError`, whose message repeats nothing but a country code, or
     names one character that does not belong there.
     """
-    return raw if is_canonical(raw) else _read(raw)
+    return raw if is_canonical(raw) else _read_plainly(raw) or _read(raw)
 
 
 def parse_dialled(raw: str, region: str) -> str:
@@ -60,7 +62,7 @@ def parse_dialled(raw: str, region: str) -> str:
     """
     if raw.startswith("+"):
         return parse(raw)
-    return _canonical_in(raw, region) or _read(raw, region)
+    return _dialled_plainly(raw, region) or _read(raw, region)
 
 
 class Unreadable(ValueError):  # noqa: N818 - it is an answer, not a fault
@@ -117,22 +119,35 @@ def _plan(first_digits: str) -> _Plan | None:
     )
 
 
-def _canonical_in(raw: str, region: str) -> str:
+def _read_plainly(raw: str) -> str:
+    """`_read(raw)` for a canonical number with blanks and signs in it; else ""."""
+    if len(raw) > LONGEST_RAW or not _WRITTEN.fullmatch(raw):
+        return ""
+    number = raw.translate(_SIGNS)
+    return number if is_canonical(number) else ""
+
+
+def _dialled_plainly(raw: str, region: str) -> str:
     """`_read(raw, region)` for digits that can surely be read in one way; else ""."""
-    if not (raw.isascii() and raw.isdigit()):
+    if len(raw) > LONGEST_RAW or not _DIALLED.fullmatch(raw):
         return ""
+    digits = raw.translate(_SIGNS)
     plan = _dialling(region)
-    if len(raw) not in plan.lengths or plan.prefix.match(raw):
+    if len(digits) > plan.longest and digits.startswith(plan.code):  # only its + is missing
+        number = f"+{digits}"
+    elif len(digits) in plan.lengths and not plan.prefix.match(digits):
+        number = f"+{plan.code}{digits}"
+    else:
         return ""
-    number = f"+{plan.code}{raw}"
     return number if is_canonical(number) else ""
 
 
 class _Dialling(NamedTuple):
     """What decides about national numbers of a region that are written as digits alone."""
 
-    code: int
+    code: str
     lengths: frozenset[int]
+    longest: int
     prefix: re.Pattern[str]  # of a number that begins with more than the area
 
 
@@ -141,11 +156,14 @@ def _dialling(region: str) -> _Dialling:
     metadata = PhoneMetadata.metadata_for_region(region)
     if metadata is None or metadata.general_desc is None or metadata.country_code is None:
         raise ValueError(f"{region} is no region")
-    prefixes = (metadata.international_prefix, metadata.national_prefix_for_parsing)
-    alternatives = [str(metadata.country_code), *filter(None, prefixes)]
+    code = str(metadata.country_code)
+    prefixes = (code, metadata.international_prefix, metadata.national_prefix_for_parsing)
+    alternatives = filter(None, prefixes)
+    lengths = metadata.general_desc.possible_length
     return _Dialling(
-        metadata.country_code,
-        frozenset(metadata.general_desc.possible_length),
+        code,
+        frozenset(lengths),
+        max(lengths),
         re.compile("|".join(f"(?:{prefix})" for prefix in alternatives)),
     )
 
@@ -172,19 +190,21 @@ def _read(raw: str, region: str = "") -> str:
 
 def _read_dialled(written: str, region: str) -> str:
     """A number without a +. It may have lost that, and begin with the country code after all."""
-    code = str(_dialling(region).code)
+    code = _dialling(region).code
     digits = "".join(filter(str.isdigit, written))
     as_dialled = _parsed(written, region)
-    if digits.startswith(code):
-        international = phonenumbers.parse("+" + digits) if len(digits) > len(code) + 1 else None
-        if international is not None and international != as_dialled:
-            valid = [n for n in (as_dialled, international) if phonenumbers.is_valid_number(n)]
-            if len(valid) != 1:
-                raise Unreadable(
-                    f"may be a number of {region}, or begin with +{code}", "ambiguous_number"
-                )
-            as_dialled = valid[0]
-    return _e164(as_dialled)
+    if not digits.startswith(code):
+        return _e164(as_dialled)
+    try:
+        international = phonenumbers.parse("+" + digits)
+    except NumberParseException:
+        return _e164(as_dialled)
+    if international == as_dialled:
+        return _e164(as_dialled)
+    valid = [number for number in (as_dialled, international) if is_valid_number(number)]
+    if len(valid) != 1:
+        raise Unreadable(f"may be a number of {region}, or begin with +{code}", "ambiguous_number")
+    return _e164(valid[0])
 
 
 def _parsed(written: str, region: str | None = None) -> PhoneNumber:

@@ -21,7 +21,7 @@ from smsd.core.contacts.events import (
     Reject,
 )
 
-LONGEST_FRAME = 4_194_304  # octets; a batch, of rows of 64 K characters, stays far below
+LONGEST_FRAME = 1_048_576  # octets; twice 64 K characters, each written as \\u0000, stay below
 _CONTACTS = b'{"contacts":'
 
 

@@ -42,6 +42,11 @@ class Parser:
         self._process = process
         self._feeding = asyncio.create_task(self._feed(options, octets))
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     async def frames(self) -> AsyncIterator[Frame]:
         """What it finds; the last is `Done`.
 
@@ -68,25 +73,31 @@ class Parser:
         pipe = self._process.stdin
         assert pipe is not None  # noqa: S101 - as it was started
         try:
-            with suppress(ConnectionError):  # it has ended: `frames` learns why
-                await self._write(pipe, encode_options(options) + b"\n")
-                async for octets in source:
-                    await self._write(pipe, octets)
-                    self.fed += len(octets)
-                pipe.close()
-                await pipe.wait_closed()
+            if not await _write(pipe, encode_options(options) + b"\n"):
+                return
+            async for octets in source:
+                if not await _write(pipe, octets):
+                    return
+                self.fed += len(octets)
         except BaseException:
             self._kill()  # its output ends, and `frames` raises what was raised here
             raise
-
-    async def _write(self, pipe: asyncio.StreamWriter, octets: bytes) -> None:
-        for start in range(0, len(octets), PIECE):
-            pipe.write(octets[start : start + PIECE])
-            await pipe.drain()
+        pipe.close()
 
     def _kill(self) -> None:
         with suppress(ProcessLookupError):
             self._process.kill()
+
+
+async def _write(pipe: asyncio.StreamWriter, octets: bytes) -> bool:
+    """Whether they were written. If not, the process has ended, and `frames` learns why."""
+    try:
+        for start in range(0, len(octets), PIECE):
+            pipe.write(octets[start : start + PIECE])
+            await pipe.drain()
+    except ConnectionError:
+        return False
+    return True
 
 
 @asynccontextmanager

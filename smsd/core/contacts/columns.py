@@ -73,16 +73,18 @@ def of_header(header: Sequence[str], asked: str, notices: list[str]) -> Columns:
     number = find(shown, asked, notices)
     fields: list[tuple[int, str]] = []
     unnamed: list[int] = []
+    left_out: list[str] = []
     for place, name in enumerate(shown):
         if place == number:
             continue
         if not (field := identifier(name)):
             unnamed.append(place)
         elif len(fields) == MOST_FIELDS:
-            notices.append(f"only the first {MOST_FIELDS} fields are kept; {name!r} is not")
-            break
+            left_out.append(name)
         else:
             fields.append((place, free(field, [name for _, name in fields])))
+    if left_out:
+        notices.append(f"only {MOST_FIELDS} fields are kept; left out are {listed(left_out)}")
     return Columns(shown, number, tuple(fields), tuple(unnamed))
 
 
@@ -101,6 +103,11 @@ def free(field: str, taken: Sequence[str]) -> str:
         count += 1
         name = f"{field}_{count}"
     return name
+
+
+def is_header(names: Sequence[str], asked: str) -> bool:
+    """Whether these are names of columns, as one of them is that of the number."""
+    return any((name := folded(cell)) in RANK or name == folded(asked) != "" for cell in names)
 
 
 def find(header: Sequence[str], asked: str, notices: list[str]) -> int:

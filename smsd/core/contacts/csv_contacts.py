@@ -10,7 +10,7 @@ from itertools import chain
 from smsd.core.contacts import columns, number_cell, value
 from smsd.core.contacts.batches import Batches, without_empty_end
 from smsd.core.contacts.columns import MOST_COLUMNS, Columns
-from smsd.core.contacts.csv_rows import BadRow, CsvRows, Row, check_delimiter
+from smsd.core.contacts.csv_rows import DELIMITERS, BadRow, CsvRows, Row, check_delimiter
 from smsd.core.contacts.events import (
     LONGEST_SHOWN,
     MEANINGS,
@@ -27,19 +27,27 @@ from smsd.core.contacts.number_cell import CellRefused
 from smsd.core.contacts.value import is_plain
 from smsd.core.number import is_canonical
 
+BLANK = " \t\u00a0" + DELIMITERS  # of a file of nothing but those, none is known to delimit
 LONGEST_HEADER = 8192  # characters of all names
 
 
 def csv_contacts(pieces: Iterator[str], options: Options, notices: list[str]) -> Iterator[Event]:
     """The contacts of a CSV file. Raises `ImportRefused`."""
     delimiter = check_delimiter(options.delimiter) if options.delimiter else ""
-    rows = CsvRows(Lines(pieces), delimiter)
+
+    def is_likely(cells: list[str]) -> bool:
+        return columns.is_header(cells, options.column) or bool(_numbers(cells, options.region))
+
+    rows = CsvRows(Lines(pieces), delimiter, is_likely)
     found = iter(rows)
     first = _first(found)
     layout, begins = _columns(first, options, notices)
     reading = _Reading(rows, layout, options.region)
+    row = first if begins else next(found, None)
+    if row is None:
+        raise ImportRefused("empty", "has a header, and no rows")
     yield Fields(layout.names, layout.header)
-    yield from reading.events(chain((first,), found) if begins else found)
+    yield from reading.events(chain((row,), found))
     notices += reading.notices()
 
 
@@ -50,7 +58,7 @@ def _first(rows: Iterator[Row | BadRow]) -> Row:
             raise ImportRefused(
                 "no_header", f"cannot be read: line {row.line} {MEANINGS[row.reason]}"
             )
-        if any(map(str.strip, row[1])):
+        if any(cell.strip(BLANK) for cell in row[1]):
             return row
     raise ImportRefused("empty", "has no rows")
 
@@ -64,12 +72,26 @@ def _columns(first: Row, options: Options, notices: list[str]) -> tuple[Columns,
         raise ImportRefused("too_many_columns", f"has more than {MOST_COLUMNS} columns")
     if sum(map(len, cells)) > LONGEST_HEADER:
         raise ImportRefused("no_header", "does not begin with the names of its columns")
-    numbers = [i for i, cell in enumerate(cells) if number_cell.is_number(cell, options.region)]
-    if not numbers:
+    numbers = _numbers(cells, options.region)
+    if not numbers or (columns.is_header(cells, options.column) and not numbers[0][0]):
         return columns.of_header(cells, options.column, notices), False
-    layout = columns.without_header(len(cells), numbers[0], options.column)
+    layout = columns.without_header(len(cells), numbers[0][1], options.column)
     notices.append("the file begins without the names of its columns; they are called column_1 …")
     return layout, True
+
+
+def _numbers(cells: list[str], region: str) -> list[tuple[bool, int]]:
+    """Whether it can be read, and the place, of what is meant as a number; readable ones first."""
+    found = []
+    for place, cell in enumerate(cells):
+        try:
+            number_cell.read(cell, region)
+        except CellRefused as refused:
+            if refused.reason in number_cell.MEANT:
+                found.append((False, place))
+        else:
+            found.append((True, place))
+    return sorted(found, key=lambda one: not one[0])
 
 
 class _Reading:

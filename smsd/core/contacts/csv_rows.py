@@ -32,20 +32,27 @@ class BadRow:
     source: str  # its beginning
 
 
+IsLikely = Callable[[list[str]], bool]
 Row = tuple[int, list[str]]  # the physical line that it starts on, and its cells
 
 
 class CsvRows:
     """An iterator over the rows of a file."""
 
-    def __init__(self, lines: Lines, delimiter: str = "") -> None:
-        """Find out the delimiter, unless it is given. Raises `ImportRefused`."""
-        self.delimiter = _declared(lines) or delimiter or _found(lines)
+    def __init__(
+        self, lines: Lines, delimiter: str = "", is_likely: IsLikely = lambda _cells: False
+    ) -> None:
+        """Find out the delimiter, unless it is given. Raises `ImportRefused`.
+
+        `is_likely` recognises a first row that has a column of numbers.
+        """
+        declared = _declared(lines)
+        self.delimiter = delimiter or declared or _found(lines, is_likely)
         self.size = 0  # characters of the row that was yielded last
         self._lines = lines
-        self._is_contact: Callable[[list[str]], bool] = _never
+        self._is_contact: IsLikely = lambda _cells: False
 
-    def watch(self, is_contact: Callable[[list[str]], bool]) -> None:
+    def watch(self, is_contact: IsLikely) -> None:
         """A row whose other lines are contacts by themselves lacks the end of a quotation."""
         self._is_contact = is_contact
 
@@ -95,10 +102,6 @@ class CsvRows:
         return self._lines.row[0].rstrip("\r\n")[:LONGEST_KEPT]
 
 
-def _never(_cells: list[str]) -> bool:
-    return False
-
-
 def check_delimiter(delimiter: str) -> str:
     """What was asked for. Raises `ImportRefused`."""
     delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)
@@ -121,16 +124,21 @@ def _declared(lines: Lines) -> str:
     return ""
 
 
-def _found(lines: Lines) -> str:
-    """Whichever splits the header into the most cells that the rows after it have, too."""
+def _found(lines: Lines, is_likely: IsLikely) -> str:
+    """Whichever splits the header into the most cells that the rows after it have, too.
+
+    One that finds a column of numbers there is better than one that finds none.
+    """
     sample = lines.peek(SAMPLE_LINES)
-    best, most = NONE, 1.0
+    best, most = NONE, (False, 1.0)
     for delimiter in DELIMITERS:
         rows = _sampled(sample, delimiter)
         width = len(rows[0]) if rows else 0
         agreeing = sum(len(row) == width for row in rows) / max(1, len(rows))
-        if agreeing > AGREEING and width * agreeing > most:
-            best, most = delimiter, width * agreeing
+        likely = width > 1 and is_likely(rows[0])
+        if likely or (width > 1 and agreeing > AGREEING):
+            score = (likely, width * agreeing)
+            best, most = (delimiter, score) if score > most else (best, most)
     return best
 
 

@@ -87,11 +87,13 @@ def decoded(pieces: Iterable[bytes], encoding: str, notices: list[str]) -> Itera
     asked = known_encoding(encoding) if encoding else ""
     chosen, mark = _chosen(head, asked)
     source = chain((head[mark:],), source)
+    if asked and not chosen.startswith(asked):
+        notices.append(f"the file has the byte order mark of {chosen}, and is not read as {asked}")
     if chosen == "utf-8" and not asked:
         yield from _utf8(source, notices, marked=mark > 0)
         return
     if not (mark or asked):
-        notices.append(f"the file is read as {chosen.upper()}, without a byte order mark")
+        notices.append(f"the file is read as {chosen}, though it has no byte order mark")
     yield from _all_of(codecs.getincrementaldecoder(chosen)("replace"), source)
 
 
@@ -119,7 +121,7 @@ def refuse_what_is_no_text(head: bytes) -> None:
 def _chosen(head: bytes, asked: str) -> tuple[str, int]:
     """The encoding, and the length of the byte order mark in front."""
     for mark, encoding in _MARKS.items():
-        if head.startswith(mark) and (not asked or asked.startswith(encoding[:6].rstrip("-"))):
+        if head.startswith(mark):
             return encoding, len(mark)
     if asked:
         return (f"{asked}-le" if asked in ("utf-16", "utf-32") else asked), 0

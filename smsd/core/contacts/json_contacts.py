@@ -59,13 +59,14 @@ class _Reading:
         self._names: list[str] = []
         self._places: dict[str, int] = {}
         self._shown = 0  # fields that were announced
-        self._several = self._left_out = self._nested = 0
+        self._rows = self._several = self._left_out = self._nested = 0
 
     def events(self, rows: Iterator[Found | BadRow]) -> Iterator[Event]:
         """Fields, batches and rejects, in the order of the rows."""
         batches = Batches()
         first: object = None
         for row in rows:
+            self._rows += 1
             if isinstance(row, BadRow):
                 yield Reject(row.line, "", row.reason, row.source[:LONGEST_SHOWN], (row.source,))
                 continue
@@ -96,7 +97,7 @@ class _Reading:
             )
 
     def _check(self, first: object) -> None:
-        if first is None:
+        if not self._rows:
             raise ImportRefused("empty", "has no contacts")
         if not self._number and isinstance(first, dict):
             code = "no_such_column" if self._asked else "no_number_column"

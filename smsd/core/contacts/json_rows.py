@@ -15,6 +15,7 @@ from smsd.core.contacts.lines import LONGEST_ROW, Lines, RowTooLong
 
 Found = tuple[int, object, str]  # physical line, value, source
 
+PIECE = 16_384  # characters that are gathered before the value that was not whole is tried again
 _BLANK = re.compile(r"[ \t\r\n]*")
 
 
@@ -126,7 +127,10 @@ class Document:
             if 0 <= end < len(self._text) or (end >= 0 and self._ended):
                 break
             if len(self._text) - self._at > LONGEST_ROW or not self._more():
-                raise self._broken("is no JSON, or holds a value that is too long")
+                end = LONGEST_ROW + self._at + 1
+                break
+        if end - self._at > LONGEST_ROW:
+            raise self._broken("is no JSON, or holds a value that is too long")
         source = self._text[self._at : min(end, self._at + LONGEST_KEPT)]
         self._move(end)
         return value, source
@@ -138,11 +142,16 @@ class Document:
     def _more(self) -> bool:
         if self._ended:
             return False
-        piece = next(self._pieces, None)
-        if piece is None:
-            self._ended = True
-            return True  # the value at the end may be whole now
-        self._text = self._text[self._at :] + piece
+        gathered = [self._text[self._at :]]
+        length = 0
+        for piece in self._pieces:
+            gathered.append(piece)
+            length += len(piece)
+            if length >= PIECE:
+                break
+        else:
+            self._ended = True  # a value at the end may be whole now
+        self._text = "".join(gathered)
         self._at = 0
         return True
 

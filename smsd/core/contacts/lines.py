@@ -43,6 +43,7 @@ class Lines:
         self.row.append(line)
         self.length += len(line)
         if self.length > LONGEST_ROW:
+            self.length = LONGEST_ROW + 1  # how much more there was is not counted
             raise RowTooLong
         return line
 
@@ -73,7 +74,7 @@ class Lines:
         that each of them swallows thousands of those that follow.
         """
         again = self.row[1:]
-        length = sum(map(len, again))
+        length = min(sum(map(len, again)), LONGEST_ROW)
         if length > self._may_reread:
             return False
         self._may_reread -= length

@@ -13,6 +13,8 @@ from smsd.core.contacts.events import Reason
 LONGEST_CELL = 400  # characters; several numbers with what parts them
 FEWEST_DIGITS = 6
 
+MEANT = (Reason.NO_COUNTRY_CODE, Reason.SHORTENED_NUMBER)  # as a number, though it is refused
+
 _ARMOUR = re.compile(r"""=\s*"(.*)"|=\s*(\+?[0-9].*)|['\u2019`](.*)|"(.*)\"""", re.DOTALL)
 _EXPONENT = re.compile(r"(\+?)([0-9])(?:[.,]([0-9]*))?[eE]\+?([0-9]{1,3})")
 _FRACTION = re.compile(r"(\+?[0-9]{6,})[.,]0+")
@@ -42,6 +44,8 @@ def read(cell: str, region: str = "") -> tuple[str, bool]:
         raise CellRefused(Reason.NOT_A_NUMBER)
     if shortened := _EXPONENT.fullmatch(written):
         return _one(_whole(shortened), region), False
+    if _FRACTION.fullmatch(written):
+        return _one(written, region), False
     first, *others = [part for part in _SEVERAL.split(written) if part] or [written]
     found = _one(first, region)
     for other in others:  # `+49 30 123456/7` is one number, and another's ending
@@ -54,7 +58,7 @@ def is_number(cell: str, region: str) -> bool:
     try:
         read(cell, region)
     except CellRefused as refused:
-        return refused.reason in (Reason.NO_COUNTRY_CODE, Reason.SHORTENED_NUMBER)
+        return refused.reason in MEANT
     return True
 
 
