@@ -7,6 +7,7 @@ from typing import cast
 from aiohttp import web
 
 from smsd.core import number
+from smsd.core.contacts.columns import REJECT_COLUMNS
 from smsd.core.contacts.events import MEANINGS, Reason
 from smsd.core.fields import FieldError
 from smsd.redis.availability import within
@@ -24,7 +25,6 @@ QUERY = tuple(models.ContactQuery.model_fields)
 COUNT = 100  # contacts in a page, where the request gives no count
 EXPORTED = 500  # contacts that are fetched at once
 NUMBER = "number"  # the column of an export
-REJECT_COLUMNS = ("line", "column", "reason")  # before those of the row, however many it has
 NOT_A_PLACE = "must be what the page before answered"
 
 

@@ -67,6 +67,14 @@ def test_rejected_rows_are_counted_written_down_and_in_the_exit_code(here: Path)
         ]
 
 
+def test_a_list_of_rejected_rows_that_was_mended_can_be_added(here: Path) -> None:
+    assert run("import", "spring.csv", "--name", "mended").exit_code == 3
+    mended = here / "mended.csv"
+    mended.write_text((here / "rejects.csv").read_text().replace("n/a", "+12025560103"))
+    assert "added 1, updated 0" in good("import", "mended.csv", "--name", "mended", "--add")
+    assert good("show", "mended", "--number", "+12025560103").splitlines()[1:] == ["name: Carl"]
+
+
 def test_a_file_that_is_good_leaves_no_list_of_rejected_rows(here: Path) -> None:
     (here / "good.csv").write_text(f"phone\n{ANNA}\n")
     good("import", "good.csv", "--name", "two", "--rejects", "bad.csv")

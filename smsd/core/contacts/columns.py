@@ -13,6 +13,7 @@ from smsd.core.contacts.events import ImportRefused
 MOST_FIELDS = 50
 MOST_COLUMNS = 200
 LONGEST_NAME = 64
+REJECT_COLUMNS = ("line", "column", "reason")  # of a list of rejected rows, before their own
 
 # Columns of numbers, the likeliest first: of two, the mobile one takes messages.
 NUMBER_COLUMNS = (
@@ -74,8 +75,10 @@ def of_header(header: Sequence[str], asked: str, notices: list[str]) -> Columns:
     fields: list[tuple[int, str]] = []
     unnamed: list[int] = []
     left_out: list[str] = []
+    # A list of rejected rows that was mended: what we put before each row is none of its values.
+    ours = len(REJECT_COLUMNS) if shown[: len(REJECT_COLUMNS)] == REJECT_COLUMNS else 0
     for place, name in enumerate(shown):
-        if place == number:
+        if place == number or place < ours:
             continue
         if not (field := identifier(name)):
             unnamed.append(place)
