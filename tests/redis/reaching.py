@@ -7,6 +7,7 @@ from smsd.core.life import DeadReason
 from smsd.redis.connection import connect
 from smsd.redis.errors import Away, meaning
 from smsd.store.queue import Append
+from tests.redis.audiences import import_rows, keys_of_audiences, numbers, values
 from tests.support.store import ALICE, Store, content
 
 
@@ -32,6 +33,22 @@ async def whole_life(store: Store) -> None:
     claimed, _ = await store.claim_one()
     assert [entry.name for entry in await store.queue.reclaim([claimed.name])] == [claimed.name]
     assert await store.difference() == 0
+    await _audience(store)
+
+
+async def _audience(store: Store) -> None:
+    """Every script of an audience; it has several buckets."""
+    rows = [[number, "x"] for number in numbers(500)]
+    await import_rows(store, "a", rows, fields=["name"])
+    assert (await import_rows(store, "a", rows[:1], replace=False)).counts.unchanged == 1
+    added = await import_rows(store, "a", [*rows, [ALICE, "x"]], fields=["name"], replace=False)
+    assert (added.counts.added, added.counts.unchanged) == (1, 500)
+    assert len(await values(store, "a")) == 501
+    assert [one.contacts for one in await store.audiences.all()] == [501]
+    assert await store.audiences.discard("a", ALICE)
+    assert await store.audiences.remove("a")
+    await store.audiences.clean()
+    assert await keys_of_audiences(store) == set()
 
 
 async def refusal_of(url: str) -> redis.RedisError:
