@@ -105,7 +105,7 @@ def small_bounds() -> ExitStack:
         (json_rows, "LONGEST_ROW", 80),
         (json_rows, "LONGEST_KEPT", 60),
         (json_rows, "PIECE", 7),
-        (decode, "SNIFFED", 8),
+        (decode, "SNIFFED", 64),
         (batches, "MOST_IN_BATCH", 20),
         (batches, "LARGEST_BATCH", 400),
     ):

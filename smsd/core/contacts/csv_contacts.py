@@ -124,11 +124,11 @@ class _Reading:
     def notices(self) -> Iterator[str]:
         """What was done to rows without a notice for each."""
         if self._several:
-            yield f"{self._several} rows have several numbers in their cell; the first is taken"
+            yield f"of several numbers in a cell the first is taken (rows: {self._several})"
         if self._short:
-            yield f"{self._short} rows end early; what they lack is empty"
+            yield f"what rows that end early lack is taken as empty (rows: {self._short})"
         if self._left_out:
-            yield f"{self._left_out} rows have values in columns without a name; they are left out"
+            yield f"values in columns without a name are left out (rows: {self._left_out})"
 
     def _plain(self, cells: list[str]) -> Contact | None:
         """The contact, if nothing about the row is odd."""

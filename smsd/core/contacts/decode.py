@@ -49,16 +49,17 @@ _MARKS = {  # longest first: the mark of UTF-16LE begins that of UTF-32LE
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
-# What may be asked for: of Python's own, those that are text and cannot grow without bound.
-_KNOWN = (
-    "ascii utf-8 utf-16 utf-16-le utf-16-be utf-32 utf-32-le utf-32-be latin-1 "
-    "cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 cp437 cp850 cp852 cp866 cp874 "
-    "iso8859-2 iso8859-3 iso8859-4 iso8859-5 iso8859-6 iso8859-7 iso8859-8 iso8859-9 iso8859-10 "
-    "iso8859-13 iso8859-14 iso8859-15 iso8859-16 mac-roman mac-latin2 mac-cyrillic mac-greek "
-    "mac-turkish koi8-r koi8-u shift_jis cp932 euc_jp gb2312 gbk gb18030 big5 big5hkscs euc_kr "
-    "cp949 tis-620"
+# What may be asked for, as Python calls it: of its encodings, those that files are written in.
+_NAMES = (
+    "ascii utf-8 utf-16 utf-16-le utf-16-be utf-32 utf-32-le utf-32-be "
+    "cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 "
+    "cp437 cp850 cp852 cp866 cp874 cp932 cp949 "
+    "iso8859-1 iso8859-2 iso8859-3 iso8859-4 iso8859-5 iso8859-6 iso8859-7 iso8859-8 iso8859-9 "
+    "iso8859-10 iso8859-13 iso8859-14 iso8859-15 iso8859-16 koi8-r koi8-u tis-620 "
+    "mac-roman mac-latin2 mac-cyrillic mac-greek mac-turkish "
+    "shift_jis euc_jp gb2312 gbk gb18030 big5 big5hkscs euc_kr"
 )
-_CODECS = frozenset(codecs.lookup(name).name for name in _KNOWN.split())
+_KNOWN = frozenset(_NAMES.split())
 
 
 def known_encoding(name: str) -> str:
@@ -68,7 +69,7 @@ def known_encoding(name: str) -> str:
     except (LookupError, ValueError):
         found = ""
     found = "utf-8" if found == "utf-8-sig" else found
-    if found not in _CODECS:
+    if found not in _KNOWN:
         raise ImportRefused(
             "encoding", "is no known encoding; known are utf-8, utf-16, cp1252 …", "encoding"
         )

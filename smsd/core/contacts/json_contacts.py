@@ -87,13 +87,13 @@ class _Reading:
     def notices(self) -> Iterator[str]:
         """What was done to rows without a notice for each."""
         if self._several:
-            yield f"{self._several} contacts have several numbers in one; the first is taken"
+            yield f"of several numbers in one the first is taken (contacts: {self._several})"
         if self._nested:
-            yield f"{self._nested} lists and objects within contacts are left out"
+            yield f"lists and objects within contacts are left out ({self._nested})"
         if self._left_out:
             yield (
-                f"only the first {MOST_FIELDS} fields that have a name are kept;"
-                f" {self._left_out} values are not"
+                f"only {MOST_FIELDS} fields, and such as have a name, are kept"
+                f" (values left out: {self._left_out})"
             )
 
     def _check(self, first: object) -> None:

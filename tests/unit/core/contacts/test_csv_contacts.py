@@ -88,7 +88,7 @@ def test_google_contacts_has_several_numbers_in_a_cell_and_line_breaks_in_addres
         ("+12025550123", "Anna", "Mobile", "12 Main St Springfield, IL 62701 US"),
         ("+12025550124", "José"),
     ]
-    assert found.notices == ["1 rows have several numbers in their cell; the first is taken"]
+    assert found.notices == ["of several numbers in a cell the first is taken (rows: 1)"]
 
 
 def test_numbers_that_excel_spoilt_are_rejected_with_their_cell() -> None:
@@ -123,7 +123,7 @@ def test_rows_of_another_length_than_the_header() -> None:
     assert found.numbers == ["+12025550123", "+12025550124", "+12025550126"]
     assert found.reasons == [(4, "", "too_many_columns")]
     assert found.rejects[0].row == ("+12025550125", "Bob", "Rome", "Italy")
-    assert found.notices == ["1 rows end early; what they lack is empty"]
+    assert found.notices == ["what rows that end early lack is taken as empty (rows: 1)"]
 
 
 def test_a_last_row_that_ends_early_may_be_cut_off_within_its_number() -> None:
@@ -197,7 +197,7 @@ def test_the_column_asked_for_may_be_any() -> None:
 def test_values_in_columns_without_a_name_are_left_out_with_a_notice() -> None:
     found = found_in(octets("phone,,name,", "+12025550123,junk,Anna,", "+12025550124,,José,"))
     assert found.contacts == CONTACTS
-    assert found.notices == ["1 rows have values in columns without a name; they are left out"]
+    assert found.notices == ["values in columns without a name are left out (rows: 1)"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import codecs
 
 import pytest
 
+from smsd.core.contacts import decode
 from smsd.core.contacts.decode import decoded, known_encoding
 from smsd.core.contacts.events import ImportRefused
 
@@ -73,6 +74,13 @@ def test_a_byte_order_mark_knows_better_than_who_asks() -> None:
     found, notices = characters(codecs.BOM_UTF8 + "José".encode(), encoding="cp1252")
     assert found == "José"
     assert notices == ["the file has the byte order mark of utf-8, and is not read as cp1252"]
+
+
+def test_every_encoding_that_is_known_exists_under_that_name() -> None:
+    assert [known_encoding(name) for name in decode._KNOWN] == list(decode._KNOWN)
+    assert known_encoding("UTF8") == known_encoding("utf-8-sig") == "utf-8"
+    assert known_encoding("windows-1252") == known_encoding(" CP1252") == "cp1252"
+    assert known_encoding("latin1") == "iso8859-1"
 
 
 @pytest.mark.parametrize("name", ["klingon", "rot13", "zip", "idna", "unicode_escape", "", "é"])

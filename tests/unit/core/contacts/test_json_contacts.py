@@ -55,7 +55,7 @@ def test_values_of_other_types_are_written_out_or_left_out() -> None:
     found = found_in(lines(contact), "ndjson")
     assert found.fields == ("n", "f", "b", "z", "l", "o")
     assert found.contacts == [("+12025550123", "5", "1.5", "true")]
-    assert found.notices == ["2 lists and objects within contacts are left out"]
+    assert found.notices == ["lists and objects within contacts are left out (2)"]
 
 
 def test_bad_contacts_do_not_stop_good_ones() -> None:
@@ -92,7 +92,7 @@ def test_fields_beyond_the_most_are_left_out_with_a_notice() -> None:
     found = found_in(lines(*contacts), "ndjson")
     assert len(found.fields) == 50
     assert len(found.contacts[0]) == 51
-    assert "30 values are not" in found.notices[0]
+    assert "(values left out: 30)" in found.notices[0]
 
 
 @pytest.mark.parametrize(
