@@ -20,10 +20,11 @@ NUMBER_COLUMNS = (
     "mobile mobilephone mobilenumber mobileno mobilephonenumber mobilephone1 cell cellphone "
     "cellnumber cellphonenumber cellular mobil mobiltelefon mobilnummer mobiltelefonnummer handy "
     "handynummer movil telefonomovil celular portable telefoneportable telephoneportable "
-    "telephonemobile cellulare telefonino gsm sms smsnumber msisdn whatsapp phonenumber phone "
+    "telephonemobile cellulare telefonino gsm phonemobile telmobile sms smsnumber smsphonenumber "
+    "msisdn whatsapp phonenumber phone "
     "phoneno phone1 phone1value primaryphone telephone telephonenumber telephone1 tel telno telnr "
     "telefon telefonnummer telefono telefone numero numerodetelephone rufnummer recipient to "
-    "number contactnumber"
+    "number contactnumber billingphone customerphone defaultaddressphone"
 )
 RANK = {name: rank for rank, name in enumerate(NUMBER_COLUMNS.split())}
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from smsd.core.contacts.events import ImportRefused, Options
-from smsd.importing.frames import Contacts, Done, Frame, ParserFailedError
-from smsd.importing.process import Parser, parsing
+from smsd.importing.frames import Contacts, Done, Frame, ParserFailedError, decode
+from smsd.importing.process import COMMAND, ENVIRONMENT, Parser, parsing
 
 ROWS = b"phone,name\n" + b"+12025550123,Anna\n" * 1000
 
@@ -149,6 +149,20 @@ async def test_it_sees_no_secret_and_yields_to_everything(monkeypatch: pytest.Mo
         assert b"CREDENTIALS" not in environment
         assert os.getpriority(os.PRIO_PROCESS, parser.pid) >= 10
         assert Path(f"/proc/{parser.pid}/cwd").readlink() == Path("/")
+
+
+async def test_a_bug_is_reported_by_its_place_and_not_by_what_it_was_about() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
+    written, _ = await process.communicate(b"+12025550123 is no option\n")
+    assert process.returncode == 1
+    assert b"0123" not in written
+    with pytest.raises(ParserFailedError, match=r"JSONDecodeError at frames\.py:[0-9]+"):
+        decode(written)
 
 
 PARENT = """
