@@ -28,8 +28,8 @@ from smsd.importing.frames import Contacts, Done, Frame, ParserFailedError, Reje
 from smsd.importing.process import Parser, parsing
 from smsd.store.audiences import Audiences
 from smsd.store.audiences.record import Audience, Source
-from smsd.store.audiences.staging import AudienceChanged, Imported, Staging
-from smsd.store.audiences.version import StagingLost
+from smsd.store.audiences.staging import Imported, Staging
+from smsd.store.audiences.version import AudienceChanged, StagingLost
 from smsd.web import audience_models as models
 from smsd.web.audience_names import AudienceNames
 from smsd.web.errors import ApiError, json_response, unavailable

@@ -10,6 +10,7 @@ from smsd.store.audiences.record import Audience, unpack
 from smsd.store.client import StoreClient
 
 PATIENCE_S = 10.0  # for a Redis that is away; no caller waits for ever
+MOST_FACTOR = (1 << 26) - 1  # see `hash_of` in lua/_audience.lua
 TRIES = 5  # while an audience is replaced again and again
 
 
@@ -42,11 +43,16 @@ async def _with_state(client: StoreClient, audience: Audience, record: str) -> F
     values = await client.read(lambda redis: redis.hmget(key, names))
     if values[0] is None:
         return None
-    try:
-        contacts, revision, high, low = (int(cast("bytes", value)) for value in values)
-    except (TypeError, ValueError):
-        raise Refused("cannot be read", key) from None
+    numbers = [_number(value) for value in values]
+    if -1 in numbers or max(numbers[2:]) > MOST_FACTOR:
+        raise Refused("holds no state of an audience", key)
+    contacts, revision, high, low = numbers
     return Found(replace(audience, contacts=contacts, revision=revision), record, (high, low))
+
+
+def _number(value: object) -> int:
+    """What a field of a state holds; -1 for what other hands have written."""
+    return int(value) if isinstance(value, bytes) and value.isdigit() else -1
 
 
 async def insist(client: StoreClient, call: Call) -> object:

@@ -26,7 +26,7 @@ from smsd.store.audiences.record import (
 )
 from smsd.store.audiences.rejects import Rejects, discard_rejects
 from smsd.store.audiences.rows import PAIR, Rows
-from smsd.store.audiences.version import NewVersion, StagingLost
+from smsd.store.audiences.version import AudienceChanged, NewVersion, StagingLost
 from smsd.store.client import StoreClient
 
 BATCH = 250  # contacts in one call: some 1.5 ms of Redis
@@ -34,10 +34,6 @@ IN_PLACE = 200  # contacts that are added in one call to what readers see: 1.7 m
 MOST_OCTETS = 40_000  # of the contacts in one call, where some of them are large
 TOUCH_S = 60.0  # between signs of life of an import whose caller is slow
 TRIES = 5  # to replace a record that changes under our hands
-
-
-class AudienceChanged(Exception):  # noqa: N818 - a state, named as users see it
-    """The audience was changed while an import was adding to it. Nothing was imported."""
 
 
 class Imported(NamedTuple):
@@ -115,8 +111,8 @@ class Staging:
         Where the same file was imported last, in the same way, and the audience has not changed
         since, nothing is done.
         """
-        if self._base is not None and self._was_imported(self._base.audience, source):
-            return Imported(self._base.audience, Counts(), unchanged=True)
+        if (same := await self._imported_before(source)) is not None:
+            return Imported(same, Counts(), unchanged=True)
         await self._rejects.flush()
         if self._is_short:
             imported = await self._add_in_place(source)
@@ -140,7 +136,14 @@ class Staging:
             with suppress(RedisError):
                 await self._version.touch()
 
-    def _was_imported(self, audience: Audience, source: Source) -> bool:
+    async def _imported_before(self, source: Source) -> Audience | None:
+        """The audience, if it is what the same import has led to."""
+        if self._base is None or not self._is_result(self._base.audience, source):
+            return None
+        now = await find_before(self._client, self._name, replace=self._replace)
+        return self._base.audience if now == self._before else None
+
+    def _is_result(self, audience: Audience, source: Source) -> bool:
         if not audience.imports:
             return False
         last = audience.imports[0]

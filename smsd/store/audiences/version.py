@@ -8,15 +8,18 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
 
 from smsd.redis.scripts import Call
-from smsd.store.audiences.reader import Found, insist
+from smsd.store.audiences.reader import MOST_FACTOR, Found, insist
 from smsd.store.client import StoreClient
 
 MERGED = 200  # contacts that one call brings over: 1 ms of Redis
-MOST_FACTOR = 1 << 26  # see `hash_of` in lua/_audience.lua
 
 
 class StagingLost(Exception):  # noqa: N818 - a state, named as users see it
     """Redis has lost what was staged, or removed it. Nothing was imported."""
+
+
+class AudienceChanged(Exception):  # noqa: N818 - a state, named as users see it
+    """The audience was changed while an import was adding to it. Nothing was imported."""
 
 
 class Merged(NamedTuple):
@@ -53,7 +56,10 @@ class NewVersion:
         self.duplicates += again
 
     async def merge(self, base: Found, kept: Sequence[int]) -> Merged:
-        """Bring over the contacts of `base`, step by step; `kept` as in `Rows`."""
+        """Bring over the contacts of `base`, step by step; `kept` as in `Rows`.
+
+        Raises `AudienceChanged` where it has been removed.
+        """
         keys = [*self.keys, self._client.keys.audience(base.audience.version)]
         request = {"most": MERGED, "kept": kept}
         all_changed = all_same = at = 0
@@ -85,8 +91,10 @@ class NewVersion:
         reply = await insist(self._client, Call(script, numbered, keys))
         if reply == b"gone":
             raise StagingLost
+        if reply == b"changed":
+            raise AudienceChanged
         return [int(number) for number in cast("Sequence[int | bytes]", reply)]
 
 
 def _factor() -> int:
-    return 1 + secrets.randbelow(MOST_FACTOR - 1)
+    return 1 + secrets.randbelow(MOST_FACTOR)

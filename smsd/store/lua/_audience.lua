@@ -13,13 +13,21 @@
 -- end are left out.
 
 local LOAD = 32
+local MOST_BUCKETS, MOST_SPLITS = 16777216, 16 -- of a version, and in one go
 local RANGE, PRIME = 2147483648, 2147483647 -- of hash values
 local LOW_DIGITS, LONGEST = 10000000, 15 -- of a number
+local MOST_FACTOR, MOST_COUNTED = 67108864, 999999999999
 local SEPARATOR = '\31'
 
 local function need_zset(key)
   local reason = wrong_type(key, 'zset')
   if reason then refuse(key, reason) end
+end
+
+-- What a field of a state holds, if it is a whole number in these bounds: other hands may have written anything.
+local function whole_number(value, least, most)
+  local number = tonumber(value)
+  return number and number >= least and number <= most and number % 1 == 0 and number or nil
 end
 
 -- How its buckets divide the range.
@@ -35,19 +43,19 @@ end
 -- A version by the key of its state; nil if it is not there, or is being removed.
 local function opened(key)
   need_hash(key)
-  local version = {}
-  local names = {'contacts', 'buckets', 'batch', 'revision', 'high', 'low'}
+  local version, names = {}, {'contacts', 'buckets', 'batch', 'revision', 'high', 'low'}
+  local most = {buckets = MOST_BUCKETS, high = MOST_FACTOR, low = MOST_FACTOR}
   local values = redis.call('HMGET', key, unpack(names))
   if not values[1] then return nil end
   for i, name in ipairs(names) do
-    version[name] = tonumber(values[i])
+    version[name] = whole_number(values[i], name == 'buckets' and 1 or 0, most[name] or MOST_COUNTED)
     if not version[name] then refuse(key, 'holds no number in ' .. name) end
   end
   return divided(key, version)
 end
 
 -- The hash value of a number, of 15 digits at most. The factors are random, so that nobody can choose numbers that
--- share a bucket; they are below 2^26: no product, and no quotient, exceeds what a number of Lua holds exactly.
+-- share a bucket; they are below MOST_FACTOR: no product, and no quotient, exceeds what a number of Lua holds exactly.
 local function hash_of(version, number)
   local value = tonumber(number)
   local low = value % LOW_DIGITS
@@ -88,11 +96,16 @@ local function split_next(version)
 end
 
 local function split_where_full(version)
-  while version.contacts > LOAD * version.buckets do split_next(version) end
+  for _ = 1, MOST_SPLITS do
+    if version.contacts <= LOAD * version.buckets or version.buckets == MOST_BUCKETS then return end
+    split_next(version)
+  end
 end
 
 -- How many buckets so many contacts need.
-local function buckets_for(contacts) return math.max(1, math.floor(contacts / LOAD)) end
+local function buckets_for(contacts)
+  return math.min(MOST_BUCKETS, math.max(1, math.floor(contacts / LOAD)))
+end
 
 local function parts_of(values)
   local parts = {}

@@ -11,7 +11,7 @@
 local function state_left(key)
   if wrong_type(key, 'hash') then return nil end
   local buckets, at = unpack(redis.call('HMGET', key, 'buckets', 'cleaned_to'))
-  buckets, at = tonumber(buckets), tonumber(at or 0)
+  buckets, at = whole_number(buckets, 1, MOST_BUCKETS), whole_number(at or 0, 0, RANGE)
   return buckets and at and divided(key, {buckets = buckets}), at
 end
 

@@ -9,7 +9,7 @@
 -- replaced, meets each one once that was there all the time. Those with the same hash value stay together. A page holds
 -- fewer than `most` where they are large.
 
-local MOST_BUCKETS = 100 -- many may be empty
+local MOST_READ = 100 -- many may be empty
 local MOST_OCTETS = 100000
 
 local function in_order(version, contacts, at)
@@ -40,7 +40,7 @@ local function run(request, keys)
   local version = opened(keys[1])
   if not version then return 'gone' end
   local page, at, buckets = {octets = 0}, request.at, 0
-  while not is_full(page, request.most) and at < RANGE and buckets < MOST_BUCKETS do
+  while not is_full(page, request.most) and at < RANGE and buckets < MOST_READ do
     at, buckets = read_bucket(version, at, page, request.most), buckets + 1
   end
   return {at < RANGE and at or -1, page}

@@ -10,7 +10,7 @@
 -- One whose state is lost cannot be cleaned away.
 local function is_unfinished(unfinished, state, version)
   local touched, buckets = redis.pcall('ZSCORE', unfinished, version), redis.pcall('HGET', state, 'buckets')
-  return touched and type(buckets) == 'string' and tonumber(buckets)
+  return touched and type(buckets) == 'string' and whole_number(buckets, 1, MOST_BUCKETS)
 end
 
 local function fault_of(audiences, unfinished, version, state, key)

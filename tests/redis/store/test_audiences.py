@@ -8,8 +8,10 @@ import pytest
 
 from smsd.redis.errors import Refused
 from smsd.store.audiences import BadCursor
+from smsd.store.audiences.reader import MOST_FACTOR
 from smsd.store.audiences.record import Counts, Source
-from smsd.store.audiences.staging import IN_PLACE, MOST_OCTETS, AudienceChanged
+from smsd.store.audiences.staging import IN_PLACE, MOST_OCTETS
+from smsd.store.audiences.version import AudienceChanged
 from tests.redis.audiences import (
     contacts,
     import_rows,
@@ -20,6 +22,7 @@ from tests.redis.audiences import (
 from tests.support.proxy import Proxy
 from tests.support.store import ALICE, BOB, Store
 
+PRIME = (1 << 31) - 1  # below it are the hash values
 MANY = IN_PLACE + 400  # more than are added in one call
 
 
@@ -146,6 +149,18 @@ async def test_the_same_file_again_does_nothing(store: Store, *, replace: bool) 
     assert not (await import_rows(store, "a", rows([ALICE]), source=source)).unchanged
 
 
+async def test_the_same_file_is_imported_where_something_changed_while_it_came(
+    store: Store,
+) -> None:
+    source = Source("f00", "", "me")
+    await import_rows(store, "a", rows([ALICE]), source=source)
+    async with store.audiences.begin("a", replace=True) as under_way:
+        await under_way.add(rows([ALICE]))
+        await store.audiences.discard("a", ALICE)
+        assert not (await under_way.commit(source)).unchanged
+    assert set(await values(store, "a")) == {ALICE}
+
+
 # -- adding ---------------------------------------------------------------------------------------
 
 
@@ -216,7 +231,7 @@ async def test_of_two_that_replace_at_once_the_last_one_stays_whole(store: Store
     assert set(await values(store, "a")) == found
 
 
-@pytest.mark.parametrize("change", ["add", "discard", "replace", "remove"])
+@pytest.mark.parametrize("change", ["add", "discard", "replace", "remove", "clean"])
 async def test_what_is_added_to_something_else_meanwhile_is_refused(
     store: Store, change: str
 ) -> None:
@@ -225,8 +240,10 @@ async def test_what_is_added_to_something_else_meanwhile_is_refused(
         await under_way.add(rows(numbers(MANY)))
         if change == "discard":
             await store.audiences.discard("a", BOB)
-        elif change == "remove":
+        elif change in ("remove", "clean"):
             await store.audiences.remove("a")
+            if change == "clean":
+                await store.audiences.clean()
         else:
             await import_rows(store, "a", rows(numbers(1)), replace=change == "replace")
         left = await store.audiences.show("a")
@@ -279,6 +296,23 @@ async def test_pages_meet_each_contact_once_that_is_there_all_the_time(
             await import_rows(store, "a", [*rows(random.sample(stay, len(stay))), *more])
     assert len(set(found)) == len(found)
     assert set(found) >= set(stay)
+
+
+@pytest.mark.parametrize("factor", [1, 48_271, MOST_FACTOR])
+async def test_hash_values_are_exact(
+    store: Store, monkeypatch: pytest.MonkeyPatch, factor: int
+) -> None:
+    monkeypatch.setattr("smsd.store.audiences.version._factor", lambda: factor)
+    largest = 10**15 - 1
+    # Those whose sum of products is just above and just below a multiple of the prime, too.
+    near = [n * PRIME // factor * 10_000_000 + k for n in (1, 2, 3) for k in range(2)]
+    chosen = [largest - n for n in range(400)] + [n for n in near if 0 < n <= largest]
+    drawn = random.Random(factor).sample(range(largest), 400)
+    given = {f"+{n}": factor * (n // 10**7 + n % 10**7) % PRIME for n in [*chosen, *drawn]}
+    await import_rows(store, "a", rows([*given]))
+    hashes = [given[contact.number] for contact in await contacts(store, "a")]
+    assert len(hashes) == len(given)
+    assert hashes == sorted(hashes)
 
 
 @pytest.mark.parametrize("cursor", ["x", "-1", "1.5", "99999999999", "²"])
@@ -372,7 +406,7 @@ async def test_a_record_that_is_none_is_named_and_can_be_replaced_or_removed(
 
 
 @pytest.mark.parametrize("field", ["contacts", "buckets", "high", "revision"])
-@pytest.mark.parametrize("spoiled", ["x", "", None])
+@pytest.mark.parametrize("spoiled", ["x", "", None, "inf", "nan", "1e300", "-1", "0.5"])
 async def test_a_state_that_cannot_be_read_is_named_and_can_be_replaced(
     store: Store, field: str, spoiled: str | None
 ) -> None:
@@ -388,6 +422,19 @@ async def test_a_state_that_cannot_be_read_is_named_and_can_be_replaced(
     assert set(await values(store, "a")) == {BOB}
     await store.audiences.clean()
     assert await store.redis.exists(key) == 0
+
+
+@pytest.mark.parametrize("contacts", [0, 1_000_000_000])
+async def test_a_number_of_contacts_that_is_wrong_costs_nobody_time(
+    store: Store, contacts: int
+) -> None:
+    imported = await import_rows(store, "a", rows(numbers(MANY)))
+    key = store.keys.audience(imported.audience.version)
+    await store.redis.hset(key, "contacts", contacts)
+    await import_rows(store, "a", rows([BOB]), replace=False)
+    await store.audiences.discard("a", BOB)
+    await import_rows(store, "a", rows(numbers(MANY, 10_000)), replace=False)
+    assert len(await values(store, "a")) == 2 * MANY
 
 
 async def test_a_bucket_of_another_type_is_named_and_goes_with_its_version(store: Store) -> None:
