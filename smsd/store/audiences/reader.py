@@ -11,6 +11,7 @@ from smsd.store.client import StoreClient
 
 PATIENCE_S = 10.0  # for a Redis that is away; no caller waits for ever
 MOST_FACTOR = (1 << 26) - 1  # see `hash_of` in lua/_audience.lua
+MOST_BUCKETS = 1 << 24  # as there
 TRIES = 5  # while an audience is replaced again and again
 
 
@@ -19,6 +20,7 @@ class Found(NamedTuple):
 
     audience: Audience
     record: str
+    buckets: int
     factors: tuple[int, int]  # of hash values; all its versions have the same
 
 
@@ -39,15 +41,17 @@ async def find(client: StoreClient, name: str) -> Found | None:
 async def _with_state(client: StoreClient, audience: Audience, record: str) -> Found | None:
     """None where the version has been removed since its record was read."""
     key = client.keys.audience(audience.version)
-    names = ["contacts", "revision", "high", "low"]
+    names = ["contacts", "revision", "buckets", "high", "low"]
     values = await client.read(lambda redis: redis.hmget(key, names))
     if values[0] is None:
         return None
     numbers = [_number(value) for value in values]
-    if -1 in numbers or max(numbers[2:]) > MOST_FACTOR:
+    if -1 in numbers or max(numbers[3:]) > MOST_FACTOR or not 0 < numbers[2] <= MOST_BUCKETS:
         raise Refused("holds no state of an audience", key)
-    contacts, revision, high, low = numbers
-    return Found(replace(audience, contacts=contacts, revision=revision), record, (high, low))
+    contacts, revision, buckets, high, low = numbers
+    return Found(
+        replace(audience, contacts=contacts, revision=revision), record, buckets, (high, low)
+    )
 
 
 def _number(value: object) -> int:

@@ -76,8 +76,7 @@ class Staging:
         self._rows = self._rows_now()
         self._waiting: list[Sequence[str]] = []
         self._is_short = self._base is not None and not replace  # one call can add all there is
-        expected = self._base.audience.contacts if self._base and not replace else 0
-        self._version = NewVersion(client, self.id, name, self._base, expected=expected)
+        self._version = NewVersion(client, self.id, name, self._base, merges=not replace)
         self._committed = False
 
     def set_fields(self, fields: Sequence[str]) -> None:

@@ -33,9 +33,9 @@ class NewVersion:
     """One version, from its first contact until it is committed or given up."""
 
     def __init__(
-        self, client: StoreClient, id_: str, name: str, base: Found | None, *, expected: int
+        self, client: StoreClient, id_: str, name: str, base: Found | None, *, merges: bool
     ) -> None:
-        """`base`: the version that it is to replace. `expected`: contacts, at least."""
+        """`base`: the version that it is to replace. `merges`: it gets all contacts of that."""
         self.id = id_
         self.begun = False
         self.batch = 0  # number of the last
@@ -44,7 +44,7 @@ class NewVersion:
         self._client = client
         self._name = name
         self._base = base
-        self._expected = expected
+        self._buckets = base.buckets if base and merges else 1
         self.keys = [client.keys.audiences_unfinished, client.keys.audience(id_)]
 
     async def stage(self, contacts: Sequence[str]) -> None:
@@ -79,7 +79,7 @@ class NewVersion:
         # Factors stay the same from version to version: a reader's cursor stays valid.
         high, low = self._base.factors if self._base else (_factor(), _factor())
         factors = {"high": high, "low": low}
-        request = {"version": self.id, "name": self._name, "expected": self._expected, **factors}
+        request = {"version": self.id, "name": self._name, "buckets": self._buckets, **factors}
         self.begun = True  # its reply may be lost
         await insist(self._client, Call("audience_begin", request, self.keys))
 

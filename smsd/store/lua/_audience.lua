@@ -102,11 +102,6 @@ local function split_where_full(version)
   end
 end
 
--- How many buckets so many contacts need.
-local function buckets_for(contacts)
-  return math.min(MOST_BUCKETS, math.max(1, math.floor(contacts / LOAD)))
-end
-
 local function parts_of(values)
   local parts = {}
   for part in string.gmatch(values .. SEPARATOR, '([^\31]*)\31') do parts[#parts + 1] = part end
