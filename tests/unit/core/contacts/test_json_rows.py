@@ -2,6 +2,7 @@
 
 import pytest
 
+from smsd.core.contacts import json_rows
 from smsd.core.contacts.csv_rows import BadRow
 from smsd.core.contacts.events import ImportRefused, Reason
 from smsd.core.contacts.json_rows import Document, of_lines
@@ -35,6 +36,11 @@ def test_digits_stay_as_they_are_written() -> None:
         {"a": "1e400", "b": "-0.10"},
         True,
     ]
+
+
+def test_a_number_is_not_taken_before_its_end_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_rows, "PIECE", 1)
+    assert elements(*"[12025550123, 12]") == [(1, "12025550123"), (1, "12")]
 
 
 def test_elements_know_their_line() -> None:
