@@ -29,8 +29,8 @@ from smsd.store.audiences.rows import PAIR, Rows
 from smsd.store.audiences.version import AudienceChanged, NewVersion, StagingLost
 from smsd.store.client import StoreClient
 
-BATCH = 250  # contacts in one call: some 1.5 ms of Redis
-IN_PLACE = 200  # contacts that are added in one call to what readers see: 1.7 ms of Redis
+BATCH = 250  # contacts in one call: 1.5 ms of Redis
+IN_PLACE = 150  # contacts that are added in one call to what readers see: 1.4 ms of Redis
 MOST_OCTETS = 40_000  # of the contacts in one call, where some of them are large
 TOUCH_S = 60.0  # between signs of life of an import whose caller is slow
 TRIES = 5  # to replace a record that changes under our hands

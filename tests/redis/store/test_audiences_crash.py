@@ -141,7 +141,7 @@ async def test_one_whose_caller_is_slow_is_kept(
 async def test_one_of_which_redis_has_lost_a_part_is_refused(store: Store) -> None:
     async with store.audiences.begin("a", replace=True) as under_way:
         await under_way.add(NEW)
-        await store.redis.hset(store.keys.audience(under_way.id), "batch", 1)
+        await store.redis.hset(store.keys.audience(under_way.id), "batch", 0)
         with pytest.raises(StagingLost):
             await under_way.commit(Source("", "", ""))
     assert await store.audiences.show("a") is None
