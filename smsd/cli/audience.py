@@ -213,18 +213,21 @@ async def _save(
 def _report(answer: Any, rejects: Path) -> None:
     name, contacts = answer["name"], answer["contacts"]
     if answer["unchanged"]:
-        print_line(f"{name}: unchanged: this file was imported before; {contacts:,} contacts")
+        print_line(
+            f"{name}: unchanged: this file was imported before; {_counted(contacts, 'contact')}"
+        )
     else:
         counts = ", ".join(
             f"{what} {answer[what]:,}" for what in ("added", "updated", "duplicates")
         )
-        print_line(f"{name}: {contacts:,} contacts ({counts}); fields: {_fields(answer) or 'none'}")
+        fields = _fields(answer) or "none"
+        print_line(f"{name}: {_counted(contacts, 'contact')} ({counts}); fields: {fields}")
     for notice in answer["notices"]:
         print_line(f"note: {notice}")
     rejected = answer["rejected"]
     if not rejected["count"]:
         return
-    print_line(f"{rejected['count']:,} rows rejected, all of them in {rejects}:")
+    print_line(f"{_counted(rejected['count'], 'row')} rejected, also in {rejects}:")
     for reason, count in sorted(rejected["reasons"].items(), key=lambda item: -item[1]):
         print_line(f"  {count:>9,}  {reason}")
     for row in rejected["first"][:SHOWN]:
@@ -232,12 +235,17 @@ def _report(answer: Any, rejects: Path) -> None:
         print_line(f"  line {row['line']}{column}: {row['message']}: {row['value']}")
 
 
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def _fields(shown: Any) -> str:
     return ", ".join(shown["fields"])
 
 
 def _audience(shown: Any) -> Iterator[str]:
-    yield f"{shown['name']}: {shown['contacts']:,} contacts; fields: {_fields(shown) or 'none'}"
+    contacts = _counted(shown["contacts"], "contact")
+    yield f"{shown['name']}: {contacts}; fields: {_fields(shown) or 'none'}"
     if shown["source"] == "config":
         yield "it stands in [audiences] of the settings"
         return

@@ -1,7 +1,7 @@
 """`/audiences/{name}/contacts`. Rule: pages and pieces; no audience is held as a whole."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import cast
 
 from aiohttp import web
@@ -136,7 +136,7 @@ class ContactCalls:
             raise no_audience(name)
         return page
 
-    async def _export(self, name: str, *, excel: bool) -> AsyncIterator[bytes]:
+    async def _export(self, name: str, *, excel: bool) -> AsyncGenerator[bytes, None]:
         """All contacts as CSV. Raises `ReplacedError` if the audience is replaced meanwhile."""
         fixed = name in self._names.fixed
         audience = None if fixed else await find_audience(self._audiences, name)
@@ -159,7 +159,7 @@ class ContactCalls:
         ):
             raise ReplacedError("the audience was replaced meanwhile")
 
-    async def _rejected(self, audience: Audience) -> AsyncIterator[bytes]:
+    async def _rejected(self, audience: Audience) -> AsyncGenerator[bytes, None]:
         last = audience.imports[0]  # without one there is no audience
         parts = self._audiences.rejects(last.id)
         first: list[dict[str, object]] = await anext(parts, [])

@@ -109,6 +109,7 @@ class AudienceImport:
                 parsing(options, upload.pieces()) as parser,
             ):
                 await _stage(parser, staging, report)
+                _check_contacts(report)
                 imported = await staging.commit(_source(request, options, report))
         except ImportRefused as refused:
             raise _unreadable(refused, options) from None
@@ -148,6 +149,27 @@ async def _reject(rows: Sequence[Reject], staging: Staging, report: Report) -> N
     report.rejected.update(row.reason.value for row in rows)
     report.first += rows[: SHOWN - len(report.first)]
     await staging.reject(rows)
+
+
+def _check_contacts(report: Report) -> None:
+    """Refuse a file without a contact: a forgotten region must not empty an audience."""
+    if report.done is None or report.done.contacts:
+        return
+    message = "the file has no contacts"
+    if report.first:
+        row = report.first[0]
+        column = f", column {row.column}" if row.column else ""
+        message = f"none of its {report.done.rejected} rows can be taken, and nothing was imported;"
+        message += f" the first, line {row.line}{column}, {MEANINGS[row.reason]}"
+    raise ApiError(400, "no_contacts", message, more={"rejected": _rejected(report)})
+
+
+def _rejected(report: Report) -> dict[str, object]:
+    return {
+        "count": report.rejected.total(),
+        "reasons": dict(report.rejected),
+        "first": [_shown(row) for row in report.first],
+    }
 
 
 def _options(query: dict[str, str], upload: Upload) -> Options:
@@ -198,11 +220,7 @@ def _answer(imported: Imported, report: Report) -> dict[str, object]:
         "added": counts.added,
         "updated": counts.updated,
         "duplicates": counts.duplicates,
-        "rejected": {
-            "count": report.rejected.total(),
-            "reasons": dict(report.rejected),
-            "first": [_shown(row) for row in report.first],
-        },
+        "rejected": _rejected(report),
         "notices": report.notices,
         "unchanged": imported.unchanged,
     }

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from smsd.web.models import Strict
+from smsd.web.models import Rejected, Strict
 from smsd.web.query import Flag
 
 MOST_SHOWN = 1000  # contacts in a page
@@ -43,24 +43,6 @@ class Contacts(Strict):
     """Contacts, as JSON."""
 
     contacts: list[ImportedContact]
-
-
-class RejectedRow(Strict):
-    """A row that is not in the audience."""
-
-    line: int = Field(ge=1, description="The line of the file on which the row begins.")
-    column: str = Field(description="Its name; empty where the fault is the row's.")
-    reason: str = Field(description="A code.")
-    message: str = Field(description="The same for people.")
-    value: str
-
-
-class Rejected(Strict):
-    """What was not taken."""
-
-    count: int = Field(ge=0)
-    reasons: dict[str, int] = Field(description="How many for each reason.")
-    first: list[RejectedRow] = Field(max_length=20)
 
 
 class ImportAnswer(Strict):

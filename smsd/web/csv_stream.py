@@ -7,7 +7,8 @@ their own. After that the connection is cut, without the end that the encoding p
 import csv
 import io
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import aclosing
 
 from aiohttp import HttpVersion11, web
 
@@ -18,21 +19,31 @@ BOM = "\ufeff"  # by which Excel knows that it is UTF-8
 
 
 async def answer_csv(
-    request: web.BaseRequest, pieces: AsyncIterator[bytes], file_name: str
+    request: web.BaseRequest, pieces: AsyncGenerator[bytes, None], file_name: str
 ) -> web.StreamResponse:
     """Answer with all pieces, which browsers keep as a file of that name. Raises as they do."""
-    first = await anext(pieces, b"")
-    response = web.StreamResponse(
-        headers={
-            "Content-Type": "text/csv; charset=utf-8",
-            "Content-Disposition": f'attachment; filename="{file_name}"',
-        }
-    )
-    if request.version >= HttpVersion11:
-        response.enable_chunked_encoding()  # else its end is that of the connection
-    await response.prepare(request)
-    if request.method == "HEAD":
-        return response
+    async with aclosing(pieces):
+        first = await anext(pieces, b"")
+        response = web.StreamResponse(
+            headers={
+                "Content-Type": "text/csv; charset=utf-8",
+                "Content-Disposition": f'attachment; filename="{file_name}"',
+            }
+        )
+        if request.version >= HttpVersion11:
+            response.enable_chunked_encoding()  # else its end is that of the connection
+        await response.prepare(request)
+        if request.method != "HEAD":
+            await _write(request, response, first, pieces)
+    return response
+
+
+async def _write(
+    request: web.BaseRequest,
+    response: web.StreamResponse,
+    first: bytes,
+    pieces: AsyncIterator[bytes],
+) -> None:
     try:
         await response.write(first)
         async for piece in pieces:
@@ -45,7 +56,6 @@ async def answer_csv(
         drop_tracebacks(error)
         if request.transport is not None:
             request.transport.abort()
-    return response
 
 
 def rows_as_csv(rows: Iterable[Sequence[str]], *, begin: str = "") -> bytes:

@@ -19,6 +19,24 @@ class Fault(Strict):
     message: str
 
 
+class RejectedRow(Strict):
+    """A row of a file that is not in the audience."""
+
+    line: int = Field(ge=1, description="The line of the file on which the row begins.")
+    column: str = Field(description="Its name; empty where the fault is the row's.")
+    reason: str = Field(description="A code.")
+    message: str = Field(description="The same for people.")
+    value: str
+
+
+class Rejected(Strict):
+    """Rows that were not taken."""
+
+    count: int = Field(ge=0)
+    reasons: dict[str, int] = Field(description="How many for each reason.")
+    first: list[RejectedRow] = Field(max_length=20)
+
+
 class ErrorContent(Strict):
     """Why a request was refused."""
 
@@ -29,6 +47,7 @@ class ErrorContent(Strict):
         None, description="Of a list of recipients: what is wrong with the first of the bad ones."
     )
     fault_count: int | None = Field(None, ge=1, description="All bad ones.")
+    rejected: Rejected | None = Field(None, description="Of a file in which no row is a contact.")
 
 
 class Error(Strict):

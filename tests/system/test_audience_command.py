@@ -56,7 +56,7 @@ def test_rejected_rows_are_counted_written_down_and_in_the_exit_code(here: Path)
     assert result.exit_code == 3
     assert result.stdout.splitlines() == [
         "one: 2 contacts (added 2, updated 0, duplicates 1); fields: name",
-        "1 rows rejected, all of them in rejects.csv:",
+        "1 row rejected, also in rejects.csv:",
         "          1  not_a_number",
         "  line 3, column Phone: is not a phone number: n/a",
     ]

@@ -186,6 +186,18 @@ def test_the_same_file_again_is_recognized(smsd: Daemon, name: str) -> None:
     assert (restored["contacts"], restored["imported_before"]) == (2, before["updated"])
 
 
+def test_a_file_without_a_contact_does_not_empty_the_audience(smsd: Daemon, name: str) -> None:
+    put(smsd, name, f"phone\n{number(1)}\n")
+    answer = put(smsd, name, "Phone\n(202) 556-0002\nnobody\n")
+    assert (answer.status, answer.error["code"]) == (400, "no_contacts")
+    assert "none of its 2 rows" in answer.error["message"]
+    assert "line 2, column Phone, has no + and country code" in answer.error["message"]
+    assert answer.error["rejected"]["reasons"] == {"no_country_code": 1, "not_a_number": 1}
+    for nothing in ("phone\n", "phone,name\n\n\n"):
+        assert put(smsd, name, nothing).status == 400
+    assert show(smsd, name)["contacts"] == 1
+
+
 def test_contacts_are_looked_up_and_taken_out_by_number(smsd: Daemon, name: str) -> None:
     put(smsd, name, f"phone,city\n{number(1)},Rome\n{number(2)},Oslo\n")
     path = f"/audiences/{name}/contacts"
