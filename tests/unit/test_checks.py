@@ -36,7 +36,9 @@ def test_a_word_is_not_found_in_the_right_one_in_another_word_or_in_a_key(tmp_pa
 
 
 def test_a_word_is_found_in_lua(tmp_path: Path) -> None:
-    assert found(tmp_path, LETTER, "local letter = 1\n-- a letter\n", "a.lua") == [1, 2]
+    source = "local letter = 1\n-- a letter\nerror('no letter')\nfield('letter')\n"
+
+    assert found(tmp_path, LETTER, source, "a.lua") == [1, 2, 3]
 
 
 def test_a_made_part_of_the_journey_is_made_anew() -> None:
