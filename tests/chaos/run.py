@@ -21,8 +21,8 @@ from tests.support.processes import Daemon, Recorder, eventually, instants, wors
 from tests.support.redis_server import RedisServer
 
 RATE = 400  # segments per second: the same arithmetic as at 45, nine times as often
-# Seconds until nothing waits: where only messages with one attempt left wait in a hold, the first of
-# them probes after five minutes without an outcome (`LONGEST_REST_S` of dispatch/probes.py).
+# Seconds until nothing waits: where only messages with one attempt left wait in a hold, the first
+# of them probes after five minutes without an outcome (`LONGEST_REST_S` of dispatch/probes.py).
 REST = 420
 MAX_ATTEMPTS = 6
 TOKEN = "a-token-of-the-callers-own"
