@@ -101,7 +101,7 @@ class Queue:
         # What the data numbers is asked for one at a time: then it is known whose each number is.
         self._numbering = asyncio.Lock()
         # Made though their callers have gone: what was sent and is not settled would be sent again.
-        self._settlements = GroupCommit(
+        self._settle_together = GroupCommit(
             self._settle_group, most_together=128, most_waiting=100_000, outlives_caller=True
         )
 
@@ -265,7 +265,7 @@ class Queue:
 
     async def release(self, name: str, attempt: Attempt) -> None:
         """Remove our in-flight record: nothing was sent, or there is no such entry."""
-        await self._settlements(Call("release", {"name": name, "mark": attempt.mark}))
+        await self._settle_together(Call("release", {"name": name, "mark": attempt.mark}))
 
     # -- settlements ----------------------------------------------------------------------------
 
@@ -369,7 +369,7 @@ class Queue:
         statuses = [self._client.keys.message(message_id)]
         if script == "defer":
             statuses.append(self._client.keys.message(entry.first_message_id))
-        return self._settlements(Call(script, request, statuses))
+        return self._settle_together(Call(script, request, statuses))
 
     async def _settle_group(self, calls: Sequence[Call]) -> list[bool | Exception]:
         async with self._numbering:
@@ -533,7 +533,7 @@ class Queue:
 
     async def settle_all(self) -> None:
         """Return when all that stands in line to be settled by now is."""
-        await self._settlements(Call("release", {"name": "", "mark": ""}))  # the end of the line
+        await self._settle_together(Call("release", {"name": "", "mark": ""}))  # the line's end
 
     async def mark_again(self) -> None:
         """Write what is under way, or left in doubt, into data that has forgotten it."""

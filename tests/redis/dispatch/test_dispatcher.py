@@ -161,7 +161,7 @@ async def test_a_success_that_waits_to_be_settled_when_a_drain_ends_is_settled_a
     async with at_work(work):
         await until(lambda: len(carrier.submitted) == 3 and proxy.lost > 0, "one is being settled")
         may_answer.set()
-        await until(lambda: len(wired.queue._settlements._waiting) == 2, "two are in line")
+        await until(lambda: len(wired.queue._settle_together._waiting) == 2, "two are in line")
         assert not await work.drain(0.0)
     recovered = asyncio.create_task(_next_term(wired, open_store).recover())
     await asyncio.wait([recovered], timeout=0.2)  # while Redis does not take what was sent
@@ -247,7 +247,7 @@ async def test_what_was_not_sent_is_not_in_doubt_in_the_next_term(
     settling = asyncio.create_task(_settle(wired, first))
     await until(lambda: proxy.lost > 0, "the line stands")
     releasing = asyncio.create_task(wired.queue.release(second[0].name, second[1]))
-    await until(lambda: len(wired.queue._settlements._waiting) == 1, "it is in line")
+    await until(lambda: len(wired.queue._settle_together._waiting) == 1, "it is in line")
     for gone in (settling, releasing):
         gone.cancel()
     recovered = asyncio.create_task(_next_term(wired, open_store).recover())
