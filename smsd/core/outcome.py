@@ -109,14 +109,14 @@ class Suppress:
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class PutBack:
     """Put the message back in line as it was: nothing of it has left."""
 
     reason: str
     last: bool = False  # all others go first, since it is why dispatch is held
 
 
-Verdict = Ack | Defer | Bury | Expire | Suppress | Release
+Verdict = Ack | Defer | Bury | Expire | Suppress | PutBack
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,7 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - one case per outcome: it reads as 
             return Defer(now_ms + round(1000 * wait), reason, spent=False)
         case Unavailable(reason, written=False):
             if rest_s is not None:
-                return Release(reason, last=rest_s > 0)
+                return PutBack(reason, last=rest_s > 0)
             return _later(reason, attempt, policy, now_ms=now_ms, chance=chance, spent=False)
         case Unavailable(reason):
             if rest_s is None and attempt >= policy.max_attempts:
