@@ -1,9 +1,10 @@
 """Messages in doubt. Rule: ask the provider before the policy decides; believe an absence last.
 
 The answer to a submission was lost, so a provider that can be asked is asked what became of it. It
-may list a message late: so it is asked again, after growing pauses, before "not found" counts. A
-daemon that stops meanwhile leaves the message and its in-flight record to the next one, if that can
-ask as well.
+may list a message late: so it is asked again, after growing pauses, and "not found" counts only if
+every ask ends so. One without an answer may mean that the gateway is catching up, and then a dead
+letter is better than a message that goes out twice. A daemon that stops meanwhile leaves the
+message and its in-flight record to the next one, if that can ask as well.
 """
 
 import asyncio
@@ -104,6 +105,7 @@ class InDoubtAsker:
         self, provider: SupportsLookUp, message: Message, started_ms: int
     ) -> Outcome | None:
         found: Outcome | None = None
+        absent = True  # at every ask
         for pause in PAUSES_S:
             await self._sleep(pause)
             async with self._turns:
@@ -114,7 +116,8 @@ class InDoubtAsker:
                     return None
             if found is None or isinstance(found, Accepted | Rejected):
                 return found
-        return found if isinstance(found, Unavailable) else None
+            absent = absent and isinstance(found, Unavailable)
+        return found if absent else None
 
     async def _settled_as(
         self, provider_ids: Collection[str], since_ms: int, until_ms: int

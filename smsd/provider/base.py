@@ -204,7 +204,7 @@ class SupportsLookUp(Protocol):
         `Rejected`: it was refused for good.
         `Unavailable`: it surely was not taken, and may be tried again. An absence shows that only
         where the look-up is by our own id and reaches the system that takes the messages; the
-        caller believes it only after asking for a while.
+        caller believes it only if every ask of half a minute ends so.
         `InDoubt`: not known yet; ask again. None: not known for this message; do not ask again.
 
         It is never paced, since nothing is sent. The provider's timeout bounds it. It raises only

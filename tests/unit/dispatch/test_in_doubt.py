@@ -1,4 +1,4 @@
-"""Messages in doubt. Rule: only a clear answer settles one, and an absence only at the last ask."""
+"""Messages in doubt. Rule: only a clear answer settles one, and an absence only at every ask."""
 
 import asyncio
 import logging
@@ -64,7 +64,8 @@ REFUSED = Rejected("9", "no", "recipient", opted_out=True)
         ([GONE, TAKEN], (TAKEN, 2)),
         ([REFUSED], (REFUSED, 1)),
         ([GONE], (GONE, ASKS)),
-        ([InDoubt("?"), GONE], (GONE, ASKS)),
+        ([InDoubt("?"), GONE], (LOST, ASKS)),
+        ([InDoubt("no answer")] * (ASKS - 1) + [GONE], (LOST, ASKS)),  # it may be catching up
         ([GONE] * (ASKS - 1) + [InDoubt("?")], (LOST, ASKS)),
         ([GONE, None], (LOST, 2)),
         ([None], (LOST, 1)),
