@@ -119,7 +119,8 @@ class Dispatcher:
 
     def _take_next(self, *, probe: bool) -> Delivery:
         entry, message = self._prefetch.take()
-        attempt = Attempt(message.attempts + 1, self._context.now_ms(), self._context.owner)
+        context, gateway = self._context, self._settler.asker.gateway
+        attempt = Attempt(message.attempts + 1, context.now_ms(), context.owner, gateway)
         segments = message.content.segments.segments
         slot = self._parts.pace.slot(
             segments,

@@ -3,11 +3,15 @@
 The answer to a submission was lost, so a provider that can be asked is asked what became of it. It
 may list a message late: so it is asked again, after growing pauses, and "not found" counts only if
 every ask ends so. One without an answer may mean that the gateway is catching up, and then a dead
-letter is better than a message that goes out twice. A daemon that stops meanwhile leaves the
-message and its in-flight record to the next one, if that can ask as well.
+letter is better than a message that goes out twice.
+
+Only the gateway that a message was written to is asked: any other finds nothing, which proves
+nothing. The in-flight record names it. A daemon that stops meanwhile leaves the message and its
+record to the next one, if the provider allows that (`stop_leaves_in_doubt`).
 """
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
@@ -16,6 +20,7 @@ from smsd.core.message import Message
 from smsd.core.outcome import Accepted, InDoubt, Outcome, Rejected, Unavailable
 from smsd.provider.base import FindSettled, Provider, SupportsLookUp
 from smsd.redis.errors import Away
+from smsd.store.entry import Attempt
 
 log = logging.getLogger("smsd.in_doubt")
 
@@ -47,28 +52,36 @@ class InDoubtAsker:
     ) -> None:
         """`settled_as`: which messages some of the provider's ids stand for, as Redis knows."""
         self._provider = provider if isinstance(provider, SupportsLookUp) else None
-        self.can_ask = self._provider is not None
-        self.answers_after_restart = (
-            self._provider is not None and self._provider.answers_after_restart
-        )
+        self.gateway = _digest(self._provider.gateway if self._provider else "cannot be asked")
         self._known_as = settled_as
         self._sleep = sleep
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._limits: set[asyncio.Timeout] = set()
         self._closed = asyncio.Event()
 
+    def may_ask(self, attempt: Attempt) -> bool:
+        """Whether an attempt of this or another process, with whatever settings, is asked about.
+
+        Records of earlier versions name no gateway: there an absence must prove nothing.
+        """
+        if self._provider is None or not attempt.started_ms:
+            return False
+        if attempt.gateway:
+            return attempt.gateway == self.gateway
+        return self._provider.stop_leaves_in_doubt
+
     async def resolve(
         self, message: Message, started_ms: int, outcome: InDoubt, *, in_recovery: bool = False
     ) -> Outcome:
         """What became of a submission begun at `started_ms`; `outcome` where nobody can tell.
 
-        Raises `Unanswered` when closed before that is known, and others can ask later; and when
+        Raises `Unanswered` when closed before that is known, if the next daemon may ask; and when
         time is up or too many are asked about: recovery asks on, with `in_recovery`.
         """
         if self._provider is None:
             return outcome
         if self._closed.is_set():
-            return self._left(message, outcome)
+            return self._left(self._provider, message, outcome)
         if not in_recovery and len(self._limits) >= MOST_ASKED:
             raise Unanswered
         log.warning("in doubt, asking", extra={"id": message.id, "reason": outcome.reason})
@@ -82,14 +95,14 @@ class InDoubtAsker:
         finally:
             self._limits.discard(limit)
         if found is None and self._closed.is_set():
-            return self._left(message, outcome)
+            return self._left(self._provider, message, outcome)
         if found is None and limit.expired() and not in_recovery:
             raise Unanswered
         log.info("asked", extra={"id": message.id, **_found_fields(found)})
         return found or outcome
 
-    def _left(self, message: Message, outcome: InDoubt) -> InDoubt:
-        if not self.answers_after_restart:
+    def _left(self, provider: SupportsLookUp, message: Message, outcome: InDoubt) -> InDoubt:
+        if not provider.stop_leaves_in_doubt:
             return outcome
         log.info("left in doubt", extra={"id": message.id})
         raise Unanswered
@@ -128,6 +141,10 @@ class InDoubtAsker:
                 return await self._known_as(provider_ids, since_ms, until_ms)
             except Away:
                 await self._sleep(AWAY_S)
+
+
+def _digest(gateway: str) -> str:
+    return hashlib.sha256(gateway.encode()).hexdigest()[:16]
 
 
 def _found_fields(found: Outcome | None) -> dict[str, str]:

@@ -26,6 +26,7 @@ log = logging.getLogger("smsd.recovery")
 EVERY_S = 30.0
 PAUSE_S = 0.5  # before Redis is asked again after it was away
 STOPPED = "the daemon stopped while it was being sent"
+OTHER_GATEWAY = f"{STOPPED}, with other settings of the gateway than now"
 UNREADABLE = "its in-flight record could not be read: nobody knows when it was sent, if it was"
 
 
@@ -40,6 +41,7 @@ class Recovery:
         self._claimer = claimer
         self._prefetch = prefetch
         self._settler = settler
+        # `recover` finds them and returns, so that dispatch can begin; `run` asks beside dispatch.
         self._to_ask: list[Submission] = []
         self._asked_about: set[str] = set()  # entries, from when they are found to their settlement
 
@@ -117,7 +119,7 @@ class Recovery:
 
     async def _take_up_in_doubt(self, entry: Entry, attempt: Attempt) -> None:
         """Settle a message that somebody who is gone was sending, or see that it is asked about."""
-        reason = STOPPED if attempt.started_ms else UNREADABLE
+        reason = self._reason(attempt)
         try:
             message = parse_entry(entry, self._context.limits, self._context.now_ms())
         except FieldError:  # the limits were lowered since
@@ -127,11 +129,17 @@ class Recovery:
             return
         log.warning("in doubt", extra={"id": message.id, "attempt": attempt.number})
         submission = Submission(entry, attempt, message)
-        if attempt.started_ms and self._settler.asker.can_ask:
+        if self._settler.asker.may_ask(attempt):
             self._asked_about.add(entry.name)
             self._to_ask.append(submission)
-        else:  # the provider cannot tell which submission it was
+        else:  # nobody can tell what became of it
             await self._settle(submission, InDoubt(reason))
+
+    def _reason(self, attempt: Attempt) -> str:
+        if not attempt.started_ms:
+            return UNREADABLE
+        same = attempt.gateway in ("", self._settler.asker.gateway)
+        return STOPPED if same else OTHER_GATEWAY
 
     async def _settle(self, submission: Submission, outcome: Outcome) -> None:
         verdict = self._settler.decide(submission, outcome)

@@ -1,4 +1,6 @@
-"""Looking up a message in doubt, by configuration. Rule: without a clear answer it stays in doubt.
+"""Asking a gateway about a message, by configuration. Rule: without a clear answer it is in doubt.
+
+(A caller's look-up of a message's status is another thing: `smsd/store/lookup.py`.)
 
     [provider.http.look_up]
     url       = "https://gateway.example/messages/{id}"   # also {to}, {to_no_plus}, {ref}
@@ -15,8 +17,12 @@
 If no rule matches, the rules of `[provider.http]` that find a refusal in the body decide. Failing
 them, a 2xx with the `id` means that the message was taken, unless some rule describes a success.
 `not_found = "unavailable"` means "surely not taken", and the message is sent again: it is right
-only where the gateway was given our {id} with the message, and its 404 is certain. So it is
-believed only if every look-up of half a minute ends so. {ref} is only as unique as callers make it.
+only where the gateway was given our {id} with the message, and its 404 is certain for as long as
+smsd may be down. It is believed only if every look-up of half a minute ends so: after one without
+an answer the gateway may be catching up, and the message stays in doubt (`InDoubtAsker` in
+`smsd/dispatch/in_doubt.py` asks). After a restart with another gateway configured nobody is asked:
+another one is one whose `url`, `user`, `headers`, `fields` or `look_up` url differ. Accounts that
+differ in a secret alone count as one. {ref} is only as unique as callers make it.
 """
 
 import re

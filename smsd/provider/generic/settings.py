@@ -23,6 +23,7 @@ where it should be: then it is in doubt. Other answers go by their status. A red
 followed: 301, 307 and 308 hold dispatch until the `url` is corrected, others are in doubt.
 """
 
+import json
 from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationInfo, model_validator
@@ -99,6 +100,13 @@ class GenericSettings(HttpSettings):
         with fault_at("look_up"):
             templates = header_templates(headers, self._authorization(), secrets)
             return LookUp(self.look_up, self.base_url, templates, secrets, self.rules)
+
+    @property
+    def gateway(self) -> str:
+        """What tells this gateway and account from others: its templates, without any secret."""
+        look_up = self.look_up.url if self.look_up else ""
+        parts = (self.base_url, self.url, self.user, self.headers, self.fields, look_up)
+        return f"http {json.dumps(parts, sort_keys=True)}"
 
     @property
     def hidden(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from smsd.core.message import Limits, Message
 from smsd.core.outcome import Accepted, InDoubt, Outcome, Rejected, RetryPolicy, Unavailable
 from smsd.dispatch.dispatcher import Dispatcher
 from smsd.dispatch.in_doubt import PAUSES_S
+from smsd.dispatch.recovery import OTHER_GATEWAY
 from smsd.metrics import Metrics
 from smsd.provider.base import FindSettled
 from tests.redis.dispatching import at_work, dispatcher, new_hold, recovery
@@ -120,6 +121,45 @@ async def test_under_an_unreadable_mark_nobody_is_asked_and_the_policy_decides(
     history = told["history"]
     assert isinstance(history, list)
     assert [change["state"] for change in history] == ["queued", state]  # not sending, in 1970
+
+
+@pytest.mark.parametrize(
+    ("gateway", "policy", "state"),
+    [
+        ("gateway A", RetryPolicy(), "deferred"),  # it never arrived there: it is sent again
+        ("gateway B", RetryPolicy(), "dead"),
+        ("gateway B", RESEND, "deferred"),
+    ],
+)
+async def test_of_a_killed_daemon_only_the_gateway_that_it_wrote_to_is_asked(
+    store: Store, open_store: OpenStore, gateway: str, policy: RetryPolicy, state: str
+) -> None:
+    """Any other gateway would find nothing, and the message might go out twice."""
+    carrier = AskableProvider(answer=unanswered)
+    part = dispatcher(store, carrier)
+    [id_] = await store.append()
+    await store.claimer.admit(await store.queue.claim(1, 1))
+    async with at_work(part):
+        await until(lambda: carrier.submitted == [id_], "it is written")
+    await part.drain(0)
+
+    successor, asked_later = await open_store("b").lead(), asked(Unavailable("never arrived"))
+    asked_later.gateway = gateway
+    asked_later.stop_leaves_in_doubt = False
+    recovering = recovery(successor, asked_later, policy=policy)
+    await recovering.recover()
+    async with at_work(recovering):
+        await settled(successor)
+    assert await store.state(id_) == state
+    assert bool(asked_later.asked) == (gateway == carrier.gateway)
+    if state == "dead":
+        [(_, letter)] = await store.dead_letters.page("", 10)
+        assert (letter["reason"], letter["detail"]) == ("in_doubt", OTHER_GATEWAY)
+
+
+async def unanswered(_message: Message) -> Outcome:
+    await asyncio.Event().wait()
+    raise AssertionError
 
 
 class Lister(AskableProvider):

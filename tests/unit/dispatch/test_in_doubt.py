@@ -21,6 +21,7 @@ from smsd.dispatch import in_doubt as in_doubt_module
 from smsd.dispatch.in_doubt import AT_ONCE, PAUSES_S, WITHIN_S, InDoubtAsker, Unanswered
 from smsd.provider.generic.http import Http
 from smsd.provider.generic.settings import GenericSettings
+from smsd.store.entry import Attempt
 from tests.support.provider import AskableProvider, ScriptedProvider
 
 LOST = InDoubt("the answer was lost")
@@ -156,9 +157,29 @@ async def test_closing_cuts_every_ask_and_every_pause_short_and_asks_no_more() -
     assert len(provider.asked) == asks
 
 
+def test_only_the_gateway_that_a_message_was_written_to_is_asked() -> None:
+    here, elsewhere = AskableProvider(), AskableProvider()
+    elsewhere.gateway = "gateway B"
+    asker, other = InDoubtAsker(here), InDoubtAsker(elsewhere)
+    attempt = Attempt(1, 5, "a", asker.gateway)
+    assert asker.may_ask(attempt)
+    assert not other.may_ask(attempt)
+    assert not asker.may_ask(attempt._replace(started_ms=0))  # nobody knows when it was sent
+    unaskable = InDoubtAsker(ScriptedProvider())
+    assert not unaskable.may_ask(attempt)
+    assert not asker.may_ask(attempt._replace(gateway=unaskable.gateway))
+
+
+def test_under_a_record_that_names_no_gateway_an_absence_must_prove_nothing() -> None:
+    provider, attempt = AskableProvider(), Attempt(1, 5, "a")
+    assert InDoubtAsker(provider).may_ask(attempt)
+    provider.stop_leaves_in_doubt = False
+    assert not InDoubtAsker(provider).may_ask(attempt)
+
+
 async def test_closing_ends_by_the_policy_what_nobody_else_can_ask_about() -> None:
     provider = AskableProvider(TAKEN)
-    provider.answers_after_restart = False
+    provider.stop_leaves_in_doubt = False
     provider.may_find.clear()
     asker = InDoubtAsker(provider, sleep=Pauses())
     waiting = asyncio.create_task(asker.resolve(message(), 0, LOST))
