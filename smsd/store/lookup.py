@@ -1,5 +1,8 @@
 """Looking up one message. Rule: reading changes nothing; a queued message costs its entry alone.
 
+This is a caller's look-up of a message's status. (A provider is asked about a message in doubt by
+the `look_up` of `smsd/provider/base.py`.)
+
 What happened to a message is kept in a hash, its status, that is first written when something does
 happen; until then its id leads to its entry, which was named after it.
 """
