@@ -212,7 +212,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self._early = 0
         return not self._at_end or self._answer_and_close(request)
 
-    def mark_known(self) -> None:
+    def set_known(self) -> None:
         """Its caller is known: more is read at once from now on."""
         self._is_unknown = False
 

@@ -124,7 +124,7 @@ async def test_of_a_stranger_little_is_read_at_once_and_one_request_has_its_turn
     connection.buffer_updated(len(octets))
     assert [connection.take_turn() for _ in range(2)] == [True, False]
 
-    connection.mark_known()
+    connection.set_known()
     assert len(connection.get_buffer(-1)) == READ
     connection.connection_lost(None)
     await asyncio.sleep(0)
