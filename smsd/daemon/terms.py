@@ -119,7 +119,7 @@ class Terms:
         pacer.fill(clock() + pacer.gap(settings.message.max_segments))
         prefetch, pace = Prefetch(rate), Pace(pacer, clock=clock, metrics=self._metrics)
         in_flight = InFlight(settings.provider.max_in_flight, clock=clock, rate=lambda: pacer.rate)
-        asker = InDoubtAsker(provider, settled_as=store.events.settled_as)
+        asker = InDoubtAsker(provider, find_settled=store.events.find_settled)
         settler = Settler(context, asker, self._hold, pace)
         claimer = Claimer(context, store.arrivals, prefetch)
         recovery = Recovery(context, claimer, prefetch, settler)

@@ -40,6 +40,21 @@ async def _none_settled(_ids: Collection[str], _since: int, _until: int) -> Mapp
     return {}
 
 
+def _patient(find_settled: FindSettled, sleep: Callable[[float], Awaitable[object]]) -> FindSettled:
+    """The same, but it waits while Redis is away: a limit bounds all the asking."""
+
+    async def find(
+        provider_ids: Collection[str], since_ms: int, until_ms: int
+    ) -> Mapping[str, str]:
+        while True:
+            try:
+                return await find_settled(provider_ids, since_ms, until_ms)
+            except Away:
+                await sleep(AWAY_S)
+
+    return find
+
+
 class InDoubtAsker:
     """Asks the provider."""
 
@@ -47,13 +62,13 @@ class InDoubtAsker:
         self,
         provider: Provider,
         *,
-        settled_as: FindSettled = _none_settled,
+        find_settled: FindSettled = _none_settled,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        """`settled_as`: which messages some of the provider's ids stand for, as Redis knows."""
+        """`find_settled`: asks Redis; it is asked again for as long as that is away."""
         self._provider = provider if isinstance(provider, SupportsLookUp) else None
         self.gateway = _digest(self._provider.gateway if self._provider else "cannot be asked")
-        self._known_as = settled_as
+        self._find_settled = _patient(find_settled, sleep)
         self._sleep = sleep
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._limits: set[asyncio.Timeout] = set()
@@ -123,7 +138,7 @@ class InDoubtAsker:
             await self._sleep(pause)
             async with self._turns:
                 try:
-                    found = await provider.look_up(message, started_ms, self._settled_as)
+                    found = await provider.look_up(message, started_ms, self._find_settled)
                 except Exception:  # a bug in a provider leaves the message in doubt, no worse
                     log.exception("provider broke", extra={"id": message.id})
                     return None
@@ -131,16 +146,6 @@ class InDoubtAsker:
                 return found
             absent = absent and isinstance(found, Unavailable)
         return found if absent else None
-
-    async def _settled_as(
-        self, provider_ids: Collection[str], since_ms: int, until_ms: int
-    ) -> Mapping[str, str]:
-        """Wait for Redis for as long as it is away: a limit bounds all the asking."""
-        while True:
-            try:
-                return await self._known_as(provider_ids, since_ms, until_ms)
-            except Away:
-                await self._sleep(AWAY_S)
 
 
 def _digest(gateway: str) -> str:

@@ -109,12 +109,12 @@ async def looked_up(
 ) -> Outcome | None:
     """`settled`: messages by sid, as Redis knows them."""
 
-    async def settled_as(ids: Collection[str], since: int, until: int) -> Mapping[str, str]:
+    async def find_settled(ids: Collection[str], since: int, until: int) -> Mapping[str, str]:
         assert since < STARTED_S * 1000 < until
         return {sid: id_ for sid, id_ in (settled or {}).items() if sid in ids}
 
     assert isinstance(provider, SupportsLookUp)
-    return await provider.look_up(of or message(), STARTED_S * 1000, settled_as)
+    return await provider.look_up(of or message(), STARTED_S * 1000, find_settled)
 
 
 @every_askable
