@@ -95,7 +95,7 @@ class Bury:
     reason: DeadReason
     code: str = ""
     detail: str = ""
-    suppress: bool = False  # the recipient opted out: never send to this number again
+    opted_out: bool = False  # the recipient has opted out: never send to this number again
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - one case per outcome: it reads as 
         case Accepted(provider_id):
             return Ack(provider_id)
         case Rejected(code, reason, opted_out=opted_out):
-            return Bury(DeadReason.REJECTED, code, reason, suppress=opted_out)
+            return Bury(DeadReason.REJECTED, code, reason, opted_out=opted_out)
         case Throttled(retry_after, reason):
             # Our speed is not the message's fault: throttling alone never exhausts it.
             wait = policy.backoff(max(attempt, throttled), chance)

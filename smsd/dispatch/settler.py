@@ -167,7 +167,7 @@ class Settler:
                 return self._queue.defer(
                     entry, attempt, message, until=until, attempts=attempts, why=reason
                 )
-            case Bury(reason, code, detail, suppress):
+            case Bury(reason, code, detail, opted_out):
                 return self._queue.bury(
                     entry,
                     attempt,
@@ -175,7 +175,7 @@ class Settler:
                     reason=reason,
                     code=code,
                     detail=detail,
-                    suppress=suppress,
+                    opted_out=opted_out,
                 )
             case PutBack():
                 return self._queue.release(entry.name, attempt)

@@ -336,7 +336,7 @@ class Queue:
         reason: DeadReason,
         code: str = "",
         detail: str = "",
-        suppress: bool = False,
+        opted_out: bool = False,
     ) -> Settlement:
         """Set aside as a dead letter. `message` is None for an entry that cannot be parsed."""
         request: dict[str, object] = {
@@ -350,8 +350,8 @@ class Queue:
             request["look_up_names"] = ENTRY_IN_LOOK_UP
         else:
             request["look_up"] = _look_up_fields(message)
-        if message and suppress:
-            request["suppress"] = message.recipient
+        if message and opted_out:
+            request["opted_out"] = message.recipient
         message_id = message.id if message else entry.message_id
         return self._settle("bury", entry, attempt, message_id, request)
 

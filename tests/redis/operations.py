@@ -102,7 +102,7 @@ async def defer(store: Store) -> Operation:
 async def bury(store: Store) -> Operation:
     entry, attempt, message = await store.sending()
     return lambda: store.queue.bury(
-        entry, attempt, message, reason=DeadReason.REJECTED, suppress=True
+        entry, attempt, message, reason=DeadReason.REJECTED, opted_out=True
     )
 
 

@@ -20,7 +20,7 @@ async def whole_life(store: Store) -> None:
     await store.schedule(-1)
     assert await store.queue.promote() == 2
     life = await store.begin_next()
-    assert await store.queue.bury(*life, reason=DeadReason.REJECTED, suppress=True)
+    assert await store.queue.bury(*life, reason=DeadReason.REJECTED, opted_out=True)
     assert (await store.lookup.message(message.id) or {})["state"] in ("dead", "queued")
     [letter, *_] = await store.dead_letters.page("", 10)
     assert await store.queue.replay(letter[0], letter[1]["id"])

@@ -240,7 +240,7 @@ async def test_an_opt_out_is_kept_wherever_the_entry_is_by_now(store: Store, how
     else:
         await store.redis.hset(store.keys.inflight, entry.name, "1 2 another")
     assert not await store.queue.bury(
-        entry, attempt, message, reason=DeadReason.REJECTED, code="21610", suppress=True
+        entry, attempt, message, reason=DeadReason.REJECTED, code="21610", opted_out=True
     )
     await store.append(ALICE)
     later, again = await store.claim_one()

@@ -128,7 +128,7 @@ async def test_everything_but_intake_works_while_redis_is_full(
     assert len(lives) == 13
     assert await queue.ack(*lives[0], "p")
     assert await queue.defer(*lives[1], until=wall(), attempts=1, why="w")
-    assert await queue.bury(*lives[2], reason=DeadReason.IN_DOUBT, suppress=True)
+    assert await queue.bury(*lives[2], reason=DeadReason.IN_DOUBT, opted_out=True)
     assert await queue.ack(*lives[2], "p")
     assert await queue.expire(*lives[3])
     await queue.release(lives[4][0].name, lives[4][1])

@@ -80,7 +80,7 @@ async def test_bury_keeps_what_came_and_says_why(store: Store) -> None:
 async def test_bury_may_opt_the_recipient_out(store: Store) -> None:
     entry, attempt, message = await store.sending()
     assert await store.queue.bury(
-        entry, attempt, message, reason=DeadReason.REJECTED, suppress=True
+        entry, attempt, message, reason=DeadReason.REJECTED, opted_out=True
     )
     assert await store.redis.smembers(store.keys.optouts) == {ALICE.encode()}
 

@@ -47,7 +47,7 @@ VERDICTS: list[tuple[str, Outcome, dict[str, Any], Verdict]] = [
         Bury(DeadReason.REJECTED, "1", "no"),
     ),
     ("unknown code", Rejected("9", "?", known=False), {}, Bury(DeadReason.REJECTED, "9", "?")),
-    ("opted out", OPTED_OUT, {}, Bury(DeadReason.REJECTED, "21610", "opted out", suppress=True)),
+    ("opted out", OPTED_OUT, {}, Bury(DeadReason.REJECTED, "21610", "opted out", opted_out=True)),
     ("throttled", Throttled(), {}, Defer(NOW + 500, "throttled", spent=False)),
     ("throttled, told how long", Throttled(2.5), {}, Defer(NOW + 2500, "throttled", spent=False)),
     ("throttled, told 0", Throttled(0.0), {}, Defer(NOW, "throttled", spent=False)),

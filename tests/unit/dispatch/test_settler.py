@@ -90,7 +90,7 @@ class Bench:
         (
             Rejected("30003", "no such number"),
             Bury(DeadReason.REJECTED, "30003", "no such number"),
-            ("bury", {"reason": DeadReason.REJECTED, "suppress": False}),
+            ("bury", {"reason": DeadReason.REJECTED, "opted_out": False}),
             ("dead-lettered", "bury"),
         ),
         (NO, PutBack("no"), ("release", {}), ("put back in line", "put_back")),
