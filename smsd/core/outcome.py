@@ -139,7 +139,9 @@ class RetryPolicy:
         return chance * ceiling
 
 
-def blame(outcome: Outcome, *, own_sender: bool, at_fault: bool, excused: bool) -> Outcome:
+def refuse_own_fault(
+    outcome: Outcome, *, own_sender: bool, at_fault: bool, excused: bool
+) -> Outcome:
     """The outcome, as a refusal if what would hold dispatch is the message's own fault.
 
     So it is where the fault lies with a sender that the message brought itself, or where the

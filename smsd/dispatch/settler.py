@@ -85,7 +85,7 @@ class Settler:
         own_sender = (
             "" if message.content.sender == self._default_sender else message.content.sender
         )
-        outcome = self._hold.blame(message.id, outcome, own_sender=own_sender != "")
+        outcome = self._hold.find_fault(message.id, outcome, own_sender=own_sender != "")
         caused_hold = self._hold.learn(message.id, outcome, probe=probe, waiting=waiting)
         too_fast = self._throttle.learn(own_sender or message.id, message.id, outcome)
         if isinstance(outcome, Throttled) and too_fast:

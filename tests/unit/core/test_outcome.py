@@ -21,9 +21,9 @@ from smsd.core.outcome import (
     Throttled,
     Unavailable,
     Verdict,
-    blame,
     decide,
     decide_before_attempt,
+    refuse_own_fault,
 )
 
 NOW = 1_000_000
@@ -259,31 +259,33 @@ def test_backoff_lies_between_nothing_and_the_longest_delay(attempt: int, chance
 
 def test_a_fault_of_a_sender_that_the_message_brought_does_not_hold_the_rest() -> None:
     fault = Halted("21661", "not yours", "sender")
-    assert blame(fault, own_sender=True, at_fault=False, excused=False) == Rejected(
+    assert refuse_own_fault(fault, own_sender=True, at_fault=False, excused=False) == Rejected(
         "21661", "not yours", "sender"
     )
-    assert blame(fault, own_sender=False, at_fault=False, excused=False) is fault
+    assert refuse_own_fault(fault, own_sender=False, at_fault=False, excused=False) is fault
     account = Halted("20003", "no such account")
-    assert blame(account, own_sender=True, at_fault=False, excused=False) is account
+    assert refuse_own_fault(account, own_sender=True, at_fault=False, excused=False) is account
 
 
 def test_a_fault_that_one_message_alone_brings_does_not_hold_the_rest() -> None:
     account = Halted("20003", "no such account")
-    assert blame(account, own_sender=False, at_fault=True, excused=False) == Rejected(
+    assert refuse_own_fault(account, own_sender=False, at_fault=True, excused=False) == Rejected(
         "20003", "no such account"
     )
     down = Unavailable("no connection")
-    assert blame(down, own_sender=False, at_fault=True, excused=False) is down
+    assert refuse_own_fault(down, own_sender=False, at_fault=True, excused=False) is down
 
 
 def test_a_status_that_is_excused_is_a_refusal_that_nobody_knows() -> None:
     status = Halted("403", "HTTP 403", known=False)
     refused = Rejected("403", "HTTP 403", known=False)
-    assert blame(status, own_sender=False, at_fault=False, excused=True) == refused
-    assert blame(status, own_sender=False, at_fault=True, excused=True) == refused
-    assert blame(status, own_sender=False, at_fault=False, excused=False) is status
+    assert refuse_own_fault(status, own_sender=False, at_fault=False, excused=True) == refused
+    assert refuse_own_fault(status, own_sender=False, at_fault=True, excused=True) == refused
+    assert refuse_own_fault(status, own_sender=False, at_fault=False, excused=False) is status
     documented = Halted("403", "suspended")
-    assert blame(documented, own_sender=False, at_fault=False, excused=True) is documented
+    assert (
+        refuse_own_fault(documented, own_sender=False, at_fault=False, excused=True) is documented
+    )
 
 
 POLICY = RetryPolicy(max_attempts=3)
