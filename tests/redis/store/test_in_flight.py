@@ -46,7 +46,10 @@ async def test_what_is_no_mark_is_read_as_none_by_both_who_read_marks(
     assert await store.queue.in_flight() == {entry.name: Attempt(1, 0, "unknown")}
 
 
-@pytest.mark.parametrize("mark", [b"1 0 x", b"9999999999 9999999999999 a b"])
+GATEWAY = b"1 2 a:b:1:2:3 gateway=0123456789abcdef"
+
+
+@pytest.mark.parametrize("mark", [b"1 0 x", b"9999999999 9999999999999 a b", GATEWAY])
 async def test_what_may_be_a_mark_is_left_as_it_is_by_both_who_read_marks(
     store: Store, mark: bytes
 ) -> None:
