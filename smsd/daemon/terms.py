@@ -122,7 +122,7 @@ class Terms:
         asker = InDoubtAsker(provider, find_settled=store.events.find_settled)
         settler = Settler(context, asker, self._hold, pace)
         claimer = Claimer(context, store.arrivals, prefetch)
-        recovery = Recovery(context, claimer, prefetch, settler)
+        recovery = Recovery(context, store.unsettled, claimer, prefetch, settler)
         parts = Parts(provider, prefetch, pace, self._hold, in_flight, settler)
         dispatcher, promoter = Dispatcher(context, parts), Promoter(context)
         return Term(prefetch, pace, claimer, recovery, dispatcher, promoter, self._hold)

@@ -20,7 +20,8 @@ from smsd.dispatch.prefetch import Prefetch
 from smsd.dispatch.settler import Settler, Submission
 from smsd.redis.errors import Away, Refused
 from smsd.store.entry import STREAMS, Attempt, Entry, Stream, stream_of
-from smsd.store.queue import Fenced
+from smsd.store.handed_out import Fenced
+from smsd.store.unsettled import Unsettled
 
 log = logging.getLogger("smsd.recovery")
 EVERY_S = 30.0
@@ -34,10 +35,16 @@ class Recovery:
     """Settles what has an in-flight record of nobody, and takes in what is claimed by nobody."""
 
     def __init__(
-        self, context: Context, claimer: Claimer, prefetch: Prefetch, settler: Settler
+        self,
+        context: Context,
+        unsettled: Unsettled,
+        claimer: Claimer,
+        prefetch: Prefetch,
+        settler: Settler,
     ) -> None:
         self._context = context
         self._queue = context.queue
+        self._unsettled = unsettled
         self._claimer = claimer
         self._prefetch = prefetch
         self._settler = settler
@@ -77,7 +84,7 @@ class Recovery:
                 await asyncio.sleep(PAUSE_S)
 
     async def _recover(self) -> None:
-        in_flight = await self._queue.in_flight()
+        in_flight = await self._unsettled.in_flight()
         for stream in STREAMS:
             with suppress(Refused):  # what can be recovered is; the rest waits for the next round
                 await self._recover_stream(stream, in_flight)
@@ -86,12 +93,12 @@ class Recovery:
         await self._settle_left(
             {name: in_flight[name] for name in in_flight if stream_of(name) == stream}
         )
-        if lost := await self._queue.deliver_again(stream):
+        if lost := await self._unsettled.deliver_again(stream):
             fields = {"entries": len(lost), "first": lost[0]}
             log.error("entries were delivered but not pending: delivered again", extra=fields)
         pending = [
             name
-            for name in await self._queue.pending(stream)
+            for name in await self._unsettled.pending(stream)
             if not self._knows(name) and name not in in_flight
         ]
         if pending:

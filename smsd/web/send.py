@@ -14,8 +14,9 @@ from smsd.core.fields import FieldError, read_key
 from smsd.core.message import Content, Limits, parse, parse_recipient
 from smsd.redis.availability import Availability, within
 from smsd.redis.errors import Away
+from smsd.store.append import Append, Appended, KeyConflict, QueueFull
 from smsd.store.long_lists import Unfinished
-from smsd.store.queue import Append, Appended, KeyConflict, Queue, QueueFull
+from smsd.store.queue import Queue
 from smsd.web.body import MOST_VALUES, read_object
 from smsd.web.errors import ANSWER_S, ApiError, unavailable
 from smsd.web.message_models import Queued, QueuedHeaders, SendHeaders, SendRequest

@@ -10,7 +10,7 @@ LONGEST_TEST = 600  # lines of a file in tests/
 LONGEST_FUNCTION = 60  # lines of a function in smsd/
 # What is longer still, with its present length: it only ever gets less.
 LEFT: dict[str, int] = {
-    "smsd/store/queue.py": 589,
+    "smsd/store/queue.py": 415,
 }
 
 

@@ -90,7 +90,7 @@ def recovery(
     pace = Pace(Pacer(1000, ceiling="segment"), clock=nanoseconds, metrics=context.metrics)
     provider = provider or ScriptedProvider()
     settling = settler(context, provider, new_hold(), pace, store.events.find_settled)
-    return Recovery(context, store.claimer, prefetch or store.prefetch, settling)
+    return Recovery(context, store.unsettled, store.claimer, prefetch or store.prefetch, settling)
 
 
 async def claimed(store: Store, *recipients: str) -> list[str]:

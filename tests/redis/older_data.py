@@ -5,8 +5,8 @@ from typing import Any
 
 from smsd.dispatch.claimer import parse_entry
 from smsd.redis.errors import Away
+from smsd.store.append import Append
 from smsd.store.operator_hold import HeldBy
-from smsd.store.queue import Append
 from tests.support.store import ALICE, LIMITS, Store, content
 
 TOGETHER = 256

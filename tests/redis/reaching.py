@@ -6,7 +6,7 @@ import redis
 from smsd.core.life import DeadReason
 from smsd.redis.connection import connect
 from smsd.redis.errors import Away, meaning
-from smsd.store.queue import Append
+from smsd.store.append import Append
 from tests.support.store import ALICE, Store, content
 
 

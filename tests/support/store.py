@@ -20,6 +20,7 @@ from smsd.redis.client import text
 from smsd.redis.damage import Damage
 from smsd.redis.scripts import Call
 from smsd.store import Bounds, DaemonStore
+from smsd.store.append import Append
 from smsd.store.client import SCRIPTS
 from smsd.store.entry import Attempt, Entry
 from smsd.store.identity import Identity
@@ -27,7 +28,7 @@ from smsd.store.keys import GROUP
 from smsd.store.lease import lease_keys
 from smsd.store.lost_writes import Loss
 from smsd.store.operator_hold import Operator
-from smsd.store.queue import Append, Begun
+from smsd.store.queue import Begun
 
 SECOND = 1_000_000_000
 LIMITS = Limits()

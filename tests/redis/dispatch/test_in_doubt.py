@@ -41,7 +41,7 @@ async def letters(store: Store) -> list[tuple[str, str]]:
 
 async def settled(store: Store) -> None:
     async with asyncio.timeout(20):
-        while await store.queue.in_flight():
+        while await store.unsettled.in_flight():
             await asyncio.sleep(0.01)
 
 
@@ -262,7 +262,7 @@ async def test_while_it_is_asked_about_it_is_neither_sent_nor_asked_about_again(
         await store.claimer.admit(await store.queue.claim(10, 10))
         assert store.prefetch.take().message.id == other
         assert len(store.prefetch) == 0
-        assert len(await store.queue.in_flight()) == 1
+        assert len(await store.unsettled.in_flight()) == 1
         carrier.may_find.set()
         await settled(store)
     assert await store.state(message.id) == "sent"
@@ -308,7 +308,7 @@ async def test_ending_while_it_asks_leaves_the_mark_for_the_next(
     await recovering.recover()
     async with at_work(recovering):
         await until(lambda: bool(carrier.asked), "it is asked about")
-    assert len(await store.queue.in_flight()) == 1
+    assert len(await store.unsettled.in_flight()) == 1
 
     await taken_over(open_store, carrier)
     assert await store.state(message.id) == "sent"
@@ -327,7 +327,7 @@ async def test_what_a_successor_is_sending_is_left_to_it(
     recovering = recovery(store, policy=policy, on_fenced=told.set)
     task = asyncio.create_task(recovering.recover())
     await soon(told.wait())
-    assert await successor.queue.in_flight() == {entry.name: attempt}
+    assert await successor.unsettled.in_flight() == {entry.name: attempt}
     assert len(store.prefetch) == 0
     assert await successor.queue.ack(entry, attempt, message, "p")
     assert await store.state(message.id) == "sent"
@@ -422,7 +422,7 @@ async def test_a_text_that_never_arrived_at_a_provider_that_is_down_is_sent_late
         await until(
             lambda: store.context.metrics.settled == {"defer": 1}, "it makes room for others"
         )
-    assert await store.queue.in_flight() == {}
+    assert await store.unsettled.in_flight() == {}
     assert await store.state(id_) == "deferred"
 
 
@@ -438,10 +438,10 @@ async def test_asking_takes_no_place_of_those_to_be_sent_and_a_drain_leaves_it_t
     async with at_work(part):
         await until(lambda: len(carrier.asked) == 4, "all are asked about")
         assert store.context.metrics.in_flight == 0
-        assert len(await store.queue.in_flight()) == 4
+        assert len(await store.unsettled.in_flight()) == 4
     assert await soon(part.drain(20))
     assert carrier.submitted == ids
-    assert len(await store.queue.in_flight()) == 4
+    assert len(await store.unsettled.in_flight()) == 4
     assert await letters(store) == []
 
     await taken_over(open_store, carrier)

@@ -54,17 +54,17 @@ async def test_a_server_that_refuses_writes_is_away_once_however_much_is_read(
         for _ in range(10):
             with pytest.raises(RefusesWrites):
                 await store.queue.claim(1, 1)
-            await store.queue.pending()
+            await store.unsettled.pending()
             assert (await store.census()).queued == 1
             assert await store.queue.cancel("1-1") == "unknown"  # a script that wrote nothing
         assert heard.changes == [True, False]
         assert store.availability.reason.startswith("ReadOnlyError: ")
 
         client.replicaof("NO", "ONE")
-        await store.queue.pending()
+        await store.unsettled.pending()
         assert heard.changes == [True, False]
         await store.queue.claim(1, 1)
-        await store.queue.pending()
+        await store.unsettled.pending()
         assert heard.changes == [True, False, True]
         assert store.availability.reason == ""
 
@@ -99,9 +99,9 @@ async def test_a_server_that_refuses_writes_and_dies_is_back_when_one_succeeds(
         await store.client.try_to_write()
     own_server.kill()
     with pytest.raises(Away):
-        await store.queue.pending()
+        await store.unsettled.pending()
     own_server.start()
-    await store.queue.pending()
+    await store.unsettled.pending()
     assert heard.changes == [True, False]
     await store.client.try_to_write()
     assert heard.changes == [True, False, True]
@@ -113,9 +113,9 @@ async def test_a_server_that_was_only_gone_is_back_with_any_answer(
     store, heard = told
     own_server.kill()
     with pytest.raises(Away):
-        await store.queue.pending()
+        await store.unsettled.pending()
     own_server.start()
-    await store.queue.pending()
+    await store.unsettled.pending()
     assert heard.changes == [True, False, True]
 
 

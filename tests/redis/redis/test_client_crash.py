@@ -79,7 +79,7 @@ async def test_what_was_answered_is_there_after_sigkill(
     own_server.kill()
     own_server.start()
     assert await soon(_when_back(store)) == before
-    assert await store.queue.in_flight() == {life[0].name: life[1]}
+    assert await store.unsettled.in_flight() == {life[0].name: life[1]}
     assert await store.difference() == 0
 
 

@@ -14,9 +14,9 @@ from smsd.redis.errors import (
     OutOfMemory,
 )
 from smsd.redis.scripts import Call
+from smsd.store.append import Append
 from smsd.store.entry import Attempt, Entry
 from smsd.store.lease import lease_keys
-from smsd.store.queue import Append
 from tests.redis.ruins import destroy_groups
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
@@ -136,7 +136,7 @@ async def test_everything_but_intake_works_while_redis_is_full(
     assert await queue.replay(letter, dead_id)
     assert await queue.drop(lost, lost_id)
     assert await queue.cancel(dead_id) == "cancelled"
-    assert len(await queue.reclaim(await queue.pending())) == 8
+    assert len(await queue.reclaim(await store.unsettled.pending())) == 8
     await store.client.ensure_groups()
     await destroy_groups(store)
     assert len(await queue.claim(20, 20)) == 8

@@ -8,7 +8,7 @@ import pytest
 
 from smsd.redis import client as client_module
 from smsd.redis.errors import OutOfMemory, TooFewReplicas
-from smsd.store.queue import Append
+from smsd.store.append import Append
 from tests.redis.opened import Opened
 from tests.support.processes import Daemon, Recorder, eventually
 from tests.support.proxy import Proxy
@@ -48,7 +48,7 @@ async def test_without_its_replica_nothing_is_promised_and_nothing_permitted(
             beginning = asyncio.create_task(store.begin(entry, store.attempt(), message.recipient))
             await asyncio.wait([beginning], timeout=1.0)
             assert not beginning.done()
-            assert await store.queue.in_flight() == {}  # a stop now leaves nothing in doubt
+            assert await store.unsettled.in_flight() == {}  # a stop now leaves nothing in doubt
             assert store.availability.up
         finally:
             pair.replica.send_signal(signal.SIGCONT)
@@ -75,7 +75,7 @@ async def test_a_begin_that_the_replica_did_not_hear_of_in_time_is_undone(
             await until(lambda: not store.client._replicas.enough, "the replica is missed")
             await asyncio.wait([beginning], timeout=0.5)
             assert not beginning.done()
-            assert await store.queue.in_flight() == {}
+            assert await store.unsettled.in_flight() == {}
         finally:
             pair.replica.send_signal(signal.SIGCONT)
         async with asyncio.timeout(SOON_S):

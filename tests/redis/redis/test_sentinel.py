@@ -152,7 +152,7 @@ async def test_what_a_failover_lost_is_counted_said_and_never_sent_again(
         present = await asyncio.to_thread(entries, pair.replica, [store.keys.queue])
         assert after in present
         assert not present & {*lost, *(entry.name[1:] for entry, _, _ in lives)}
-        assert await store.queue.in_flight() == {}
+        assert await store.unsettled.in_flight() == {}
 
 
 def _texts(losses: list[Loss]) -> list[tuple[int, str, str, bool]]:
@@ -280,7 +280,7 @@ class Load:
         store = self.opened.store
 
         async def recover() -> list[Entry]:
-            pending = await store.queue.pending()
+            pending = await store.unsettled.pending()
             return await store.queue.reclaim(pending)
 
         return await persevere(recover)

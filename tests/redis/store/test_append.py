@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from smsd.redis.errors import Away
-from smsd.store.queue import Append, Appended, KeyConflict, QueueFull
+from smsd.store.append import Append, Appended, KeyConflict, QueueFull
 from tests.support.proxy import Proxy
 from tests.support.store import (
     ALICE,

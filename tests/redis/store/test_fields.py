@@ -11,7 +11,7 @@ import pytest
 from smsd.core.fields import FIELDS, INSTANT, Field, rfc3339
 from smsd.core.life import DeadReason
 from smsd.core.message import Message
-from smsd.store.queue import Append
+from smsd.store.append import Append
 from tests.support.store import ALICE, Store, Wall, content
 
 GIVEN = [field for field in FIELDS if not field.by_smsd]

@@ -13,6 +13,7 @@ import pytest
 
 from smsd.redis import owner
 from smsd.redis.scripts import Call
+from smsd.store.handed_out import Fenced
 from smsd.store.lease import (
     GONE_LOOK_S,
     GONE_S,
@@ -26,7 +27,6 @@ from smsd.store.lease import (
     lease_keys,
     reported_hold,
 )
-from smsd.store.queue import Fenced
 from tests.support.processes import eventually
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer

@@ -10,10 +10,10 @@ import pytest
 from smsd.redis.client import text
 from smsd.redis.errors import TooFewReplicas, Unreachable
 from smsd.redis.scripts import Call
+from smsd.store.append import Append
 from smsd.store.identity import Data, Identity
 from smsd.store.keys import Keys
 from smsd.store.lost_writes import LostWrites
-from smsd.store.queue import Append
 from tests.redis.older_data import held, queue, reach, send
 from tests.redis.opened import Opened, Tail, insist
 from tests.support.processes import Daemon, eventually
@@ -88,7 +88,7 @@ async def test_settlements_are_told_again_though_the_last_is_of_a_text_that_was_
         await opened.reconciled()
         assert await store.state(life[2].id) == "sent"
         assert opened.settled_again == 1
-        assert await store.queue.in_flight() == {}
+        assert await store.unsettled.in_flight() == {}
 
 
 @pytest.mark.parametrize("scheduled", [False, True])

@@ -139,7 +139,7 @@ async def test_nothing_leaves_while_it_stands_and_all_goes_on_after_a_release(
     ids = await claimed(store, ALICE, ALICE)
     async with at_work(work):
         await asyncio.sleep(0.3)
-        assert (carrier.submitted, await store.queue.in_flight()) == ([], {})
+        assert (carrier.submitted, await store.unsettled.in_flight()) == ([], {})
         await store.operator_hold.release("bob")
         async with asyncio.timeout(RENEW_S + 0.4):
             while len(carrier.submitted) < 2:

@@ -159,7 +159,7 @@ async def test_what_is_under_way_or_in_doubt_is_so_in_older_data_too(
         assert doubtful[0].first_message_id in ids  # Redis hands it out, and it is not begun
         again = (doubtful[0], store.attempt(2), ALICE)
         assert await store.queue.begin([again]) == ["marked"]
-        assert await store.queue.in_flight() == {doubtful[0].name: doubtful[1]}
+        assert await store.unsettled.in_flight() == {doubtful[0].name: doubtful[1]}
 
 
 @pytest.mark.parametrize("sent", [False, True])
@@ -234,7 +234,7 @@ async def test_what_was_begun_on_data_that_went_older_meanwhile_is_not_sent(
         entry, message = await store.claim_one()
         await store.redis.hset(store.keys.store, "settled", 1)
         assert await store.begin(entry, store.attempt(), message.recipient) == "older"
-        assert await store.queue.in_flight() == {}
+        assert await store.unsettled.in_flight() == {}
         await store.schedule(-1)
         await opened.reconciled()
         assert await store.begin(entry, store.attempt(), message.recipient) == "begun"

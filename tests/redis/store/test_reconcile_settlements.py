@@ -6,8 +6,8 @@ import pytest
 
 from smsd.core.life import DeadReason
 from smsd.dispatch.claimer import parse_entry
+from smsd.store.append import Append
 from smsd.store.long_lists import part_of
-from smsd.store.queue import Append
 from tests.redis.older_data import claimed, held, queue, reach, seen_to_differ
 from tests.redis.opened import Opened, Tail
 from tests.support.redis_server import RedisServer
@@ -97,7 +97,7 @@ async def test_a_retry_that_was_cancelled_is_so_where_older_data_has_it_being_se
         await seen_to_differ(store)
         await opened.reconciled()
         assert await store.state(id_) == "cancelled"
-        assert (await store.queue.in_flight(), await store.length()) == ({}, 0)
+        assert (await store.unsettled.in_flight(), await store.length()) == ({}, 0)
         assert await store.difference() == 0
 
 
@@ -135,7 +135,7 @@ async def test_what_is_under_way_is_marked_again_in_a_redis_that_is_full(
         await store.redis.config_set("maxmemory-policy", "noeviction")
         await store.redis.config_set("maxmemory", 1)
         await store.queue.mark_again()
-        assert await store.queue.in_flight() == {entry.name: attempt}
+        assert await store.unsettled.in_flight() == {entry.name: attempt}
 
 
 # -- keys of entries -------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ async def test_a_message_that_is_being_sent_is_not_begun_from_another_entry(
         again, _ = await store.claim_one()
         if begun or verdict != "sent":
             assert await store.begin(again, store.attempt(), ALICE) == "marked"
-            assert await store.queue.in_flight() == {again.name: attempt}
+            assert await store.unsettled.in_flight() == {again.name: attempt}
         if verdict == "sent":
             assert await store.queue.ack(entry, attempt, message, "p")
         elif verdict == "bury":
@@ -264,7 +264,7 @@ async def test_a_message_that_is_being_sent_is_not_begun_from_another_entry(
             assert await store.queue.defer(entry, attempt, message, until=1, attempts=1, why="w")
         state = {"sent": "sent", "bury": "dead", "defer": "deferred"}[verdict]
         assert await store.state(id_) == state
-        assert (await store.queue.in_flight(), await store.length()) == ({}, 0)
+        assert (await store.unsettled.in_flight(), await store.length()) == ({}, 0)
         assert await store.difference() == 0
         if verdict == "defer":
             assert await store.queue.promote() == 1
