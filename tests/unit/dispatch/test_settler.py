@@ -133,7 +133,7 @@ async def test_what_redis_refuses_is_tried_until_it_is_taken_and_logged_once(
     caplog.set_level("INFO")
     bench, refusals = Bench(), list[None]()
     bench.queue.refusals = 3
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await bench.settler.perform(
             SUBMISSION, Accepted("p"), Ack("p"), on_refused=lambda: refusals.append(None)
         )
