@@ -262,9 +262,16 @@ async def soon(awaitable: Awaitable[Any]) -> Any:
         return await awaitable
 
 
-async def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition to come true."""
-    async with asyncio.timeout(SOON_S):
-        while not condition():
-            await asyncio.sleep(0.01)
-    assert condition(), what
+async def until(condition: Callable[[], bool | Awaitable[bool]], what: str) -> None:
+    """Wait for a condition to come true; fails with `what` when it does not."""
+
+    async def is_true() -> bool:
+        found = condition()
+        return found if isinstance(found, bool) else await found
+
+    try:
+        async with asyncio.timeout(SOON_S):
+            while not await is_true():
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise AssertionError(f"not within {SOON_S} s: {what}") from None

@@ -40,7 +40,7 @@ from tests.redis.dispatching import (
 )
 from tests.support.provider import ScriptedProvider
 from tests.support.proxy import Proxy
-from tests.support.store import ALICE, BOB, SECOND, OpenStore, Store, sha, soon, until
+from tests.support.store import ALICE, BOB, SECOND, SOON_S, OpenStore, Store, sha, soon, until
 
 NO_FUNDS = Halted("20005", "no funds")
 
@@ -180,7 +180,7 @@ async def long_text(store: Store, segments: int = 2) -> list[str]:
 
 async def ended(store: Store, id_: str) -> object:
     """The state in which a text ends."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SOON_S):
         while (state := await store.state(id_)) not in ("sent", "dead"):
             await asyncio.sleep(0.01)
     return state

@@ -21,6 +21,7 @@ from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
 from tests.support.store import (
     ALICE,
+    SOON_S,
     at,
     content,
     load_scripts,
@@ -161,7 +162,7 @@ async def test_what_was_taken_in_between_a_flush_and_the_return_of_the_data_is_n
         tail.lose()
         await reach(store)
         await opened.reconciled()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON_S):
             while opened.messages_lost == before:
                 await asyncio.sleep(0.02)
         loss = opened.losses[-1]
@@ -219,7 +220,7 @@ async def test_what_is_lost_with_the_last_second_is_known_of_long_lists_too(
         await store.queue.append(Append.of(content(), LIST, store.wall()))
         tail.lose()
         await reach(store)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON_S):
             while not opened.losses:
                 await asyncio.sleep(0.02)
         assert opened.messages_lost == 2500

@@ -17,7 +17,7 @@ from tests.redis.older_data import claimed, held, queue, reach
 from tests.redis.opened import Opened, Tail
 from tests.redis.store.test_operator_hold import renewed
 from tests.support.redis_server import RedisServer
-from tests.support.store import Store
+from tests.support.store import SOON_S, Store
 
 
 def obeying(store: Store) -> Hold:
@@ -173,7 +173,7 @@ async def test_an_operators_hold_does_not_hide_that_the_one_for_the_data_is_lost
         await reach(store)
         reason = (await held(store)).reason
         await store.redis.hset(store.keys.held, mapping={"reason": "lunch", "by": "ann"})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON_S):
             while reason not in (found := await held(store)).reason:
                 await asyncio.sleep(0.02)
         assert found.reason == f"lunch; {reason}"
@@ -265,7 +265,7 @@ async def test_an_operators_hold_outlives_a_crash_that_loses_the_last_second(
         await reach(store)
         await store.operator_hold.hold("wrong list, STOP", "ann")
         keeping = asyncio.create_task(store.lease.run())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON_S):
             while not hold.engaged:
                 await asyncio.sleep(0.02)
         tail.lose()
