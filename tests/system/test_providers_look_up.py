@@ -158,7 +158,7 @@ async def test_without_a_clear_answer_the_message_stays_in_doubt_after_one_reque
     maker: Maker, script: Script
 ) -> None:
     gateway = Gateway(script)
-    async with listening(gateway), started(maker(gateway.url, timeout_s=0.3)) as provider:
+    async with listening(gateway), started(maker(gateway.url, timeout_s=1.0)) as provider:
         assert isinstance(await looked_up(provider), InDoubt)
     assert len(gateway.requests) == 1
 
