@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ BOMB = gzip.compress(b"\0" * 10_000_000) * 90  # 875 KB that unpack to 900 MB
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon that asks for a token."""
-    daemon = Daemon(tmp_path_factory.mktemp("guarded"), f'[http]\ntokens = ["{TOKEN}"]\n').start()
+    """A daemon that asks for a token, and would wait for a body for longer than any test does."""
+    settings = f'[http]\ntokens = ["{TOKEN}"]\nbody_timeout = 300.0\n'
+    daemon = Daemon(tmp_path_factory.mktemp("guarded"), settings).start()
     eventually(lambda: "ours=true" in daemon.log, what="it has begun all its work")
     yield daemon
     daemon.kill()
@@ -42,7 +43,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 def connect(daemon: Daemon) -> socket.socket:
     port = int(daemon.url.rpartition(":")[2])
-    return socket.create_connection(("127.0.0.1", port), timeout=10)
+    return socket.create_connection(("127.0.0.1", port), timeout=20)
 
 
 def head(*headers: str, line: str = "POST /send HTTP/1.1", host: str | None = "localhost") -> bytes:
@@ -120,14 +121,16 @@ def test_what_a_refused_caller_still_sends_is_not_looked_at(guarded: Daemon) -> 
 
 
 def test_a_refused_caller_that_goes_on_sending_is_cut_off(guarded: Daemon) -> None:
-    began = time.monotonic()
-    with closing(connect(guarded)) as caller, suppress(ConnectionError):
+    with closing(connect(guarded)) as caller:
         caller.sendall(head(JSON, "Content-Length: 1000000"))
         assert read(caller)[0] == 401
-        while time.monotonic() < began + 6:
-            caller.sendall(b"x")
+        for _ in range(1000):
+            try:
+                caller.sendall(b"x")
+            except ConnectionError:
+                return
             time.sleep(0.02)
-    assert time.monotonic() - began < 5
+    raise AssertionError("it goes on")
 
 
 def test_slow_bodies_hold_no_place_that_a_quick_one_needs(guarded: Daemon) -> None:
@@ -139,9 +142,7 @@ def test_slow_bodies_hold_no_place_that_a_quick_one_needs(guarded: Daemon) -> No
         time.sleep(0.2)
         for caller in callers:
             caller.sendall(b" ")
-        began = time.monotonic()
         assert asked(guarded, head(JSON, AUTHORIZED, SIZE) + TEXT)[0] == 200
-        assert time.monotonic() - began < 1
 
 
 def test_bodies_that_stop_in_the_middle_give_way_to_a_quick_one(guarded: Daemon) -> None:
@@ -150,9 +151,7 @@ def test_bodies_that_stop_in_the_middle_give_way_to_a_quick_one(guarded: Daemon)
         callers = [stack.enter_context(closing(connect(guarded))) for _ in range(70)]
         for caller in callers:
             caller.sendall(stopped)
-        began = time.monotonic()
         assert asked(guarded, head(JSON, AUTHORIZED, SIZE) + TEXT)[0] == 200
-        assert time.monotonic() - began < 2
         assert read(callers[0])[1]["error"]["code"] == "busy"
 
 
