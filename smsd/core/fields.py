@@ -28,7 +28,8 @@ _RFC3339 = re.compile(
 # A sender is an E.164 number, a short code, or up to 11 characters of the GSM alphabet's safe
 # part with a letter among them (3GPP TS 23.040 §9.1.2.5: 11 septets of address).
 _SENDER = re.compile(r"\+[1-9][0-9]{6,14}|[0-9]{3,8}|(?=.*[A-Za-z])[A-Za-z0-9 &._+-]{1,11}")
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+VISIBLE_ASCII = "[!-~]{1,255}"  # a pattern
+_VISIBLE = re.compile(VISIBLE_ASCII)
 MESSAGE_ID = "[A-Za-z0-9_-]{1,64}"  # a pattern
 _ID = re.compile(MESSAGE_ID)
 _ATTEMPTS = re.compile("[0-9]{1,9}")
@@ -105,9 +106,9 @@ def read_label(name: str, raw: object) -> str:
     return raw
 
 
-def read_key(name: str, raw: object) -> str:
-    """An idempotency key."""
-    if not isinstance(raw, str) or not _KEY.fullmatch(raw):
+def read_visible(name: str, raw: object) -> str:
+    """1 to 255 visible ASCII characters, as an idempotency key has."""
+    if not isinstance(raw, str) or not _VISIBLE.fullmatch(raw):
         raise FieldError(name, "must be 1 to 255 visible ASCII characters")
     return raw
 
@@ -178,7 +179,7 @@ SENDER = Kind({"type": "string", "minLength": 1, "maxLength": 16}, read_sender)
 PRIORITY = Kind({"enum": ["high", "normal"]}, read_priority)
 INSTANT = Kind(_DATE_TIME, read_instant, rfc3339, _shown_instant, _DATE_TIME)
 LABEL = Kind({"type": "string", "minLength": 1, "maxLength": LONGEST_LABEL}, read_label)
-KEY = Kind({"type": "string", "pattern": "^[!-~]{1,255}$"}, read_key)
+VISIBLE = Kind({"type": "string", "pattern": f"^{VISIBLE_ASCII}$"}, read_visible)
 ID = Kind({"type": "string", "pattern": f"^{MESSAGE_ID}$"}, read_id)
 ENCODING = Kind({"enum": ["gsm7", "ucs2"]}, shown_schema={"enum": ["gsm7", "ucs2"]})
 NUMBER = Kind(_INTEGER, read_attempts, show=_shown_number, shown_schema=_INTEGER)
@@ -245,7 +246,7 @@ FIELDS: tuple[Field, ...] = (
     Field("campaign", LABEL, "A word to find it by.", "content.campaign", "spring"),
     Field("ref", LABEL, "Your own reference.", "content.ref", "order-7", placeholder="ref"),
     Field(
-        "key", KEY, "The producer's key, by which a repetition is known.", "key", "order-7",
+        "key", VISIBLE, "The producer's key, by which a repetition is known.", "key", "order-7",
         in_send=False, in_look_up=False, in_dead_letter=False,
     ),
     _own(

@@ -10,7 +10,7 @@ import orjson
 from aiohttp import web
 
 from smsd.core import segment
-from smsd.core.fields import FieldError, read_key
+from smsd.core.fields import FieldError, read_visible
 from smsd.core.message import Content, Limits, parse, parse_recipient
 from smsd.redis.availability import Availability, within
 from smsd.redis.errors import Away
@@ -179,7 +179,7 @@ def _idempotency(key: str | None, body: bytes) -> tuple[str, str]:
     """Digests of the key and of the body it was sent with; both are empty without a key."""
     if key is None:
         return "", ""
-    read_key("Idempotency-Key", key)
+    read_visible("Idempotency-Key", key)
     return hashlib.sha256(key.encode()).hexdigest(), hashlib.sha256(body).hexdigest()
 
 
