@@ -34,6 +34,8 @@ MESSAGE_ID = "[A-Za-z0-9_-]{1,64}"  # a pattern
 _ID = re.compile(MESSAGE_ID)
 _ATTEMPTS = re.compile("[0-9]{1,9}")
 _NUMBER = re.compile(r"[0-9]{1,19}")  # an entry that nobody has judged yet may hold anything
+# A pattern that repeats one class, of visible ASCII alone: neither negated nor with a backslash.
+_OF_VISIBLE_ASCII = re.compile(r"\^\[(?!\^)[!-\[^-~]+\]\{\d+,\d+\}\$")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -165,6 +167,11 @@ class Kind:
         """Whether an answer shows a JSON number."""
         return self.show is _shown_number
 
+    @property
+    def is_visible_ascii(self) -> bool:
+        """Whether the pattern of its schema surely allows nothing but visible ASCII."""
+        return bool(_OF_VISIBLE_ASCII.fullmatch(str(self.schema.get("pattern", ""))))
+
 
 _STRING = {"type": "string"}
 _INTEGER = {"type": "integer"}
@@ -209,9 +216,18 @@ class Field:
     # Whether it is dropped, or set anew, when its message is deferred, or replayed after its death.
     dropped_on_deferral: bool = False
     dropped_on_replay: bool = False
-    # What a gateway's fields call it, "" for nothing; whether headers may hold it (visible ASCII).
+    # What a gateway's fields call it, "" for nothing; whether its headers may hold it, too. That is
+    # refused for a kind whose pattern allows more than visible ASCII: a line end would end the
+    # header.
     placeholder: str = ""
     in_headers: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a row that cannot be kept."""
+        if self.in_headers and not (self.placeholder and self.kind.is_visible_ascii):
+            raise ValueError(
+                f"{self.name}: in_headers needs a placeholder, and a kind like VISIBLE"
+            )
 
 
 def _own(name: str, kind: Kind, description: str, **differs: Any) -> Field:
