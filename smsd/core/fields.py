@@ -33,7 +33,7 @@ _VISIBLE = re.compile(VISIBLE_ASCII)
 MESSAGE_ID = "[A-Za-z0-9_-]{1,64}"  # a pattern
 _ID = re.compile(MESSAGE_ID)
 _ATTEMPTS = re.compile("[0-9]{1,9}")
-_NUMBER = re.compile(r"[0-9]{1,19}")  # an entry that nobody has judged yet may hold anything
+_NUMBER = re.compile(r"[0-9]{1,19}")  # one that is not yet parsed may hold anything
 # A pattern that repeats one class, of visible ASCII alone: neither negated nor with a backslash.
 _OF_VISIBLE_ASCII = re.compile(r"\^\[(?!\^)[!-\[^-~]+\]\{\d+,\d+\}\$")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -193,6 +193,8 @@ NUMBER = Kind(_INTEGER, read_attempts, show=_shown_number, shown_schema=_INTEGER
 PLAIN = Kind(_STRING)
 
 
+# The row of `message` shows the three names of a field: `message` is what callers and producers
+# write, `content.text` is where a `Message` has it, `{text}` is what a gateway's templates call it.
 @dataclass(frozen=True, slots=True)
 class Field:
     """One field. Unless its row says otherwise, both intakes accept it, look-ups and dead letters
@@ -204,7 +206,7 @@ class Field:
     description: str
     # Where `Message` has its value, dotted; "" where it is no part of it.
     attribute: str = ""
-    example: object = None
+    example: object = None  # required where callers or producers may set the field
     # Who may set it: callers (`POST /send`, `smsd send`), producers (XADD), or smsd alone.
     in_send: bool = True
     in_entry: bool = True
@@ -224,6 +226,8 @@ class Field:
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for a row that cannot be kept."""
+        if self.example is None and not self.by_smsd:
+            raise ValueError(f"{self.name}: needs an example, since it may be given")
         if self.in_headers and not (self.placeholder and self.kind.is_visible_ascii):
             raise ValueError(
                 f"{self.name}: in_headers needs a placeholder, and a kind like VISIBLE"
@@ -312,7 +316,7 @@ OPTIONAL_FIELDS = PRODUCER_FIELDS - frozenset(_names(lambda field: field.require
 
 LOOK_UP = tuple(field for field in FIELDS if field.in_look_up)
 DEAD_LETTER = tuple(field for field in FIELDS if field.in_dead_letter)
-# For scripts: what an entry that nobody has judged shows of itself; what a message loses, or gets
+# For scripts: what an entry that is not yet parsed shows of itself; what a message loses, or gets
 # anew, when it is deferred, and when its dead letter is replayed.
 ENTRY_IN_LOOK_UP = _names(lambda field: field.in_entry and field.in_look_up)
 NOT_DEFERRED = _names(lambda field: field.dropped_on_deferral)

@@ -85,6 +85,11 @@ def test_what_may_be_given_is_described(field: Field) -> None:
     assert field.attribute, "a value that nothing keeps"
 
 
+def test_what_may_be_given_needs_an_example() -> None:
+    with pytest.raises(ValueError, match="x: needs an example"):
+        Field("x", LABEL, "X.", "content.ref")
+
+
 @named(list(FIELDS))
 def test_a_row_contradicts_itself_nowhere(field: Field) -> None:
     assert not (field.by_smsd and field.in_send)
