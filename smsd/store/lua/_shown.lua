@@ -1,4 +1,4 @@
--- _shown: what a look-up shows of a message that nobody has judged.
+-- _shown: what a look-up shows of a message that is not yet parsed.
 -- include: fields
 
 -- The fields of its entry that have these names, where they are short enough to be true.

@@ -65,7 +65,7 @@ async def test_a_hostile_entry_is_buried_and_never_delays_the_next(
     assert told["state"] == "dead"
     assert await store.unsettled.pending() == [held.entry.name]
     assert await store.difference() == 0
-    # Replayed it is judged again, and buried again: no daemon stumbles over it.
+    # Replayed it is parsed again, and buried again: no daemon stumbles over it.
     assert await store.queue.replay(letter, id_)
     assert await store.difference() == 0
     await store.claimer.admit(await store.queue.claim(10, 10))
