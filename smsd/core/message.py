@@ -69,7 +69,8 @@ class Message(NamedTuple):
         return expires_at is not None and expires_at <= now_ms
 
 
-# What may be given beside the text, as name, attribute of `Content` and rule.
+# What may be given beside the text, as name, attribute of `Content` and rule. (`message`, which is
+# required, is read by `_text`.)
 _GIVEN = [
     (name, attribute, kind.read)
     for name, attribute, kind in of_content(lambda field: not field.by_smsd)

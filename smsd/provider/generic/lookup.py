@@ -45,7 +45,7 @@ from smsd.provider.wire.transport import Request
 
 LONGEST_ID = 128  # characters of a provider's id for a message
 
-_PLACEHOLDERS = only("id", "to", "to_no_plus", "ref")
+_IN_URL = only("id", "to", "to_no_plus", "ref")  # what a gateway can find a message by
 _DECIDING: tuple[Kind, ...] = ("accepted", "rejected", "unavailable", "in_doubt")
 _REFUSING: tuple[Kind, ...] = ("rejected", "throttled", "unavailable", "halted")
 _FIXED_HOST = re.compile(r"https?://[^/?#{}]+[/?]")  # no caller may choose the host
@@ -144,7 +144,7 @@ def _url(base_url: str, url: str, secrets: Mapping[str, str]) -> Template:
     quoted = {name: quote(secret, safe="") for name, secret in secrets.items()}
     try:
         whole = below(base_url, url)
-        template = Template(whole, quoted, allowed=_PLACEHOLDERS)
+        template = Template(whole, quoted, allowed=_IN_URL)
         http_url(template.fixed())
     except ValueError as error:
         raise ValueError(f"url: {error}") from None

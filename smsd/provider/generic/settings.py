@@ -13,10 +13,11 @@
         {status = 200, body = "re:^OK", outcome = "accepted"},
     ]
 
-`fields.py` has the placeholders, `wire/rulings.py` the outcomes. In `in`, 7 matches the answer's 7,
-7.0 or "7", and true matches true alone. An `id` is a string or a number. With a `base_url`, each
-`url` is a path. `look_up` describes how the gateway is asked about a message in doubt: see
-`lookup.py`; without it the `in_doubt` policy decides at once.
+The placeholders are those in the column `placeholder` of `smsd/core/fields.py`, of which `headers`
+take the ones with `in_headers`, and a few more in `fields.py` here. `wire/rulings.py` has the
+outcomes. In `in`, 7 matches the answer's 7, 7.0 or "7", and true matches true alone. An `id` is a
+string or a number. With a `base_url`, each `url` is a path. `look_up` describes how the gateway is
+asked about a message in doubt: see `lookup.py`; without it the `in_doubt` policy decides at once.
 
 If no rule matches, a 2xx is a success, unless some rule describes a success, or the `id` is not
 where it should be: then it is in doubt. Other answers go by their status. A redirect is not
