@@ -36,7 +36,7 @@ from yarl import URL
 from smsd.core.message import Message
 from smsd.core.outcome import Accepted, InDoubt, Outcome, Rejected, Unavailable
 from smsd.provider.base import ProviderSettings
-from smsd.provider.generic.fields import Template, only
+from smsd.provider.generic.fields import Template, fill_headers, only
 from smsd.provider.generic.rules import ExtractField, Rule, extracted
 from smsd.provider.wire.answer import Answer
 from smsd.provider.wire.rulings import Kind
@@ -107,7 +107,7 @@ class LookUp:
         if self._by_ref and message.content.ref in _NO_NAMES:
             return None
         url = self._url.fill(message, lambda value: quote(value, safe=""))
-        headers = {name: value.fill(message) for name, value in self._headers.items()}
+        headers = fill_headers(self._headers, message)
         return Request(self._settings.method, URL(url, encoded=True), headers)
 
     def outcome(self, answer: Answer) -> Outcome:
