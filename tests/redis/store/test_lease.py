@@ -305,6 +305,14 @@ async def _told(store: Store, what: ReportedHold | None) -> None:
     await until(is_seen, f"{what} is reported")
 
 
+async def _hung(store: Store, keep: Keep) -> None:
+    """It has taken the lease and reported a hold, and renews nothing any more."""
+    store.lease.report_hold("provider down")
+    keeping = keep(store)
+    await _taken(store.lease)
+    keeping.cancel()
+
+
 async def test_the_holder_tells_why_dispatch_is_held_and_when_it_goes_on(
     open_store: OpenStore, keep: Keep, ticks: Ticks
 ) -> None:
@@ -330,10 +338,7 @@ async def test_what_is_told_of_a_hold_ends_when_the_lease_is_given_up(
     open_store: OpenStore, keep: Keep
 ) -> None:
     store, standby = open_store("a"), open_store("b")
-    store.lease.report_hold("provider down")
-    keeping = keep(store)
-    await _taken(store.lease)
-    keeping.cancel()
+    await _hung(store, keep)
     await standby.lease.give_up()  # it had none
     assert await reported_hold(standby.client, "a") == ReportedHold("provider down", 0)
     await store.lease.give_up()
@@ -344,10 +349,7 @@ async def test_what_is_told_of_a_hold_does_not_outlive_its_daemon_by_more_than_t
     open_store: OpenStore, keep: Keep
 ) -> None:
     store = open_store(lease_s=1.0)
-    store.lease.report_hold("provider down")
-    keeping = keep(store)
-    await _taken(store.lease)
-    keeping.cancel()  # as if it hung
+    await _hung(store, keep)
     await asyncio.sleep(1.1)
     assert await store.redis.exists(store.keys.lease, store.keys.hold) == 0
 
@@ -356,10 +358,7 @@ async def test_a_new_holder_does_not_tell_what_the_last_one_told(
     open_store: OpenStore, keep: Keep
 ) -> None:
     store, standby = open_store("a"), open_store("b")
-    store.lease.report_hold("provider down")
-    keeping = keep(store)
-    await _taken(store.lease)
-    keeping.cancel()
+    await _hung(store, keep)
     assert await reported_hold(standby.client, "b") is None  # of whom nothing is told
     standby.lease.report_hold("held of old, but it does not dispatch")
     keep(standby)
