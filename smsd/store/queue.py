@@ -2,8 +2,7 @@
 
 Every transition stands here, in the order of a life: append, claim, begin; then ack, expire,
 suppress, defer, bury, or release; promote brings a deferred message back; cancel, replay and drop
-are what a person may ask for. Each is one Lua script (`lua/`), safe to repeat when its reply was
-lost.
+are what a person may ask for. Each is one Lua script (`lua/`), safe to repeat after a lost reply.
 """
 
 import asyncio
@@ -27,6 +26,7 @@ from smsd.store.append import Append, Appended, KeyConflict, QueueFull
 from smsd.store.client import StoreClient
 from smsd.store.entry import LARGEST_ENTRY, Attempt, Entry
 from smsd.store.handed_out import handed_out
+from smsd.store.history import history_line
 from smsd.store.identity import OlderData
 from smsd.store.long_lists import LongLists, Unfinished
 from smsd.store.under_way import UnderWay
@@ -168,7 +168,7 @@ class Queue:
             "id": message.id,
             "fingerprint": entry.fingerprint,
             "key_ttl": self._keep_idempotency_ms,
-            "line": self._line(None, State.DUPLICATE),
+            "line": history_line(self._client.now_ms(), None, State.DUPLICATE),
             "look_up": _look_up_fields(message),
         }
         own_keys = [keys.idempotency(digest.hexdigest()), keys.message(message.id)]
@@ -217,15 +217,10 @@ class Queue:
         return self._finish(entry, None, message, State.SUPPRESSED, outcome)
 
     def _finish(
-        self,
-        entry: Entry,
-        attempt: Attempt | None,
-        message: Message,
-        state: State,
-        outcome: list[str],
+        self, entry: Entry, attempt: Attempt | None, message: Message, state: State, more: list[str]
     ) -> Settlement:
-        line = self._line(attempt if state is State.SENT else None, state)
-        look_up = _look_up_fields(message) + outcome
+        line = history_line(self._client.now_ms(), attempt if state is State.SENT else None, state)
+        look_up = _look_up_fields(message) + more
         request: dict[str, object] = {"state": state, "line": line, "look_up": look_up}
         return self._settle("finish", entry, attempt, message.id, request)
 
@@ -247,7 +242,7 @@ class Queue:
             "due": until,
             "priority": message.content.priority,
             "dropped": NOT_DEFERRED,
-            "line": self._line(attempt, State.DEFERRED, why),
+            "line": history_line(self._client.now_ms(), attempt, State.DEFERRED, why),
             "detail": why,
             "look_up": _look_up_fields(message),
         }
@@ -273,7 +268,7 @@ class Queue:
             "code": code,
             "detail": detail,
             "attempts": attempt.number if attempt else 0,
-            "line": self._line(attempt, State.DEAD, reason, code, detail),
+            "line": history_line(self._client.now_ms(), attempt, State.DEAD, reason, code, detail),
         }
         if message is None:
             request["look_up_names"] = ENTRY_IN_LOOK_UP
@@ -281,8 +276,8 @@ class Queue:
             request["look_up"] = _look_up_fields(message)
         if message and opted_out:
             request["opted_out"] = message.recipient
-        message_id = message.id if message else entry.message_id
-        return self._settle("bury", entry, attempt, message_id, request)
+        id_ = message.id if message else entry.message_id
+        return self._settle("bury", entry, attempt, id_, request)
 
     def _settle(
         self,
@@ -313,24 +308,13 @@ class Queue:
             self._under_way.discard_answered()
         return [reply if isinstance(reply, Exception) else reply == b"settled" for reply in replies]
 
-    def _line(self, attempt: Attempt | None, state: State, *details: str) -> str:
-        """A line of history; the start of the attempt, if there was one, is the line before it."""
-        line = f"{self._client.now_ms()} {state}"
-        if details:
-            line = " ".join([line, *" ".join(details).split()])
-        if not attempt or not attempt.started_ms:
-            return line
-        return f"{attempt.started_ms} {State.SENDING} {attempt.number}\n{line}"
-
     # -- deferred messages ----------------------------------------------------------------------
 
     async def next_due(self) -> int | None:
         """When the first deferred message is due, Unix ms (by hand perhaps never, or always)."""
-        deferred = self._client.keys.deferred
+        key = self._client.keys.deferred
         first = await self._client.read(
-            lambda redis: redis.zrangebyscore(
-                deferred, "-inf", "(+inf", start=0, num=1, withscores=True
-            )
+            lambda redis: redis.zrangebyscore(key, "-inf", "(+inf", start=0, num=1, withscores=True)
         )
         return int(max(first[0][1], 0)) if first else None
 
