@@ -15,8 +15,11 @@ FIRST_SPENT = "18446744073709551615-10000000000000000000"  # from here on they l
 MOST_FIELDS = 500  # the same; each is two of the values that lua/_fields.lua counts
 _NAME = re.compile(r"[hn]([0-9]{1,20})-([0-9]{1,20})")
 _ID = re.compile(MESSAGE_ID.encode())
-# As in lua/fsck_marks.lua. Records of earlier versions name no gateway.
-_MARK = re.compile(rb"([1-9][0-9]{0,9}) ([0-9]{1,13}) ([ -~]+?)(?: gateway=([0-9a-f]{1,64}))?")
+# As in lua/fsck_marks.lua, and such that an attempt writes again what it was read from: a record is
+# compared as a whole. Those of earlier versions name no gateway.
+_MARK = re.compile(
+    rb"([1-9][0-9]{0,9}) (0|[1-9][0-9]{0,12}) ([ -~]+?)(?: gateway=([0-9a-f]{1,64}))?"
+)
 
 
 def stream_of(name: str) -> Stream:

@@ -10,7 +10,7 @@
 
 local function is_readable(mark)
   local number, started = string.match(mark, '^([1-9]%d*) (%d+) [ -~]+$')
-  return number and #number <= 10 and #started <= 13
+  return number and #number <= 10 and #started <= 13 and not string.find(started, '^0.')
 end
 
 local function look(name, repair)

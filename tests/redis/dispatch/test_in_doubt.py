@@ -100,7 +100,9 @@ async def test_what_recovery_settles_is_logged_and_counted_like_any_other(
     assert (word, message.id) in [(one.message, vars(one).get("id")) for one in caplog.records]
 
 
-@pytest.mark.parametrize("mark", [b"garbage", b"", b"\xff", b"1 2", b"1 99999999999999999999 x"])
+@pytest.mark.parametrize(
+    "mark", [b"garbage", b"", b"\xff", b"1 2", b"1 99999999999999999999 x", b"1 017 x", b"1 00 x"]
+)
 @pytest.mark.parametrize(("policy", "state"), [(RetryPolicy(), "dead"), (RESEND, "deferred")])
 async def test_under_an_unreadable_mark_nobody_is_asked_and_the_policy_decides(
     store: Store, mark: bytes, policy: RetryPolicy, state: str

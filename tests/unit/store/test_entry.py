@@ -87,7 +87,18 @@ def test_a_record_of_an_earlier_version_names_no_gateway() -> None:
 
 
 @pytest.mark.parametrize(
-    "mark", [b"", b"1", b"0 1 a", b"1 x a", b"1 1 ", b"1 1 \xff", b"-1 1 a", b"1 12345678901234 a"]
+    "mark",
+    [
+        b"",
+        b"1",
+        b"0 1 a",
+        b"1 x a",
+        b"1 1 ",
+        b"1 1 \xff",
+        b"-1 1 a",
+        b"1 12345678901234 a",
+        b"1 01 a",
+    ],
 )
 def test_a_record_that_smsd_did_not_write_is_no_attempt(mark: bytes) -> None:
     assert Attempt.read(mark) is None
