@@ -222,3 +222,9 @@ class SupportsLookUp(Protocol):
         for bugs.
         """
         ...
+
+
+def missing_for_look_up(provider: Provider) -> list[str]:
+    """What a provider with a `look_up` lacks: without it, it would never be asked, and silently."""
+    needed = ("gateway", "stop_leaves_in_doubt") if hasattr(provider, "look_up") else ()
+    return [name for name in needed if not hasattr(provider, name)]
