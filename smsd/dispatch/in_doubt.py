@@ -2,8 +2,9 @@
 
 The answer to a submission was lost, so a provider that can be asked is asked what became of it. It
 may list a message late: so it is asked again, after growing pauses, and "not found" counts only if
-every ask ends so. One without an answer may mean that the gateway is catching up, and then a dead
-letter is better than a message that goes out twice.
+five asks in a row, over half a minute, end so. After one without an answer the gateway may be
+catching up with what it was sent, and they are counted anew. So a gateway that is restarted costs
+no message, and none goes out twice.
 
 Only the gateway that a message was written to is asked: any other finds nothing, which proves
 nothing. The in-flight record names it. A daemon that stops meanwhile leaves the message and its
@@ -15,6 +16,7 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
+from itertools import chain, repeat
 
 from smsd.core.message import Message
 from smsd.core.outcome import Accepted, InDoubt, Outcome, Rejected, Unavailable
@@ -24,7 +26,7 @@ from smsd.store.entry import Attempt
 
 log = logging.getLogger("smsd.in_doubt")
 
-PAUSES_S = (1.0, 2.0, 4.0, 8.0, 10.0)  # before each ask
+PAUSES_S = (1.0, 2.0, 4.0, 8.0, 10.0)  # before each ask, the last before any more
 WITHIN_S = 30.0  # for all questions about a message that was just submitted
 MOST_ASKED = 1000  # messages asked about at a time; more are left to recovery
 RECOVERY_WITHIN_S = 600.0  # the same in recovery: nothing waits for it, and there may be many
@@ -132,10 +134,10 @@ class InDoubtAsker:
     async def _ask(
         self, provider: SupportsLookUp, message: Message, started_ms: int
     ) -> Outcome | None:
-        found: Outcome | None = None
-        absent = True  # at every ask
-        for pause in PAUSES_S:
-            await self._sleep(pause)
+        absences = unknown = 0  # in a row
+        pauses = chain(PAUSES_S, repeat(PAUSES_S[-1]))
+        while True:
+            await self._sleep(next(pauses))
             async with self._turns:
                 try:
                     found = await provider.look_up(message, started_ms, self._find_settled)
@@ -144,8 +146,12 @@ class InDoubtAsker:
                     return None
             if found is None or isinstance(found, Accepted | Rejected):
                 return found
-            absent = absent and isinstance(found, Unavailable)
-        return found if absent else None
+            if isinstance(found, Unavailable):
+                absences, unknown = absences + 1, 0
+            else:
+                absences, unknown = 0, unknown + 1
+            if len(PAUSES_S) in (absences, unknown):
+                return found if absences else None
 
 
 def _digest(gateway: str) -> str:

@@ -1,4 +1,4 @@
-"""Messages in doubt. Rule: only a clear answer settles one, and an absence only at every ask."""
+"""Messages in doubt. Rule: a clear answer settles one, and an absence only after half a minute."""
 
 import asyncio
 import logging
@@ -65,9 +65,12 @@ REFUSED = Rejected("9", "no", "recipient", opted_out=True)
         ([GONE, TAKEN], (TAKEN, 2)),
         ([REFUSED], (REFUSED, 1)),
         ([GONE], (GONE, ASKS)),
-        ([InDoubt("?"), GONE], (LOST, ASKS)),
-        ([InDoubt("no answer")] * (ASKS - 1) + [GONE], (LOST, ASKS)),  # it may be catching up
-        ([GONE] * (ASKS - 1) + [InDoubt("?")], (LOST, ASKS)),
+        # After one without an answer it may be catching up, and absences count anew.
+        ([InDoubt("?"), GONE], (GONE, 1 + ASKS)),
+        ([InDoubt("no answer")] * (ASKS - 1) + [GONE], (GONE, ASKS - 1 + ASKS)),
+        ([GONE] * (ASKS - 1) + [InDoubt("?"), GONE], (GONE, ASKS + ASKS)),
+        ([GONE] * (ASKS - 1) + [InDoubt("?"), TAKEN], (TAKEN, ASKS + 1)),
+        ([GONE] * (ASKS - 1) + [InDoubt("?")], (LOST, ASKS - 1 + ASKS)),
         ([GONE, None], (LOST, 2)),
         ([None], (LOST, 1)),
         ([InDoubt("not listed")], (LOST, ASKS)),
@@ -114,6 +117,19 @@ async def test_a_provider_that_does_not_answer_is_left_to_recovery_which_gives_u
     provider = AskableProvider(TAKEN)
     provider.may_find.clear()
     asker = InDoubtAsker(provider, sleep=Pauses())
+    with pytest.raises(Unanswered):
+        await asker.resolve(message(), 0, LOST)
+    assert await asker.resolve(message(), 0, LOST, in_recovery=True) is LOST
+
+
+async def test_a_provider_that_answers_now_and_then_is_asked_only_for_so_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(in_doubt_module, "WITHIN_S", 0.05)
+    monkeypatch.setattr(in_doubt_module, "RECOVERY_WITHIN_S", 0.05)
+    now_and_then: list[Outcome] = [GONE, InDoubt("no answer")]
+    provider = AskableProvider(*now_and_then * 1000)
+    asker = InDoubtAsker(provider, sleep=lambda _: asyncio.sleep(0.001))
     with pytest.raises(Unanswered):
         await asker.resolve(message(), 0, LOST)
     assert await asker.resolve(message(), 0, LOST, in_recovery=True) is LOST
