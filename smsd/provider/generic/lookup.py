@@ -18,11 +18,12 @@ If no rule matches, the rules of `[provider.http]` that find a refusal in the bo
 them, a 2xx with the `id` means that the message was taken, unless some rule describes a success.
 `not_found = "unavailable"` means "surely not taken", and the message is sent again: it is right
 only where the gateway was given our {id} with the message, and its 404 is certain for as long as
-smsd may be down. It is believed only if every look-up of half a minute ends so: after one without
-an answer the gateway may be catching up, and the message stays in doubt (`InDoubtAsker` in
+smsd may be down. It is believed only if every look-up of half a minute ends so; after one without
+an answer the gateway may be catching up, and the half minute begins again (`InDoubtAsker` in
 `smsd/dispatch/in_doubt.py` asks). After a restart with another gateway configured nobody is asked:
-another one is one whose `url`, `user`, `headers`, `fields` or `look_up` url differ. Accounts that
-differ in a secret alone count as one. {ref} is only as unique as callers make it.
+another one is one whose `url`, `user`, `headers`, `fields`, or `url` or `headers` of the `look_up`
+differ; and, if an absence can be a proof, one of its `secrets`, which may be another account's.
+{ref} is only as unique as callers make it.
 """
 
 import re

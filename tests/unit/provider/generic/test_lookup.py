@@ -80,6 +80,7 @@ def gateway(**more: object) -> str:
         {"headers": {"X-Account": "2"}},
         {"fields": {"to": "{to}", "text": "{text}", "account": "2"}},
         {"look_up": {"url": "https://gw2.example/{id}", "id": "json:id"}},
+        {"look_up": {"url": STATUS, "id": "json:id", "headers": {"X-Account": "2"}}},
     ],
 )
 def test_another_gateway_or_account_is_told_from_this_one(other: dict[str, object]) -> None:
@@ -90,8 +91,30 @@ def test_the_same_gateway_is_known_by_what_is_no_secret() -> None:
     keyed = {"headers": {"Authorization": "Bearer ${KEY}"}, "user": "me"}
     one = gateway(**keyed, secrets={"KEY": "h/sh"}, password="pw")
     assert one == gateway(**keyed, secrets={"KEY": "other"}, password="new", rules=[STOP])
+    assert one == gateway(
+        headers={"authorization": "Bearer ${KEY}"}, user="me", secrets={"KEY": "h/sh"}
+    )
     assert "h/sh" not in one
     assert "pw" not in one
+
+
+@pytest.mark.parametrize(
+    "proof",
+    [{"not_found": "unavailable"}, {"rules": [SENT, {"status": 410, "outcome": "unavailable"}]}],
+)
+def test_where_an_absence_is_a_proof_another_secret_may_be_another_account(
+    proof: dict[str, object],
+) -> None:
+    def keyed(key: str, password: str = "pw") -> str:
+        look_up = {"url": STATUS, "id": "json:id", **proof}
+        headers = {"X-Key": "${KEY}"}
+        return gateway(
+            look_up=look_up, headers=headers, secrets={"KEY": key}, user="me", password=password
+        )
+
+    assert keyed("h/sh") != keyed("other")
+    assert keyed("h/sh") == keyed("h/sh", password="new")  # the user names the account
+    assert "h/sh" not in keyed("h/sh")
 
 
 def request(sought: Message, look_up: dict[str, object], **more: object) -> Request | None:
