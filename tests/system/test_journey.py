@@ -2,10 +2,12 @@
 
 import itertools
 import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,30 @@ def fill(daemon: Daemon, texts: int) -> list[str]:
     return ids
 
 
+TICKS = f"""
+import time
+due = time.monotonic_ns()
+while True:
+    due += {SECOND} // {RATE}
+    time.sleep(max(0, due - 1_100_000 - time.monotonic_ns()) / {SECOND})
+    while time.monotonic_ns() < due: pass
+    due = time.monotonic_ns()
+    print(due, flush=True)
+"""
+
+
+@contextmanager
+def ticking(path: Path) -> Iterator[Callable[[], list[dict[str, int]]]]:
+    """A process that does nothing but wake at the rate; each wake-up as a segment that arrives."""
+    with path.open("w") as file:
+        process = subprocess.Popen([sys.executable, "-c", TICKS], stdout=file)
+    try:
+        yield lambda: [{"at": int(at), "segments": 1} for at in path.read_text().split()]
+    finally:
+        process.kill()
+        process.wait()
+
+
 def best_rate(arrivals: Sequence[Mapping[str, Any]], *, segments: int) -> float:
     """Segments per second: of all runs of at least so many segments the best one."""
     rates = [0.0]
@@ -72,16 +98,18 @@ def test_a_saturated_run_keeps_the_rate_on_the_providers_side(
 ) -> None:
     daemon.start()
     fill(daemon, 1200)
+    with ticking(daemon.directory / "ticks") as ticks:
+        eventually(lambda: len(instants(recorder.arrivals(), RATE)) > 700, 40)
+        daemon.kill()
 
-    def kept() -> bool:
-        """A busy machine holds us up now and then; what it lets us do shows the pace."""
-        arrivals = recorder.arrivals()
-        enough = len(instants(arrivals, RATE)) > 700
-        return enough and best_rate(arrivals, segments=2 * RATE) >= 0.998 * RATE
-
-    eventually(kept, 45, "the whole rate")
-    daemon.kill()
-    assert worst_window(instants(recorder.arrivals(), RATE)) <= RATE
+    arrivals = recorder.arrivals()
+    assert worst_window(instants(arrivals, RATE)) <= RATE
+    # A busy machine may hold us up now and then, and one that is busy all the time shows by a
+    # process that does nothing else how much cannot be had.
+    lost, unavoidable = (
+        1 - best_rate(one, segments=2 * RATE) / RATE for one in (arrivals, ticks())
+    )
+    assert lost <= max(0.002, 5 * unavoidable), (lost, unavoidable)
 
 
 def test_at_the_bought_rate_messages_are_recorded_in_flight_one_by_one_just_before_their_slots(
@@ -94,16 +122,20 @@ def test_at_the_bought_rate_messages_are_recorded_in_flight_one_by_one_just_befo
         fill(daemon, 600)
         eventually(lambda: len(recorder.arrivals()) > 45)
         in_flight: list[int] = []
+        round_trips: list[float] = []
 
         def one_by_one() -> bool:
-            """A busy machine delays Redis for a while, and then they are recorded earlier."""
+            """A busy machine delays Redis, and then they are recorded so much earlier."""
+            asked_at = time.monotonic()
             in_flight.append(client.hlen("smsd:inflight"))
+            round_trips.append(time.monotonic() - asked_at)
             last = sorted(in_flight[-100:])
-            return len(last) == 100 and last[75] <= 2 and len(recorder.arrivals()) > 60
+            return len(last) == 100 and last[75] <= 2 + 3 * RATE * max(round_trips[-100:])
 
         with embedded(daemon) as client:
             eventually(one_by_one, 15, in_flight)
         assert max(in_flight) > 0
+        assert len(instants(recorder.arrivals(), RATE)) > 100
     finally:
         daemon.kill()
         recorder.stop()

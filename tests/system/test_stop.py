@@ -163,7 +163,7 @@ def test_no_more_is_marked_in_flight_than_is_about_to_leave(
 
     # A kill leaves all of these in doubt. 100 ms of preparation and 50 ms to the answer are 7;
     # a busy machine may make it more for a moment.
-    assert sorted(marked)[len(marked) * 3 // 4] <= 20, marked
+    assert sorted(marked)[len(marked) * 3 // 4] <= 40, marked
 
 
 def test_the_log_of_a_whole_life_tells_the_story_without_texts_or_numbers(smsd: Daemon) -> None:
