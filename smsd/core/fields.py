@@ -1,8 +1,13 @@
 """A message's fields, declared once. Rule: whatever knows a field by its name takes it from here.
 
 The parser of both intakes, the entry in Redis, look-ups, dead letters, the contract, the command
-line, the placeholders of a gateway and the scripts are made from `FIELDS`. To add a field, add its
-row here, and to `Content` (message.py) the attribute that the row names.
+line, the placeholders of a gateway and the scripts are made from `FIELDS`. To add a field, add
+
+- its row here, and to `Content` (message.py) the attribute that the row names;
+- its name, in backticks, to docs/sending.md, which `make check` compares with this table;
+- its name to the tests that spell the names out: `test_who_knows_which_is_as_it_is_promised` in
+  tests/unit/core/test_fields.py, and, where callers may set it, in test_message.py beside it
+  `test_a_body_and_a_stream_entry_of_the_same_words_are_the_same`.
 
 Nothing is ever stripped, normalised or replaced: a field is used as it came in, or refused.
 """
