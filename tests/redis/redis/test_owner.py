@@ -2,17 +2,29 @@
 
 import errno
 import os
+import socket
 import subprocess
 import sys
 
 import pytest
 
 from smsd.redis import owner
+from smsd.store.entry import Attempt
 from tests.support.processes import eventually
 
 
 def test_a_process_has_a_new_name_each_time_it_asks() -> None:
     assert owner.name() != owner.name()
+
+
+@pytest.mark.parametrize("host", ["münchen", "two words", "a\tb", "x\udcff", "", "a gateway=00"])
+def test_an_in_flight_record_can_hold_the_name_whatever_the_host_is_called(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: host)
+    attempt = Attempt(1, 1, owner.name(), "00")
+    assert Attempt.read(attempt.mark.encode()) == attempt
+    assert not owner.is_dead(attempt.owner)
 
 
 def test_a_living_process_is_not_dead() -> None:
