@@ -27,6 +27,7 @@ log = logging.getLogger("smsd.recovery")
 EVERY_S = 30.0
 PAUSE_S = 0.5  # before Redis is asked again after it was away
 STOPPED = "the daemon stopped while it was being sent"
+UNANSWERED = "no clear answer came to it"  # in this daemon, and asking has ended without one, too
 OTHER_GATEWAY = f"{STOPPED}, with other settings of the gateway than now"
 UNREADABLE = "its in-flight record could not be read: nobody knows when it was sent, if it was"
 
@@ -145,6 +146,8 @@ class Recovery:
     def _reason(self, attempt: Attempt) -> str:
         if not attempt.started_ms:
             return UNREADABLE
+        if attempt.owner == self._context.owner:
+            return UNANSWERED
         same = attempt.gateway in ("", self._settler.asker.gateway)
         return STOPPED if same else OTHER_GATEWAY
 
@@ -154,7 +157,8 @@ class Recovery:
 
     async def _ask(self, submission: Submission) -> None:
         try:
-            outcome = await self._settler.resolve(submission, InDoubt(STOPPED), in_recovery=True)
+            in_doubt = InDoubt(self._reason(submission.attempt))
+            outcome = await self._settler.resolve(submission, in_doubt, in_recovery=True)
             await self._settle(submission, outcome)
         except (Unanswered, Refused, Away):
             pass  # its record stays, and whoever recovers next asks again

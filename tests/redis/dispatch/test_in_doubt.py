@@ -8,9 +8,10 @@ import pytest
 from smsd.core.life import DeadReason
 from smsd.core.message import Limits, Message
 from smsd.core.outcome import Accepted, InDoubt, Outcome, Rejected, RetryPolicy, Unavailable
+from smsd.dispatch import in_doubt
 from smsd.dispatch.dispatcher import Dispatcher
 from smsd.dispatch.in_doubt import PAUSES_S
-from smsd.dispatch.recovery import OTHER_GATEWAY
+from smsd.dispatch.recovery import OTHER_GATEWAY, UNANSWERED
 from smsd.metrics import Metrics
 from smsd.provider.base import FindSettled
 from tests.redis.dispatching import at_work, dispatcher, new_hold, recovery
@@ -410,6 +411,23 @@ async def test_an_answer_that_was_lost_is_asked_for(
     part = dispatcher(store, carrier, policy=policy)
     assert await dispatched(store, carrier, part, **fields) == state
     assert await store.difference() == 0
+
+
+async def test_what_this_daemon_left_to_recovery_does_not_die_of_a_stop(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_doubt, "MOST_ASKED", 0)
+    carrier = asked(None)
+    [id_] = await store.append()
+    await store.claimer.admit(await store.queue.claim(1, 1))
+    async with at_work(dispatcher(store, carrier)):
+        await until(lambda: not store.prefetch.knows(f"n{id_}"), "it is left to recovery")
+    recovering = recovery(store, carrier)
+    await recovering.recover()
+    async with at_work(recovering):
+        await settled(store)
+    [(_, letter)] = await store.dead_letters.page("", 10)
+    assert (letter["id"], letter["reason"], letter["detail"]) == (id_, "in_doubt", UNANSWERED)
 
 
 async def test_a_text_that_never_arrived_at_a_provider_that_is_down_is_sent_later(
