@@ -84,7 +84,7 @@ def test_a_compressed_body_that_nobody_asked_for_costs_next_to_nothing(
         with closing(connect(guarded)) as caller:
             caller.sendall(packed.replace(b"/send", path.encode()) + BOMB)
             assert read(caller)[0] in (401, 405)
-    assert cpu_s(guarded) - before < 0.2
+    assert cpu_s(guarded) - before < 1  # to unpack them takes 8 s
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "x-gzip", "gzip, identity"])
@@ -92,7 +92,7 @@ def test_no_content_encoding_is_decoded(guarded: Daemon, coding: str) -> None:
     packed = head(JSON, AUTHORIZED, f"Content-Encoding: {coding}", f"Content-Length: {len(BOMB)}")
     before = cpu_s(guarded)
     assert asked(guarded, packed + BOMB) == (415, "unsupported_content_encoding")
-    assert cpu_s(guarded) - before < 0.2
+    assert cpu_s(guarded) - before < 0.5  # to unpack it takes 1.6 s
 
 
 def test_identity_is_no_encoding(guarded: Daemon) -> None:
@@ -112,12 +112,12 @@ def test_a_stranger_is_refused_before_any_of_a_body_has_come(
 def test_what_a_refused_caller_still_sends_is_not_looked_at(guarded: Daemon) -> None:
     pieces = b"1\r\nx\r\n" * 160_000
     before = cpu_s(guarded)
-    for _ in range(12):
+    for _ in range(40):
         with closing(connect(guarded)) as caller:
             caller.sendall(head(JSON, "Transfer-Encoding: chunked") + pieces)
             assert read(caller)[0] == 401
             time.sleep(0.1)
-    assert cpu_s(guarded) - before < 0.2
+    assert cpu_s(guarded) - before < 0.7  # to parse what comes takes 2 s
 
 
 def test_a_refused_caller_that_goes_on_sending_is_cut_off(guarded: Daemon) -> None:

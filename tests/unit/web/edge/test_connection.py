@@ -112,6 +112,15 @@ class Wire(asyncio.Transport):
     def close(self) -> None:
         pass
 
+    def is_closing(self) -> bool:
+        return False
+
+    def is_reading(self) -> bool:
+        return True
+
+    def write(self, data: object) -> None:
+        pass
+
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return None
 
@@ -133,5 +142,76 @@ async def test_of_a_stranger_little_is_read_at_once_and_one_request_has_its_turn
 
     connection.set_known()
     assert len(connection.get_buffer(-1)) == READ
+    connection.connection_lost(None)
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("pieces", [[AUTHORIZED + b"{}"] * 3, [(AUTHORIZED + b"{}") * 3]])
+async def test_all_that_came_before_a_caller_stops_sending_is_answered(
+    pieces: list[bytes],
+) -> None:
+    """Though it stops while the first is being answered, and the others have not begun."""
+    has_stopped, served = asyncio.Event(), 0
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        nonlocal served
+        connection = cast("Connection", request.protocol)
+        whole = connection.began(request)
+        await has_stopped.wait()
+        assert whole
+        served += 1
+        connection.ended(request)
+        return web.Response()
+
+    loop = asyncio.get_running_loop()
+    bounds = Bounds(60.0, 60.0, loop.time, Turns(loop.time))
+    server = web.Server(handle)
+    listener = await loop.create_server(lambda: Connection(server, bounds, loop), "127.0.0.1", 0)
+    host, port = listener.sockets[0].getsockname()
+    reader, writer = await asyncio.open_connection(host, port)
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+    writer.write_eof()
+    async with asyncio.timeout(20):
+        while not any(one._at_end for one in bounds.open):
+            await asyncio.sleep(0.01)
+        has_stopped.set()
+        assert (await reader.read()).count(b"HTTP/1.1 200") == 3
+    assert served == 3
+    writer.close()
+    listener.close()
+
+
+async def test_a_body_whose_rest_has_no_turn_yet_when_the_caller_stops_sending_is_whole() -> None:
+    bodies: list[bytes] = []
+    has_begun = asyncio.Event()
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        connection = cast("Connection", request.protocol)
+        assert connection.began(request)
+        has_begun.set()
+        bodies.append(await request.read())
+        connection.ended(request)
+        return web.Response()
+
+    loop = asyncio.get_running_loop()
+    bounds = Bounds(60.0, 60.0, loop.time, Turns(loop.time))
+    connection = Connection(web.Server(handle), bounds, loop)
+    connection.connection_made(Wire())
+
+    def comes(octets: bytes) -> None:
+        connection.get_buffer(-1)[: len(octets)] = octets
+        connection.buffer_updated(len(octets))
+
+    comes(AUTHORIZED + b"{")
+    await has_begun.wait()
+    while bounds.turns.take():
+        pass  # others have this turn of the loop
+    comes(b"}")
+    assert connection.eof_received()
+    while not bodies:
+        await asyncio.sleep(0)
+    assert bodies == [b"{}"]
     connection.connection_lost(None)
     await asyncio.sleep(0)
