@@ -33,7 +33,7 @@ from smsd.store.queue import Begun
 SECOND = 1_000_000_000
 LIMITS = Limits()
 ALICE, BOB = "+12025550101", "+12025550102"
-SOON_S = 20.0  # far more than anything here takes
+SOON_S = 30.0  # far more than anything here takes
 
 
 class Wall:

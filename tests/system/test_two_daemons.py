@@ -13,7 +13,7 @@ from tests.support.processes import Daemon, Recorder, eventually, instants, wors
 from tests.support.redis_server import RedisServer
 
 RATE = 45
-TEXTS = 400
+TEXTS = 250
 SETTINGS = '[redis]\nurl = "{url}"\nlease = 2.0\n[rate]\nsegments_per_second = 45\n'
 NO_FUNDS = "+12025550195"  # the sandbox's number for it
 Pair = tuple[Daemon, Daemon]
