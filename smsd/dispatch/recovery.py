@@ -54,7 +54,7 @@ class Recovery:
         self._asked_about: set[str] = set()  # entries, from when they are found to their settlement
 
     async def run(self) -> None:
-        """Recover every now and then, and soon after a claim whose reply was lost."""
+        """Ask what `recover` found; recover now and then, and soon after a claim's lost reply."""
         async with asyncio.TaskGroup() as asking:
             while True:
                 for submission in self._to_ask:

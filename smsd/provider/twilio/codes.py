@@ -6,11 +6,11 @@ before this table: `[provider.twilio] codes = {"30034" = "rejected:sender"}`.
 A row rules a submission's answer, and also the record that Twilio lists of a message in doubt
 (`lookup.py`), whatever status it is listed with. So a code that a carrier answers after Twilio took
 the message, like 30003 to 30008, must have no row: the message would be sent again, or become a
-dead letter, though it was taken.
+dead letter, though it was taken (`_record` in `lookup.py`: a row goes before the status).
 
 What a code ends as is tested in tests/unit/provider/twilio: as the answer to a submission in
-`test_provider.py` (`test_an_answer_has_one_outcome`), as a listed record in `test_lookup.py`. A new
-row gets a line in the former; `test_codes.py` looks at the table as a whole.
+`test_provider.py` (`test_an_answer_has_one_outcome`), as a listed record in `test_lookup.py`. A row
+with a ruling of its own gets a line in the former; `test_codes.py` looks at the table as a whole.
 """
 
 import re
