@@ -64,7 +64,7 @@ def setup(level: Level, format: Format, *, full_numbers: bool) -> Callable[[], N
 
     def stop() -> None:
         root.removeHandler(handler)
-        if _all_written(lines):  # the report and the end mark need room
+        if _all_written(lines):  # the report and the end of the lines need room
             handler.report()
             lines.put(None)
             _all_written(lines)

@@ -14,8 +14,8 @@ from smsd.config import Settings
 from smsd.core.fields import FIELDS, FieldError
 from smsd.core.message import parse, parse_recipient
 from smsd.store import Store
+from smsd.store.append import Append, QueueFull
 from smsd.store.long_lists import Unfinished
-from smsd.store.queue import Append, QueueFull
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

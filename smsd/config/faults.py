@@ -89,7 +89,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def _line(detail: ErrorDetails, model: type[BaseModel], path: Path, table: tuple[str, ...]) -> str:
     context: dict[str, Any] = detail.get("ctx") or {}
     loc = context.get("at", detail["loc"])  # a check across tables names its key
-    loc = tuple(part for part in loc if part != "[key]")  # pydantic marks a wrong key so
+    loc = tuple(part for part in loc if part != "[key]")  # pydantic names a wrong key so
     place = (*table, *loc)
     origin = source(place, path)
     key, fault = _key(place, len(table) or 1), _fault(detail, model, loc, origin)

@@ -1,8 +1,13 @@
 """A message's fields, declared once. Rule: whatever knows a field by its name takes it from here.
 
 The parser of both intakes, the entry in Redis, look-ups, dead letters, the contract, the command
-line, the placeholders of a gateway and the scripts are made from `FIELDS`. To add a field, add its
-row here, and to `Content` (message.py) the attribute that the row names.
+line, the placeholders of a gateway and the scripts are made from `FIELDS`. To add a field, add
+
+- its row here, and to `Content` (message.py) the attribute that the row names;
+- its name, in backticks, to docs/sending.md, which `make check` compares with this table;
+- its name to the tests that spell the names out: `test_who_knows_which_is_as_it_is_promised` in
+  tests/unit/core/test_fields.py, and, where callers may set it, in test_message.py beside it
+  `test_a_body_and_a_stream_entry_of_the_same_words_are_the_same`.
 
 Nothing is ever stripped, normalised or replaced: a field is used as it came in, or refused.
 """
@@ -28,11 +33,14 @@ _RFC3339 = re.compile(
 # A sender is an E.164 number, a short code, or up to 11 characters of the GSM alphabet's safe
 # part with a letter among them (3GPP TS 23.040 §9.1.2.5: 11 septets of address).
 _SENDER = re.compile(r"\+[1-9][0-9]{6,14}|[0-9]{3,8}|(?=.*[A-Za-z])[A-Za-z0-9 &._+-]{1,11}")
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+VISIBLE_ASCII = "[!-~]{1,255}"  # a pattern
+_VISIBLE = re.compile(VISIBLE_ASCII)
 MESSAGE_ID = "[A-Za-z0-9_-]{1,64}"  # a pattern
 _ID = re.compile(MESSAGE_ID)
 _ATTEMPTS = re.compile("[0-9]{1,9}")
-_NUMBER = re.compile(r"[0-9]{1,19}")  # an entry that nobody has judged yet may hold anything
+_NUMBER = re.compile(r"[0-9]{1,19}")  # one that is not yet parsed may hold anything
+# A pattern that repeats one class, of visible ASCII alone: neither negated nor with a backslash.
+_OF_VISIBLE_ASCII = re.compile(r"\^\[(?!\^)[!-\[^-~]+\]\{\d+,\d+\}\$")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -105,9 +113,9 @@ def read_label(name: str, raw: object) -> str:
     return raw
 
 
-def read_key(name: str, raw: object) -> str:
-    """An idempotency key."""
-    if not isinstance(raw, str) or not _KEY.fullmatch(raw):
+def read_visible(name: str, raw: object) -> str:
+    """1 to 255 visible ASCII characters, as an idempotency key has."""
+    if not isinstance(raw, str) or not _VISIBLE.fullmatch(raw):
         raise FieldError(name, "must be 1 to 255 visible ASCII characters")
     return raw
 
@@ -164,6 +172,11 @@ class Kind:
         """Whether an answer shows a JSON number."""
         return self.show is _shown_number
 
+    @property
+    def is_visible_ascii(self) -> bool:
+        """Whether the pattern of its schema surely allows nothing but visible ASCII."""
+        return bool(_OF_VISIBLE_ASCII.fullmatch(str(self.schema.get("pattern", ""))))
+
 
 _STRING = {"type": "string"}
 _INTEGER = {"type": "integer"}
@@ -178,13 +191,15 @@ SENDER = Kind({"type": "string", "minLength": 1, "maxLength": 16}, read_sender)
 PRIORITY = Kind({"enum": ["high", "normal"]}, read_priority)
 INSTANT = Kind(_DATE_TIME, read_instant, rfc3339, _shown_instant, _DATE_TIME)
 LABEL = Kind({"type": "string", "minLength": 1, "maxLength": LONGEST_LABEL}, read_label)
-KEY = Kind({"type": "string", "pattern": "^[!-~]{1,255}$"}, read_key)
+VISIBLE = Kind({"type": "string", "pattern": f"^{VISIBLE_ASCII}$"}, read_visible)
 ID = Kind({"type": "string", "pattern": f"^{MESSAGE_ID}$"}, read_id)
 ENCODING = Kind({"enum": ["gsm7", "ucs2"]}, shown_schema={"enum": ["gsm7", "ucs2"]})
 NUMBER = Kind(_INTEGER, read_attempts, show=_shown_number, shown_schema=_INTEGER)
 PLAIN = Kind(_STRING)
 
 
+# The row of `message` shows the three names of a field: `message` is what callers and producers
+# write, `content.text` is where a `Message` has it, `{text}` is what a gateway's templates call it.
 @dataclass(frozen=True, slots=True)
 class Field:
     """One field. Unless its row says otherwise, both intakes accept it, look-ups and dead letters
@@ -196,7 +211,7 @@ class Field:
     description: str
     # Where `Message` has its value, dotted; "" where it is no part of it.
     attribute: str = ""
-    example: object = None
+    example: object = None  # required where callers or producers may set the field
     # Who may set it: callers (`POST /send`, `smsd send`), producers (XADD), or smsd alone.
     in_send: bool = True
     in_entry: bool = True
@@ -208,9 +223,20 @@ class Field:
     # Whether it is dropped, or set anew, when its message is deferred, or replayed after its death.
     dropped_on_deferral: bool = False
     dropped_on_replay: bool = False
-    # What a gateway's fields call it, "" for nothing; whether headers may hold it (visible ASCII).
+    # What a gateway's fields call it, "" for nothing; whether its headers may hold it, too. That is
+    # refused for a kind whose pattern allows more than visible ASCII: a line end would end the
+    # header.
     placeholder: str = ""
     in_headers: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a row that cannot be kept."""
+        if self.example is None and not self.by_smsd:
+            raise ValueError(f"{self.name}: needs an example, since it may be given")
+        if self.in_headers and not (self.placeholder and self.kind.is_visible_ascii):
+            raise ValueError(
+                f"{self.name}: in_headers needs a placeholder, and a kind like VISIBLE"
+            )
 
 
 def _own(name: str, kind: Kind, description: str, **differs: Any) -> Field:
@@ -245,7 +271,7 @@ FIELDS: tuple[Field, ...] = (
     Field("campaign", LABEL, "A word to find it by.", "content.campaign", "spring"),
     Field("ref", LABEL, "Your own reference.", "content.ref", "order-7", placeholder="ref"),
     Field(
-        "key", KEY, "The producer's key, by which a repetition is known.", "key", "order-7",
+        "key", VISIBLE, "The producer's key, by which a repetition is known.", "key", "order-7",
         in_send=False, in_look_up=False, in_dead_letter=False,
     ),
     _own(
@@ -295,7 +321,7 @@ OPTIONAL_FIELDS = PRODUCER_FIELDS - frozenset(_names(lambda field: field.require
 
 LOOK_UP = tuple(field for field in FIELDS if field.in_look_up)
 DEAD_LETTER = tuple(field for field in FIELDS if field.in_dead_letter)
-# For scripts: what an entry that nobody has judged shows of itself; what a message loses, or gets
+# For scripts: what an entry that is not yet parsed shows of itself; what a message loses, or gets
 # anew, when it is deferred, and when its dead letter is replayed.
 ENTRY_IN_LOOK_UP = _names(lambda field: field.in_entry and field.in_look_up)
 NOT_DEFERRED = _names(lambda field: field.dropped_on_deferral)

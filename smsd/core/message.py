@@ -21,10 +21,10 @@ from smsd.core.fields import (
     of_content,
     read_attempts,
     read_id,
-    read_key,
     read_recipient,
     read_sender,
     read_text,
+    read_visible,
 )
 from smsd.core.segment import Segments
 
@@ -69,7 +69,8 @@ class Message(NamedTuple):
         return expires_at is not None and expires_at <= now_ms
 
 
-# What may be given beside the text, as name, attribute of `Content` and rule.
+# What may be given beside the text, as name, attribute of `Content` and rule. (`message`, which is
+# required, is read by `_text`.)
 _GIVEN = [
     (name, attribute, kind.read)
     for name, attribute, kind in of_content(lambda field: not field.by_smsd)
@@ -201,7 +202,7 @@ def from_fields(
             name: value for name, value in fields.items() if value or name not in OPTIONAL_FIELDS
         }
     message_id, attempts = _earlier_life(fields, default_id) if ours else (default_id, 0)
-    key = read_key("key", fields.pop("key")) if "key" in fields else ""
+    key = read_visible("key", fields.pop("key")) if "key" in fields else ""
     recipient = parse_recipient(fields.pop("to", None))
     content = parse(fields, limits, now_ms, PRODUCER_FIELDS)
     if default_priority != "normal" and "priority" not in fields:

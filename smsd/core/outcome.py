@@ -95,7 +95,7 @@ class Bury:
     reason: DeadReason
     code: str = ""
     detail: str = ""
-    suppress: bool = False  # the recipient opted out: never send to this number again
+    opted_out: bool = False  # the recipient has opted out: never send to this number again
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +109,14 @@ class Suppress:
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class PutBack:
     """Put the message back in line as it was: nothing of it has left."""
 
     reason: str
     last: bool = False  # all others go first, since it is why dispatch is held
 
 
-Verdict = Ack | Defer | Bury | Expire | Suppress | Release
+Verdict = Ack | Defer | Bury | Expire | Suppress | PutBack
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,9 @@ class RetryPolicy:
         return chance * ceiling
 
 
-def blame(outcome: Outcome, *, own_sender: bool, at_fault: bool, excused: bool) -> Outcome:
+def refuse_own_fault(
+    outcome: Outcome, *, own_sender: bool, at_fault: bool, excused: bool
+) -> Outcome:
     """The outcome, as a refusal if what would hold dispatch is the message's own fault.
 
     So it is where the fault lies with a sender that the message brought itself, or where the
@@ -179,7 +181,7 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - one case per outcome: it reads as 
         case Accepted(provider_id):
             return Ack(provider_id)
         case Rejected(code, reason, opted_out=opted_out):
-            return Bury(DeadReason.REJECTED, code, reason, suppress=opted_out)
+            return Bury(DeadReason.REJECTED, code, reason, opted_out=opted_out)
         case Throttled(retry_after, reason):
             # Our speed is not the message's fault: throttling alone never exhausts it.
             wait = policy.backoff(max(attempt, throttled), chance)
@@ -190,7 +192,7 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - one case per outcome: it reads as 
             return Defer(now_ms + round(1000 * wait), reason, spent=False)
         case Unavailable(reason, written=False):
             if rest_s is not None:
-                return Release(reason, last=rest_s > 0)
+                return PutBack(reason, last=rest_s > 0)
             return _later(reason, attempt, policy, now_ms=now_ms, chance=chance, spent=False)
         case Unavailable(reason):
             if rest_s is None and attempt >= policy.max_attempts:

@@ -14,7 +14,7 @@ from smsd.config import ConfigError, Settings, explain, unknown_table
 from smsd.core.message import Limits
 from smsd.daemon.clocks import clock, now_ms
 from smsd.daemon.proxies import proxy_for
-from smsd.provider.base import DEFAULT_FROM, Provider, ProviderSettings
+from smsd.provider.base import DEFAULT_FROM, Provider, ProviderSettings, missing_for_look_up
 from smsd.redis.availability import Availability
 from smsd.redis.damage import Damage
 from smsd.store import Bounds, DaemonStore, Store
@@ -40,13 +40,20 @@ def build_provider(settings: Settings, config_path: Path) -> Provider:
         faults = [*error.faults, *faults]
     else:
         if not faults:
-            return kind.build(
+            provider = kind.build(
                 options,
                 timeout_s=chosen.timeout,
                 max_in_flight=chosen.max_in_flight,
                 keep_alive_s=chosen.keep_alive,
                 proxy_for=proxy_for(chosen.proxy.get_secret_value()),
             )
+            lacking = missing_for_look_up(provider)
+            if not lacking:
+                return provider
+            faults = [
+                f"{config_path}: [provider] name: {chosen.name!r} has look_up, but lacks"
+                f" {' and '.join(lacking)}: see SupportsLookUp in smsd/provider/base.py"
+            ]
     raise ConfigError(faults)  # outside `except`: a traceback must not bring the values along
 
 

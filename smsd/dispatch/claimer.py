@@ -12,7 +12,7 @@ from smsd.dispatch.prefetch import Claimed, Prefetch
 from smsd.redis.errors import Away, Refused
 from smsd.store.arrivals import Arrivals
 from smsd.store.entry import LARGEST_ENTRY, MOST_FIELDS, Entry
-from smsd.store.queue import Fenced
+from smsd.store.handed_out import Fenced
 
 log = logging.getLogger("smsd.claim")
 KNOWN_FIELDS = ENTRY_FIELDS | {"entry"}

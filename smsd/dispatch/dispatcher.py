@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from smsd.core.message import Message
-from smsd.core.outcome import Expire, InDoubt, Outcome, Release, Verdict
+from smsd.core.outcome import Expire, InDoubt, Outcome, PutBack, Verdict
 from smsd.core.pacer import SECOND
 from smsd.dispatch.context import Context
 from smsd.dispatch.hold import Hold
@@ -30,7 +30,7 @@ FORBIDDEN_PAUSE_S = 0.01  # until whatever forbids to send has stopped `run`, to
 FAILED_PAUSE_S = 1.0  # after marks that Redis refuses, so that errors do not come in a flood
 MOST_UNSETTLED = 1000  # that Redis refuses to settle, beside those in flight
 MOST_TOGETHER = 128  # messages marked at once: nothing else runs in Redis meanwhile
-WITHDRAWN = Release("its slot was withdrawn")
+WITHDRAWN = PutBack("its slot was withdrawn")
 
 
 @dataclass(slots=True, eq=False)
@@ -119,7 +119,8 @@ class Dispatcher:
 
     def _take_next(self, *, probe: bool) -> Delivery:
         entry, message = self._prefetch.take()
-        attempt = Attempt(message.attempts + 1, self._context.now_ms(), self._context.owner)
+        context, gateway = self._context, self._settler.asker.gateway
+        attempt = Attempt(message.attempts + 1, context.now_ms(), context.owner, gateway)
         segments = message.content.segments.segments
         slot = self._parts.pace.slot(
             segments,
@@ -137,10 +138,10 @@ class Dispatcher:
             await asyncio.sleep(FORBIDDEN_PAUSE_S)
             return
         marking = await self._marker.mark([one.submission for one in due])
-        ended: list[tuple[Delivery, Release | None]] = []
+        ended: list[tuple[Delivery, PutBack | None]] = []
         start = asyncio.get_running_loop().create_task  # (named: asyncio need not make up a name)
         for one, answer in zip(due, marking.answers, strict=True):
-            if answer is None or isinstance(answer, Release):
+            if answer is None or isinstance(answer, PutBack):
                 ended.append((one, answer))
             else:
                 name = one.submission.entry.name
@@ -215,7 +216,7 @@ class Dispatcher:
         Without a verdict its entry is left to recovery, which settles it by its in-flight record.
         """
         entry, _, message = one.submission
-        if isinstance(verdict, Release):
+        if isinstance(verdict, PutBack):
             put = self._prefetch.put_last if verdict.last else self._prefetch.put_back
             put(Claimed(entry, message))
         else:

@@ -25,12 +25,12 @@ from smsd.core.outcome import (
     Throttled,
     Unavailable,
     Verdict,
-    blame,
     decide_before_attempt,
+    refuse_own_fault,
 )
 from smsd.core.pacer import SECOND
 from smsd.core.share import FIRST
-from smsd.dispatch.blame import Blame
+from smsd.dispatch.halts import Halts
 from smsd.dispatch.probes import LONGEST_REST_S, Probes
 from smsd.store.operator_hold import OURS, HeldBy, Operator
 
@@ -60,7 +60,7 @@ class Hold:
         self._provider_reason = ""
         self._account = False  # it is held since the account is at fault
         self._idle = False  # nothing has waited for long: the reason may not be true any more
-        self._blame = Blame(clock)
+        self._halts = Halts(clock)
         self._probes = Probes(rate, clock)
         self._heard_at = clock()  # when a submission last came to an outcome
         self._was_up = False  # it has answered since the start, or a person released dispatch
@@ -187,15 +187,15 @@ class Hold:
             log.warning("dispatch is held", extra={"reason": self.provider_reason})
             self._changed(self.provider_reason)
 
-    def blame(self, message_id: str, outcome: Outcome, *, own_sender: bool) -> Outcome:
+    def find_fault(self, message_id: str, outcome: Outcome, *, own_sender: bool) -> Outcome:
         """The outcome, as a refusal if what would hold dispatch is this message's own fault."""
         if self._provider_reason or not isinstance(outcome, Halted):
-            return blame(outcome, own_sender=own_sender, at_fault=False, excused=False)
-        return blame(
+            return refuse_own_fault(outcome, own_sender=own_sender, at_fault=False, excused=False)
+        return refuse_own_fault(
             outcome,
             own_sender=own_sender,
-            at_fault=self._blame.is_at_fault(message_id),
-            excused=self._blame.excuses(outcome.code),
+            at_fault=self._halts.is_at_fault(message_id),
+            excused=self._halts.excuses(outcome.code),
         )
 
     def learn(self, message_id: str, outcome: Outcome, *, probe: bool, waiting: bool) -> bool:
@@ -217,9 +217,9 @@ class Hold:
                 costly = isinstance(outcome, InDoubt)
                 return self._unanswered(f"provider down: {reason}", probe=probe, costly=costly)
             case Halted(code, reason):
-                caused_hold = self._blame_account(f"halted: {code} {reason}", probe=probe)
+                caused_hold = self._hold_for_account(f"halted: {code} {reason}", probe=probe)
                 if caused_hold:
-                    self._blame.record_hold(message_id, outcome)
+                    self._halts.record_hold(message_id, outcome)
                 return caused_hold
             case _:
                 assert_never(outcome)
@@ -228,23 +228,25 @@ class Hold:
         if isinstance(outcome, Rejected) and not outcome.known:
             self._unknown_refusals += 1
             if self._unknown_refusals >= UNKNOWN_REFUSALS:
-                self._blame.withdraw_excuses()
-                return self._blame_account(f"many unknown refusals: {outcome.reason}", probe=probe)
+                self._halts.withdraw_excuses()
+                return self._hold_for_account(
+                    f"many unknown refusals: {outcome.reason}", probe=probe
+                )
             if self._account and probe:
                 self._wait_longer(self._provider_reason)
             return self._account and probe
         self._unknown_refusals = 0
         if isinstance(outcome, Rejected):
-            self._blame.refused(message_id)
+            self._halts.refused(message_id)
         if self._account and probe:
             self._probes.not_sent()  # it showed nothing of the account
         return False
 
     def _taken(self, *, probe: bool, waiting: bool) -> None:
         self._unknown_refusals = 0
-        self._blame.taken()
+        self._halts.taken()
         if self._provider_reason and probe:
-            self._blame.opened()
+            self._halts.opened()
         if self._account and probe:
             self._end()
         self._answered(waiting=waiting)
@@ -260,7 +262,8 @@ class Hold:
             if not waiting or (share.whole and self._answers >= ANSWERS):
                 self._end()
 
-    def _blame_account(self, reason: str, *, probe: bool) -> bool:
+    def _hold_for_account(self, reason: str, *, probe: bool) -> bool:
+        """Hold dispatch since the account is at fault; whether this answer is why it is held."""
         if not self._account:
             self._begin(reason, account=True)
         elif probe:

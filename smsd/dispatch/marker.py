@@ -8,14 +8,14 @@ import logging
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from smsd.core.outcome import Release, Suppress, Verdict
+from smsd.core.outcome import PutBack, Suppress, Verdict
 from smsd.dispatch.context import Context
 from smsd.dispatch.settler import Settler, Submission, log_failure
 from smsd.redis.errors import Refused
 from smsd.store.queue import Begun
 
 log = logging.getLogger("smsd.dispatch")
-NOT_MARKED = Release("it was not marked")
+NOT_MARKED = PutBack("it was not marked")
 
 Answer = Literal["begun"] | Verdict | None
 """Submit it, or the verdict on it unsent, or None: its entry is not ours to settle now."""

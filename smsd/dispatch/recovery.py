@@ -20,12 +20,15 @@ from smsd.dispatch.prefetch import Prefetch
 from smsd.dispatch.settler import Settler, Submission
 from smsd.redis.errors import Away, Refused
 from smsd.store.entry import STREAMS, Attempt, Entry, Stream, stream_of
-from smsd.store.queue import Fenced
+from smsd.store.handed_out import Fenced
+from smsd.store.unsettled import Unsettled
 
 log = logging.getLogger("smsd.recovery")
 EVERY_S = 30.0
 PAUSE_S = 0.5  # before Redis is asked again after it was away
 STOPPED = "the daemon stopped while it was being sent"
+UNANSWERED = "no clear answer came to it"  # in this daemon, and asking has ended without one, too
+OTHER_GATEWAY = f"{STOPPED}, with other settings of the gateway than now"
 UNREADABLE = "its in-flight record could not be read: nobody knows when it was sent, if it was"
 
 
@@ -33,18 +36,25 @@ class Recovery:
     """Settles what has an in-flight record of nobody, and takes in what is claimed by nobody."""
 
     def __init__(
-        self, context: Context, claimer: Claimer, prefetch: Prefetch, settler: Settler
+        self,
+        context: Context,
+        unsettled: Unsettled,
+        claimer: Claimer,
+        prefetch: Prefetch,
+        settler: Settler,
     ) -> None:
         self._context = context
         self._queue = context.queue
+        self._unsettled = unsettled
         self._claimer = claimer
         self._prefetch = prefetch
         self._settler = settler
+        # `recover` finds them and returns, so that dispatch can begin; `run` asks beside dispatch.
         self._to_ask: list[Submission] = []
         self._asked_about: set[str] = set()  # entries, from when they are found to their settlement
 
     async def run(self) -> None:
-        """Recover every now and then, and soon after a claim whose reply was lost."""
+        """Ask what `recover` found; recover now and then, and soon after a claim's lost reply."""
         async with asyncio.TaskGroup() as asking:
             while True:
                 for submission in self._to_ask:
@@ -75,7 +85,7 @@ class Recovery:
                 await asyncio.sleep(PAUSE_S)
 
     async def _recover(self) -> None:
-        in_flight = await self._queue.in_flight()
+        in_flight = await self._unsettled.in_flight()
         for stream in STREAMS:
             with suppress(Refused):  # what can be recovered is; the rest waits for the next round
                 await self._recover_stream(stream, in_flight)
@@ -84,12 +94,12 @@ class Recovery:
         await self._settle_left(
             {name: in_flight[name] for name in in_flight if stream_of(name) == stream}
         )
-        if lost := await self._queue.deliver_again(stream):
+        if lost := await self._unsettled.deliver_again(stream):
             fields = {"entries": len(lost), "first": lost[0]}
             log.error("entries were delivered but not pending: delivered again", extra=fields)
         pending = [
             name
-            for name in await self._queue.pending(stream)
+            for name in await self._unsettled.pending(stream)
             if not self._knows(name) and name not in in_flight
         ]
         if pending:
@@ -117,7 +127,7 @@ class Recovery:
 
     async def _take_up_in_doubt(self, entry: Entry, attempt: Attempt) -> None:
         """Settle a message that somebody who is gone was sending, or see that it is asked about."""
-        reason = STOPPED if attempt.started_ms else UNREADABLE
+        reason = self._reason(attempt)
         try:
             message = parse_entry(entry, self._context.limits, self._context.now_ms())
         except FieldError:  # the limits were lowered since
@@ -127,11 +137,19 @@ class Recovery:
             return
         log.warning("in doubt", extra={"id": message.id, "attempt": attempt.number})
         submission = Submission(entry, attempt, message)
-        if attempt.started_ms and self._settler.asker.can_ask:
+        if self._settler.asker.may_ask(attempt):
             self._asked_about.add(entry.name)
             self._to_ask.append(submission)
-        else:  # the provider cannot tell which submission it was
+        else:  # nobody can tell what became of it
             await self._settle(submission, InDoubt(reason))
+
+    def _reason(self, attempt: Attempt) -> str:
+        if not attempt.started_ms:
+            return UNREADABLE
+        if attempt.owner == self._context.owner:
+            return UNANSWERED
+        same = attempt.gateway in ("", self._settler.asker.gateway)
+        return STOPPED if same else OTHER_GATEWAY
 
     async def _settle(self, submission: Submission, outcome: Outcome) -> None:
         verdict = self._settler.decide(submission, outcome)
@@ -139,7 +157,8 @@ class Recovery:
 
     async def _ask(self, submission: Submission) -> None:
         try:
-            outcome = await self._settler.resolve(submission, InDoubt(STOPPED), in_recovery=True)
+            in_doubt = InDoubt(self._reason(submission.attempt))
+            outcome = await self._settler.resolve(submission, in_doubt, in_recovery=True)
             await self._settle(submission, outcome)
         except (Unanswered, Refused, Away):
             pass  # its record stays, and whoever recovers next asks again

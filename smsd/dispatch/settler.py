@@ -18,7 +18,7 @@ from smsd.core.outcome import (
     Expire,
     InDoubt,
     Outcome,
-    Release,
+    PutBack,
     Suppress,
     Throttled,
     Verdict,
@@ -36,14 +36,14 @@ log = logging.getLogger("smsd.dispatch")
 THROTTLE_PAUSE_S = 1.0  # where the provider does not say for how long
 REFUSED_PAUSE_S = 1.0  # before Redis is asked again for what it refused
 
-# How the log calls what becomes of a message.
-EVENTS: Mapping[type[Verdict], tuple[int, str]] = {
-    Ack: (logging.INFO, "sent"),
-    Defer: (logging.WARNING, "deferred"),
-    Bury: (logging.WARNING, "dead-lettered"),
-    Expire: (logging.INFO, "expired"),
-    Suppress: (logging.INFO, "suppressed"),
-    Release: (logging.INFO, "put back in line"),
+# How the log calls what becomes of a message, and the metric that counts it.
+EVENTS: Mapping[type[Verdict], tuple[int, str, str]] = {
+    Ack: (logging.INFO, "sent", "ack"),
+    Defer: (logging.WARNING, "deferred", "defer"),
+    Bury: (logging.WARNING, "dead-lettered", "bury"),
+    Expire: (logging.INFO, "expired", "expire"),
+    Suppress: (logging.INFO, "suppressed", "suppress"),
+    PutBack: (logging.INFO, "put back in line", "put_back"),
 }
 
 
@@ -85,7 +85,7 @@ class Settler:
         own_sender = (
             "" if message.content.sender == self._default_sender else message.content.sender
         )
-        outcome = self._hold.blame(message.id, outcome, own_sender=own_sender != "")
+        outcome = self._hold.find_fault(message.id, outcome, own_sender=own_sender != "")
         caused_hold = self._hold.learn(message.id, outcome, probe=probe, waiting=waiting)
         too_fast = self._throttle.learn(own_sender or message.id, message.id, outcome)
         if isinstance(outcome, Throttled) and too_fast:
@@ -167,7 +167,7 @@ class Settler:
                 return self._queue.defer(
                     entry, attempt, message, until=until, attempts=attempts, why=reason
                 )
-            case Bury(reason, code, detail, suppress):
+            case Bury(reason, code, detail, opted_out):
                 return self._queue.bury(
                     entry,
                     attempt,
@@ -175,9 +175,9 @@ class Settler:
                     reason=reason,
                     code=code,
                     detail=detail,
-                    suppress=suppress,
+                    opted_out=opted_out,
                 )
-            case Release():
+            case PutBack():
                 return self._queue.release(entry.name, attempt)
             case Expire():
                 return self._queue.expire(entry, attempt, message)
@@ -189,8 +189,8 @@ class Settler:
     def _report(self, submission: Submission, outcome: Outcome | None, verdict: Verdict) -> None:
         if isinstance(outcome, Accepted):
             self._compare_segments(submission.message, outcome)
-        self._metrics.settled[type(verdict).__name__.lower()] += 1
-        level, event = EVENTS[type(verdict)]
+        level, event, counted_as = EVENTS[type(verdict)]
+        self._metrics.settled[counted_as] += 1
         if log.isEnabledFor(level):
             log.log(level, event, extra=_fields(submission, outcome, verdict))
 
@@ -225,7 +225,7 @@ def _fields(submission: Submission, outcome: Outcome | None, verdict: Verdict) -
     match verdict:
         case Bury(reason, code, detail):
             return fields | {"reason": str(reason), "code": code, "detail": detail}
-        case Defer(reason=reason) | Release(reason=reason):
+        case Defer(reason=reason) | PutBack(reason=reason):
             return fields | {"reason": reason}
         case _:
             return fields

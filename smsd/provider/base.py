@@ -185,15 +185,26 @@ to another message."""
 
 @runtime_checkable
 class SupportsLookUp(Protocol):
-    """The optional look-up side of a provider: it reports what became of a message.
+    """The optional look-up side of a provider: it reports what became of a message in doubt.
+
+    (A caller's look-up of a message's status is another thing: `smsd/store/lookup.py`.)
 
     A provider that is not configured for look-ups has no `look_up`, and the `in_doubt` policy
-    decides at once. `answers_after_restart`: whether a later process may ask as well, perhaps with
-    another provider configured. It is false where the answer depends on what this process
-    remembers, and where an answer of "unknown" means that the message was never taken.
+    decides at once.
+
+    `gateway` is what tells the gateway and the account that are asked from any other; no secret. An
+    in-flight record keeps a digest of it. So recovery, also in a later process, asks only about
+    messages that were written to this very gateway: any other knows nothing of them.
+
+    `stop_leaves_in_doubt` governs only what a daemon that is stopped (SIGTERM) does with messages
+    that are still in doubt. True: their in-flight records stay, and the next daemon asks. False:
+    the `in_doubt` policy decides before it ends. It is true where an absence proves nothing,
+    however late the next daemon asks; false where an absence counts as a proof, or where what a
+    look-up knows ends with this process.
     """
 
-    answers_after_restart: bool
+    gateway: str
+    stop_leaves_in_doubt: bool
 
     async def look_up(
         self, message: Message, started_ms: int, find_settled: FindSettled
@@ -204,10 +215,16 @@ class SupportsLookUp(Protocol):
         `Rejected`: it was refused for good.
         `Unavailable`: it surely was not taken, and may be tried again. An absence shows that only
         where the look-up is by our own id and reaches the system that takes the messages; the
-        caller believes it only after asking for a while.
+        caller believes it only if every ask of half a minute ends so.
         `InDoubt`: not known yet; ask again. None: not known for this message; do not ask again.
 
         It is never paced, since nothing is sent. The provider's timeout bounds it. It raises only
         for bugs.
         """
         ...
+
+
+def missing_for_look_up(provider: Provider) -> list[str]:
+    """What a provider with a `look_up` lacks: without it, it would never be asked, and silently."""
+    needed = ("gateway", "stop_leaves_in_doubt") if hasattr(provider, "look_up") else ()
+    return [name for name in needed if not hasattr(provider, name)]

@@ -91,7 +91,8 @@ class Sandbox:
     """The simulated carrier. `accepted` and `violations` count messages."""
 
     Settings: ClassVar[type[ProviderSettings]] = SandboxSettings
-    answers_after_restart = False  # its memory ends with this process
+    gateway = "sandbox"
+    stop_leaves_in_doubt = False  # its memory ends with this process
 
     def __init__(
         self, settings: SandboxSettings, timeout_s: float, clock: Callable[[], float] | None = None

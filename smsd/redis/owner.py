@@ -11,6 +11,7 @@ proves nothing either, and whoever goes by it looks whether the holder goes on r
 
 import errno
 import os
+import re
 import secrets
 import socket
 from pathlib import Path
@@ -20,7 +21,9 @@ def name() -> str:
     """A name for this process; no other process, past or present, has the same."""
     pid = os.getpid()
     parts = (_place(), str(pid), _started(pid) or "0", secrets.token_hex(4))
-    return f"{socket.gethostname()}:{':'.join(parts)}"
+    # Whatever the host is called: in-flight records hold this name, and visible characters alone.
+    host = re.sub(r"[^!-~]", "-", socket.gethostname())
+    return f"{host}:{':'.join(parts)}"
 
 
 def is_dead(owner: str) -> bool:

@@ -1,7 +1,7 @@
 """Versions of servers. Rule: one that is too old is refused by name, and none reads what it cannot.
 
 Redis 7.0 is the oldest that smsd runs on: `entries-added` of XINFO STREAM, which the count of all
-texts rests on, and append-only files that come in parts, which are mended after a crash.
+messages rests on, and append-only files that come in parts, which are mended after a crash.
 """
 
 import re

@@ -28,6 +28,7 @@ from smsd.store.lost_writes import Loss, LostWrites
 from smsd.store.operator_hold import HeldBy, Operator, OperatorHold
 from smsd.store.queue import Queue
 from smsd.store.reconcile import Reconciler
+from smsd.store.unsettled import Unsettled
 
 
 class Bounds(NamedTuple):
@@ -76,6 +77,7 @@ class Store:
             max_length=bounds.max_length,
             keep_idempotency_ms=bounds.keep_idempotency_ms,
         )
+        self.unsettled = Unsettled(self.client, settle_all=self.queue.settle_all)
         self.lookup = Lookup(self.client)
         self.dead_letters = DeadLetters(self.client, self.queue)
         self.audiences = Audiences(self.client)

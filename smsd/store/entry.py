@@ -15,7 +15,11 @@ FIRST_SPENT = "18446744073709551615-10000000000000000000"  # from here on they l
 MOST_FIELDS = 500  # the same; each is two of the values that lua/_fields.lua counts
 _NAME = re.compile(r"[hn]([0-9]{1,20})-([0-9]{1,20})")
 _ID = re.compile(MESSAGE_ID.encode())
-_MARK = re.compile(rb"([1-9][0-9]{0,9}) ([0-9]{1,13}) ([ -~]+)")  # as in lua/fsck_marks.lua
+# As in lua/fsck_marks.lua, and such that an attempt writes again what it was read from: a record is
+# compared as a whole. Those of earlier versions name no gateway.
+_MARK = re.compile(
+    rb"([1-9][0-9]{0,9}) (0|[1-9][0-9]{0,12}) ([ -~]+?)(?: gateway=([0-9a-f]{1,64}))?"
+)
 
 
 def stream_of(name: str) -> Stream:
@@ -87,14 +91,19 @@ class Attempt(NamedTuple):
     number: int  # from 1
     started_ms: int  # 0: unknown
     owner: str
+    gateway: str = ""  # a digest of what it was written to (dispatch/in_doubt.py); "": unknown
 
     @property
     def mark(self) -> str:
         """Its in-flight record."""
-        return f"{self.number} {self.started_ms} {self.owner}"
+        written_to = f" gateway={self.gateway}" if self.gateway else ""
+        return f"{self.number} {self.started_ms} {self.owner}{written_to}"
 
     @classmethod
     def read(cls, mark: bytes) -> "Attempt | None":
         """The attempt of an in-flight record; None for one that smsd did not write."""
         found = _MARK.fullmatch(mark)
-        return cls(int(found[1]), int(found[2]), found[3].decode()) if found else None
+        if found is None:
+            return None
+        gateway = (found[4] or b"").decode()
+        return cls(int(found[1]), int(found[2]), found[3].decode(), gateway)

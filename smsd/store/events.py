@@ -51,7 +51,7 @@ class Events:
         found = await self._client.read(read)
         return _events(found[0][1]) if found else []
 
-    async def settled_as(
+    async def find_settled(
         self, provider_ids: Collection[str], since_ms: int, until_ms: int
     ) -> Mapping[str, str]:
         """Ids of messages that were sent in that time, by those `provider_ids` they have."""

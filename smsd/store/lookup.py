@@ -1,10 +1,12 @@
 """Looking up one message. Rule: reading changes nothing; a queued message costs its entry alone.
 
+This is a caller's look-up of a message's status. (A provider is asked about a message in doubt by
+the `look_up` of `smsd/provider/base.py`.)
+
 What happened to a message is kept in a hash, its status, that is first written when something does
 happen; until then its id leads to its entry, which was named after it.
 """
 
-import re
 from contextlib import suppress
 
 from smsd.core.fields import ENTRY_IN_LOOK_UP, LOOK_UP
@@ -13,9 +15,7 @@ from smsd.redis.client import decode_fields, text
 from smsd.redis.errors import Refused
 from smsd.store.client import StoreClient
 from smsd.store.entry import first_entry, is_entry
-
-_LINE = re.compile(r"[0-9]{1,20} .")  # of a history, as smsd writes them
-_ENTRY_ID = re.compile(r"h?([0-9]{1,20})-[0-9]{1,20}")
+from smsd.store.history import read_history
 
 
 class Lookup:
@@ -71,23 +71,5 @@ def _shown(message_id: str, fields: dict[str, str]) -> dict[str, object]:
         value = field.kind.show(fields.get(field.name, ""))
         if value is not None:
             shown[field.name] = value
-    shown["history"] = _history(message_id, fields.get("history", ""))
+    shown["history"] = read_history(message_id, fields.get("history", ""))
     return shown
-
-
-def _history(message_id: str, lines: str) -> list[dict[str, object]]:
-    changes = [_change(line) for line in lines.split("\n") if _LINE.match(line)]
-    if first := _ENTRY_ID.fullmatch(message_id):
-        # Named after its first entry, whose id is the time at which it was queued.
-        queued: dict[str, object] = {"state": State.QUEUED, "at": int(first[1])}
-        if changes[:1] != [queued]:
-            changes.insert(0, queued)
-    return changes
-
-
-def _change(line: str) -> dict[str, object]:
-    at, state, *detail = line.split(" ", 2)
-    change: dict[str, object] = {"state": state, "at": int(at)}
-    if detail:
-        change["detail"] = detail[0]
-    return change

@@ -1,9 +1,8 @@
 """The durable queue. Rule: a message is in exactly one state of `core/life.py`, whatever fails.
 
 Every transition stands here, in the order of a life: append, claim, begin; then ack, expire,
-suppress, defer, bury, or release; promote brings a deferred message back, cancel, replay and drop
-are what a person may ask for, and the rest is what recovery reads. Each is one Lua script (`lua/`),
-safe to repeat when its reply was lost.
+suppress, defer, bury, or release; promote brings a deferred message back; cancel, replay and drop
+are what a person may ask for. Each is one Lua script (`lua/`), safe to repeat after a lost reply.
 """
 
 import asyncio
@@ -12,21 +11,24 @@ import itertools
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, cast, get_args
+from functools import partial
+from typing import Literal, cast, get_args
 
-from smsd.core.fields import ENTRY_IN_LOOK_UP, NOT_DEFERRED, NOT_REPLAYED, FieldError
+from smsd.core.fields import ENTRY_IN_LOOK_UP, NOT_DEFERRED, NOT_REPLAYED
 from smsd.core.life import DeadReason, State
-from smsd.core.message import Content, Message, look_up_fields, to_fields
+from smsd.core.message import Message, look_up_fields
 from smsd.redis.availability import within
 from smsd.redis.client import text
 from smsd.redis.errors import Refused
 from smsd.redis.group_commit import GroupCommit
 from smsd.redis.scripts import Call
+from smsd.store.append import Append, Appended, KeyConflict, QueueFull
 from smsd.store.client import StoreClient
-from smsd.store.entry import LARGEST_ENTRY, LAST_ID, STREAMS, Attempt, Entry, Stream
+from smsd.store.entry import LARGEST_ENTRY, Attempt, Entry
+from smsd.store.handed_out import handed_out
+from smsd.store.history import history_line
 from smsd.store.identity import OlderData
-from smsd.store.keys import GROUP
-from smsd.store.long_lists import LongLists, Unfinished, part_of
+from smsd.store.long_lists import LongLists, Unfinished
 from smsd.store.under_way import UnderWay
 
 log = logging.getLogger("smsd.queue")
@@ -38,46 +40,6 @@ Settlement = asyncio.Future[bool]  # False: it had been settled before
 # What an append may take: in line, when its group leaves, and then with its group; and for how long
 # of that an absent Redis is asked again. Nobody waits for longer than 8 s.
 APPEND_LINE_S, APPEND_S, APPEND_PATIENCE_S = 2.0, 6.0, 3.0
-
-
-class Append(NamedTuple):
-    """The messages of one request, queued all or none."""
-
-    content: Content
-    recipients: Sequence[str]
-    scheduled_ids: Sequence[str] = ()  # one a recipient when `content.send_at` lies ahead
-    idempotency_key: str = ""  # digest of the caller's key; "" for none
-    fingerprint: str = ""  # digest of the request's body
-    answer: bytes = b""  # what to answer a repetition, but for the ids
-
-    @classmethod
-    def of(cls, content: Content, recipients: Sequence[str], now_ms: int) -> "Append":
-        """Messages for now, or for their `send_at`. Raises `FieldError` if they have expired."""
-        if content.expires_at is not None and content.expires_at <= now_ms:
-            raise FieldError("expires_at", "has passed already")
-        if content.send_at is None or content.send_at <= now_ms:
-            return cls(content, recipients)
-        request = secrets.token_hex(10)  # (one for each recipient would take 1.5 µs each)
-        return cls(content, recipients, [f"s{request}{n:04x}" for n in range(len(recipients))])
-
-
-class Appended(NamedTuple):
-    """The messages are durable. `answer` is set when an earlier request had queued them."""
-
-    ids: list[str]
-    answer: bytes | None = None
-
-
-class QueueFull(Exception):  # noqa: N818 - a state, named as users see it
-    """More messages would wait than may."""
-
-
-class Fenced(Exception):  # noqa: N818 - a state, named as users see it
-    """Another daemon holds the lease."""
-
-
-class KeyConflict(Exception):  # noqa: N818 - a state, named as users see it
-    """The Idempotency-Key was used with another body."""
 
 
 class Queue:
@@ -101,7 +63,7 @@ class Queue:
         # What the data numbers is asked for one at a time: then it is known whose each number is.
         self._numbering = asyncio.Lock()
         # Made though their callers have gone: what was sent and is not settled would be sent again.
-        self._settlements = GroupCommit(
+        self._settle_together = GroupCommit(
             self._settle_group, most_together=128, most_waiting=100_000, outlives_caller=True
         )
 
@@ -140,40 +102,16 @@ class Queue:
         async with within(APPEND_S):
             replies = await self._client.insist_all(calls, patience_s=APPEND_PATIENCE_S)
             if [b"late"] in replies:  # groups follow each other: other hands wrote the record
-                await self._forget_groups()
+                intake = self._client.keys.intake(self._client.owner)
+                await self._client.read(lambda redis: redis.delete(intake), wrote=True)
                 return [Refused(LATE) if reply == [b"late"] else reply for reply in replies]
         return replies
 
-    async def _forget_groups(self) -> None:
-        intake = self._client.keys.intake(self._client.owner)
-        await self._client.read(lambda redis: redis.delete(intake), wrote=True)
-
     def _append_call(self, group: int, place: int, one: Append) -> Call:
-        keys, content, scheduled = self._client.keys, one.content, bool(one.scheduled_ids)
-        request: dict[str, object] = {
-            "group": str(group),
-            "place": str(place),
-            "stream": "h" if content.priority == "high" else "n",
-            "most_waiting": self._max_length,
-            "fields": to_fields(content, with_priority=scheduled),
-            "recipients": one.recipients,
-            "many": len(one.recipients),
-        }
-        own_keys = list(map(keys.message, one.scheduled_ids))
-        if scheduled:
-            request |= {"due": content.send_at, "scheduled": one.scheduled_ids}
-            request["look_up"] = look_up_fields(content)
-        key = keys.idempotency(one.idempotency_key) if one.idempotency_key else ""
-        if len(one.recipients) > part_of(scheduled=scheduled):
-            own_keys = [keys.staged]
-            request |= self.long_lists.staged(request, key) | {"recipients": (), "scheduled": ()}
-        if key:
-            request |= {
-                "fingerprint": one.fingerprint,
-                "answer": one.answer.decode(),
-                "key_ttl": self._keep_idempotency_ms,
-            }
-            own_keys.append(key)
+        request, own_keys = one.for_script(self._client.keys, self.long_lists)
+        request |= {"group": str(group), "place": str(place), "most_waiting": self._max_length}
+        if one.idempotency_key:
+            request["key_ttl"] = self._keep_idempotency_ms
         return Call("append", request, own_keys)
 
     async def first_answer(self, idempotency_key: str) -> tuple[str, Appended] | None:
@@ -195,25 +133,20 @@ class Queue:
 
         Raises `Fenced`.
         """
-        call = Call(
-            "claim",
-            {"most_octets": LARGEST_ENTRY, "high_room": high_room, "normal_room": normal_room},
-        )
-        return await self._named(await self._client.with_groups(lambda: self._client.ask(call)))
+        rooms = {"high_room": high_room, "normal_room": normal_room}
+        claim = partial(self._client.ask, Call("claim", {"most_octets": LARGEST_ENTRY} | rooms))
+        return await handed_out(self._client, await self._client.with_groups(claim))
 
-    async def _named(self, reply: object) -> list[Entry]:
-        """What a script handed out; ours is what promote or replay put there. Raises `Fenced`.
+    async def reclaim(self, names: Sequence[str]) -> list[Entry]:
+        """Claimed entries again, in the order given; those deleted meanwhile are left out.
 
-        With another message's id, an XADD would change the status of that message.
+        Raises `Fenced`.
         """
-        entries = _entries(reply)
-        given = {place: id_ for place, entry in enumerate(entries) if (id_ := entry.given_id)}
-        if given:
-            statuses = [self._client.keys.message(id_) for id_ in given.values()]
-            homes = await self._client.field_of_each("entry", statuses)
-            for place, home in zip(given, homes, strict=True):
-                if home == entries[place].name.encode():
-                    entries[place] = entries[place]._replace(ours=True)
+        entries: list[Entry] = []
+        for at in range(0, len(names), PAGE):
+            request = {"most_octets": LARGEST_ENTRY, "names": names[at : at + PAGE]}
+            reclaim = partial(self._client.insist, Call("reclaim", request))
+            entries += await handed_out(self._client, await self._client.with_groups(reclaim))
         return entries
 
     async def take_keys(self, keyed: Sequence[tuple[Entry, Message]]) -> list[Keyed | Exception]:
@@ -235,7 +168,7 @@ class Queue:
             "id": message.id,
             "fingerprint": entry.fingerprint,
             "key_ttl": self._keep_idempotency_ms,
-            "line": self._line(None, State.DUPLICATE),
+            "line": history_line(self._client.now_ms(), None, State.DUPLICATE),
             "look_up": _look_up_fields(message),
         }
         own_keys = [keys.idempotency(digest.hexdigest()), keys.message(message.id)]
@@ -265,7 +198,7 @@ class Queue:
 
     async def release(self, name: str, attempt: Attempt) -> None:
         """Remove our in-flight record: nothing was sent, or there is no such entry."""
-        await self._settlements(Call("release", {"name": name, "mark": attempt.mark}))
+        await self._settle_together(Call("release", {"name": name, "mark": attempt.mark}))
 
     # -- settlements ----------------------------------------------------------------------------
 
@@ -284,21 +217,12 @@ class Queue:
         return self._finish(entry, None, message, State.SUPPRESSED, outcome)
 
     def _finish(
-        self,
-        entry: Entry,
-        attempt: Attempt | None,
-        message: Message,
-        state: State,
-        outcome: list[str],
+        self, entry: Entry, attempt: Attempt | None, message: Message, state: State, more: list[str]
     ) -> Settlement:
-        line = self._line(attempt if state is State.SENT else None, state)
-        return self._settle(
-            "finish",
-            entry,
-            attempt,
-            message.id,
-            {"state": state, "line": line, "look_up": _look_up_fields(message) + outcome},
-        )
+        line = history_line(self._client.now_ms(), attempt if state is State.SENT else None, state)
+        look_up = _look_up_fields(message) + more
+        request: dict[str, object] = {"state": state, "line": line, "look_up": look_up}
+        return self._settle("finish", entry, attempt, message.id, request)
 
     def defer(
         self,
@@ -318,7 +242,7 @@ class Queue:
             "due": until,
             "priority": message.content.priority,
             "dropped": NOT_DEFERRED,
-            "line": self._line(attempt, State.DEFERRED, why),
+            "line": history_line(self._client.now_ms(), attempt, State.DEFERRED, why),
             "detail": why,
             "look_up": _look_up_fields(message),
         }
@@ -336,7 +260,7 @@ class Queue:
         reason: DeadReason,
         code: str = "",
         detail: str = "",
-        suppress: bool = False,
+        opted_out: bool = False,
     ) -> Settlement:
         """Set aside as a dead letter. `message` is None for an entry that cannot be parsed."""
         request: dict[str, object] = {
@@ -344,16 +268,16 @@ class Queue:
             "code": code,
             "detail": detail,
             "attempts": attempt.number if attempt else 0,
-            "line": self._line(attempt, State.DEAD, reason, code, detail),
+            "line": history_line(self._client.now_ms(), attempt, State.DEAD, reason, code, detail),
         }
         if message is None:
             request["look_up_names"] = ENTRY_IN_LOOK_UP
         else:
             request["look_up"] = _look_up_fields(message)
-        if message and suppress:
-            request["suppress"] = message.recipient
-        message_id = message.id if message else entry.message_id
-        return self._settle("bury", entry, attempt, message_id, request)
+        if message and opted_out:
+            request["opted_out"] = message.recipient
+        id_ = message.id if message else entry.message_id
+        return self._settle("bury", entry, attempt, id_, request)
 
     def _settle(
         self,
@@ -369,7 +293,7 @@ class Queue:
         statuses = [self._client.keys.message(message_id)]
         if script == "defer":
             statuses.append(self._client.keys.message(entry.first_message_id))
-        return self._settlements(Call(script, request, statuses))
+        return self._settle_together(Call(script, request, statuses))
 
     async def _settle_group(self, calls: Sequence[Call]) -> list[bool | Exception]:
         async with self._numbering:
@@ -384,24 +308,13 @@ class Queue:
             self._under_way.discard_answered()
         return [reply if isinstance(reply, Exception) else reply == b"settled" for reply in replies]
 
-    def _line(self, attempt: Attempt | None, state: State, *details: str) -> str:
-        """A line of history; the start of the attempt, if there was one, is the line before it."""
-        line = f"{self._client.now_ms()} {state}"
-        if details:
-            line = " ".join([line, *" ".join(details).split()])
-        if not attempt or not attempt.started_ms:
-            return line
-        return f"{attempt.started_ms} {State.SENDING} {attempt.number}\n{line}"
-
     # -- deferred messages ----------------------------------------------------------------------
 
     async def next_due(self) -> int | None:
         """When the first deferred message is due, Unix ms (by hand perhaps never, or always)."""
-        deferred = self._client.keys.deferred
+        key = self._client.keys.deferred
         first = await self._client.read(
-            lambda redis: redis.zrangebyscore(
-                deferred, "-inf", "(+inf", start=0, num=1, withscores=True
-            )
+            lambda redis: redis.zrangebyscore(key, "-inf", "(+inf", start=0, num=1, withscores=True)
         )
         return int(max(first[0][1], 0)) if first else None
 
@@ -460,80 +373,11 @@ class Queue:
         status = self._client.keys.message(id_)
         return await self._client.ask(Call(script, request, [status])) == b"done"
 
-    # -- what recovery reads --------------------------------------------------------------------
-
-    async def pending(self, *streams: Stream) -> list[str]:
-        """Names of all entries that are claimed and not settled, of some streams or of both.
-
-        Those of a stream come oldest first.
-        """
-        names: list[str] = []
-        for stream in streams or STREAMS:
-            names += await self._pending_in(stream)
-        return names
-
-    async def _pending_in(self, stream: Stream) -> list[str]:
-        keys = self._client.keys
-        key = keys.high if stream == "h" else keys.queue
-        names: list[str] = []
-        start = "-"
-        while start:
-            page = await self._pending_page(key, start)
-            names += [stream + id_ for id_ in page]
-            more = len(page) == PAGE and page[-1] != LAST_ID
-            start = f"({page[-1]}" if more else ""
-        return names
-
-    async def deliver_again(self, stream: Stream) -> list[str]:
-        """Have entries claimed again that were delivered and are not pending; the first of them.
-
-        Nobody would ever send them: somebody deleted the consumer or moved the group (XGROUP), or
-        acknowledged them (XACK). Those that are known are delivered again with them.
-        """
-        after, more = "", True
-        while more:
-            request = {
-                "stream": stream,
-                "after": after,
-                "count": LOOKED_AT,
-                "through": "",
-                "repair": True,
-            }
-            reply = await self._client.with_groups(
-                lambda request=request: self._client.insist(Call("fsck_entries", request))  # type: ignore[misc]
-            )
-            next_, lost, _ = cast("tuple[bytes, list[bytes], bytes]", reply)
-            if lost:
-                return list(map(text, lost))
-            after = text(next_)
-            more = after != ""
-        return []
-
-    async def _pending_page(self, stream: str, start: str) -> list[str]:
-        rows = await self._client.with_groups(
-            lambda: self._client.read(
-                lambda redis: redis.xpending_range(stream, GROUP, min=start, max="+", count=PAGE)
-            )
-        )
-        return [text(row["message_id"]) for row in rows]
-
-    async def reclaim(self, names: Sequence[str]) -> list[Entry]:
-        """Claimed entries again, in the order given; those deleted meanwhile are left out.
-
-        Raises `Fenced`.
-        """
-        entries: list[Entry] = []
-        for at in range(0, len(names), PAGE):
-            entries += await self._reclaim_page(names[at : at + PAGE])
-        return entries
-
-    async def _reclaim_page(self, names: Sequence[str]) -> list[Entry]:
-        call = Call("reclaim", {"most_octets": LARGEST_ENTRY, "names": names})
-        return await self._named(await self._client.with_groups(lambda: self._client.insist(call)))
+    # -- what recovery and the repair of lost writes ask for -------------------------------------
 
     async def settle_all(self) -> None:
         """Return when all that stands in line to be settled by now is."""
-        await self._settlements(Call("release", {"name": "", "mark": ""}))  # the end of the line
+        await self._settle_together(Call("release", {"name": "", "mark": ""}))  # the line's end
 
     async def mark_again(self) -> None:
         """Write what is under way, or left in doubt, into data that has forgotten it."""
@@ -541,43 +385,9 @@ class Queue:
             await self._client.repeat([call])
         self._under_way.discard_answered()
 
-    async def in_flight(self) -> dict[str, Attempt]:
-        """Every send that has been begun and not settled, by entry name.
-
-        What stands in line to be settled is settled first: its caller may have gone.
-        A record that cannot be read is replaced: what settles it must be able to name it.
-        """
-        await self.settle_all()
-        marks = await self._marks()
-        unreadable = [name for name, attempt in marks.items() if attempt is None]
-        for at in range(0, len(unreadable), PAGE):
-            request = {"names": unreadable[at : at + PAGE], "repair": True}
-            await self._client.insist(Call("fsck_marks", request))
-        if unreadable:
-            log.error("unreadable in-flight records", extra={"entries": len(unreadable)})
-            marks = await self._marks()
-        return {name: attempt for name, attempt in marks.items() if attempt is not None}
-
-    async def _marks(self) -> dict[str, Attempt | None]:
-        inflight = self._client.keys.inflight
-        found = await self._client.read(lambda redis: redis.hgetall(inflight))
-        marks = cast("dict[bytes, bytes]", found)
-        return {text(name): Attempt.read(mark) for name, mark in marks.items()}
-
 
 LATE = "its record of the last group held another number; try again"
-PAGE = 100  # entries that recovery reads at a time
-LOOKED_AT = 50  # entries that one script looks at: a quarter of a millisecond of Redis
-
-
-def _entries(reply: object) -> list[Entry]:
-    """What a script handed out. Raises `Fenced` and `OlderData`."""
-    if reply == b"fenced":
-        raise Fenced
-    if reply == b"older":
-        raise OlderData
-    rows = cast("list[tuple[bytes, list[bytes] | None, int]]", reply)
-    return [Entry(text(name), fields, octets) for name, fields, octets in rows]
+PAGE = 100  # entries that are reclaimed at a time
 
 
 def _is_utf8(raw: bytes) -> bool:

@@ -78,8 +78,8 @@ def read_object(
 
     A megabyte of tiny values would hold up the loop for 0.1 s; it is refused unparsed.
     """
-    for what, mark, most in (("values", b",", most_values), ("names", b":", most_names)):
-        if body.count(mark) > most:
+    for what, separator, most in (("values", b",", most_values), ("names", b":", most_names)):
+        if body.count(separator) > most:
             raise ApiError(400, "invalid_json", f"the body holds more than {most} {what}")
     try:
         value = _DECODER.decode(body.removeprefix(BOM_UTF8).decode())

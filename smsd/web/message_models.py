@@ -47,7 +47,7 @@ class SendHeaders(Strict):
         alias="Idempotency-Key",
         description="The same key and body get the first answer again, for as long as the setting"
         " keep_idempotency of [queue] says: 24 hours by default.",
-        json_schema_extra=cast("JsonDict", fields.KEY.schema),
+        json_schema_extra=cast("JsonDict", fields.VISIBLE.schema),
     )
 
 

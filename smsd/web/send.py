@@ -10,12 +10,13 @@ import orjson
 from aiohttp import web
 
 from smsd.core import segment
-from smsd.core.fields import FieldError, read_key
+from smsd.core.fields import FieldError, read_visible
 from smsd.core.message import Content, Limits, parse, parse_recipient
 from smsd.redis.availability import Availability, within
 from smsd.redis.errors import Away
+from smsd.store.append import Append, Appended, KeyConflict, QueueFull
 from smsd.store.long_lists import Unfinished
-from smsd.store.queue import Append, Appended, KeyConflict, Queue, QueueFull
+from smsd.store.queue import Queue
 from smsd.web.body import MOST_VALUES, read_object
 from smsd.web.errors import ANSWER_S, ApiError, unavailable
 from smsd.web.message_models import Queued, QueuedHeaders, SendHeaders, SendRequest
@@ -178,7 +179,7 @@ def _idempotency(key: str | None, body: bytes) -> tuple[str, str]:
     """Digests of the key and of the body it was sent with; both are empty without a key."""
     if key is None:
         return "", ""
-    read_key("Idempotency-Key", key)
+    read_visible("Idempotency-Key", key)
     return hashlib.sha256(key.encode()).hexdigest(), hashlib.sha256(body).hexdigest()
 
 

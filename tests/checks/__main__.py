@@ -2,15 +2,17 @@
 
 import sys
 
-from tests.checks import journey, paths, sizes, words
+from tests.checks import fields, journey, paths, sizes, words
 
 
 def main() -> int:
     """Print the faults of all; 1 if there is one."""
-    faults = [fault for check in (words, sizes, paths, journey) for fault in check.faults()]
+    faults = [fault for check in (words, sizes, paths, journey, fields) for fault in check.faults()]
     for fault in faults:
         print(fault)
-    print(f"{len(faults)} faults" if faults else "words, sizes, paths and pictures are right")
+    print(
+        f"{len(faults)} faults" if faults else "words, sizes, paths, pictures and fields are right"
+    )
     return 1 if faults else 0
 
 

@@ -27,6 +27,7 @@ class Step(NamedTuple):
 
 APPENDED = Step(Event.APPEND, "a producer", "`XADD smsd:queue '*' to … message …` adds an entry")
 BEGUN = "the in-flight record is written, with the attempt and its time; then the request leaves"
+REPLAYED_IN_DOUBT = "`smsd dead-letters replay --in-doubt`: may go out twice"
 JOURNEYS: Mapping[str, Iterable[Step]] = {
     "dead-letter": (
         APPENDED,
@@ -44,11 +45,23 @@ JOURNEYS: Mapping[str, Iterable[Step]] = {
         Step(Event.BEGIN, "dispatcher of A", BEGUN),
         Step(Event.ACK, "recovery of B", "the provider has a record of it that says: taken"),
     ),
+    "killed": (
+        Step(Event.APPEND, "intake", "`POST /send`"),
+        Step(Event.BEGIN, "dispatcher", f"{BEGUN}, and the daemon is killed"),
+        Step(
+            Event.BURY,
+            "recovery of the next daemon",
+            "nobody can be asked: a dead letter, `in_doubt`",
+        ),
+        Step(Event.REPLAY, "a person", REPLAYED_IN_DOUBT),
+        Step(Event.BEGIN, "dispatcher", "first attempt of its second life"),
+        Step(Event.ACK, "settler", "the provider took it"),
+    ),
     "in-doubt": (
         Step(Event.APPEND, "intake", "`POST /send`"),
         Step(Event.BEGIN, "dispatcher", BEGUN),
         Step(Event.BURY, "settler", "no answer, and no record: a dead letter, `in_doubt`"),
-        Step(Event.REPLAY, "a person", "`smsd dead-letters replay --in-doubt`: may go out twice"),
+        Step(Event.REPLAY, "a person", REPLAYED_IN_DOUBT),
         Step(Event.BEGIN, "dispatcher", "first attempt of its second life"),
         Step(Event.ACK, "settler", "the provider took it"),
     ),

@@ -100,7 +100,7 @@ async def perform(store: Store, hand: Hand, how: str, due: int) -> bool:
             return await queue.bury(entry, attempt, message, reason=DeadReason.IN_DOUBT)
         case _:
             return await queue.bury(
-                entry, attempt, message, reason=DeadReason.REJECTED, suppress=how == "opted out"
+                entry, attempt, message, reason=DeadReason.REJECTED, opted_out=how == "opted out"
             )
 
 

@@ -353,7 +353,7 @@ async def _taken_in(store: Store, made: Sequence[tuple[str, Sequence[bytes]]]) -
         assert len(claimed) == len(made)
         await store.claimer.admit(claimed)
         in_window = {entry.name for entry in claimed if store.prefetch.knows(entry.name)}
-        assert set(await store.queue.pending()) == in_window
+        assert set(await store.unsettled.pending()) == in_window
         assert await store.queue.claim(10, 10) == []
         dead = await _dead_letters(store)
         due = int(await store.redis.zcard(store.keys.deferred))

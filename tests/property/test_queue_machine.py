@@ -24,7 +24,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from smsd.store.queue import Append, Fenced
+from smsd.store.append import Append
+from smsd.store.handed_out import Fenced
 from tests.property.queue_model import (
     Daemon,
     Hand,
@@ -140,7 +141,7 @@ class QueueMachine(RuleBasedStateMachine):
                 await self._settle(0, hand, "ack")
             await self.check()
         assert not any(text.place in ("queue", "deferred") for text in self.texts.values())
-        assert await self.eye.queue.pending() == []
+        assert await self.eye.unsettled.pending() == []
 
     # -- intake ---------------------------------------------------------------------------------
 

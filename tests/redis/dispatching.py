@@ -56,7 +56,7 @@ def settler(
     find_settled: FindSettled = none_settled,
 ) -> Settler:
     """One that asks without pauses."""
-    asker = InDoubtAsker(provider, settled_as=find_settled, sleep=lambda _: asyncio.sleep(0))
+    asker = InDoubtAsker(provider, find_settled=find_settled, sleep=lambda _: asyncio.sleep(0))
     return Settler(context, asker, hold, pace)
 
 
@@ -89,8 +89,8 @@ def recovery(
     context = replace(store.context, clock=nanoseconds, **changes)
     pace = Pace(Pacer(1000, ceiling="segment"), clock=nanoseconds, metrics=context.metrics)
     provider = provider or ScriptedProvider()
-    settling = settler(context, provider, new_hold(), pace, store.events.settled_as)
-    return Recovery(context, store.claimer, prefetch or store.prefetch, settling)
+    settling = settler(context, provider, new_hold(), pace, store.events.find_settled)
+    return Recovery(context, store.unsettled, store.claimer, prefetch or store.prefetch, settling)
 
 
 async def claimed(store: Store, *recipients: str) -> list[str]:

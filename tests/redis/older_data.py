@@ -3,12 +3,17 @@
 import asyncio
 from typing import Any
 
+from smsd.core.message import Message
 from smsd.dispatch.claimer import parse_entry
 from smsd.redis.errors import Away
+from smsd.store.append import Append
+from smsd.store.entry import Attempt, Entry
 from smsd.store.operator_hold import HeldBy
-from smsd.store.queue import Append
+from tests.redis.opened import Tail
+from tests.support.redis_server import RedisServer
 from tests.support.store import ALICE, LIMITS, Store, content
 
+Sending = tuple[Entry, Attempt, Message]
 TOGETHER = 256
 
 
@@ -37,6 +42,34 @@ async def settle(store: Store, sends: Any) -> None:
 
 async def queue(store: Store, many: int) -> list[str]:
     return (await store.queue.append(Append(content(), [ALICE] * many))).ids
+
+
+async def deferred_since(store: Store, server: RedisServer) -> tuple[str, Tail, Sending]:
+    """A message at its second attempt, and data that knows of none: its id, the data, the attempt.
+
+    The data has the message in its stream.
+    """
+    [id_] = await queue(store, 1)
+    tail = Tail(server)
+    await reach(store)
+    entry, attempt, message = await store.begin_next()
+    assert await store.queue.defer(entry, attempt, message, until=1, attempts=1, why="w")
+    assert await store.queue.promote() == 1
+    return id_, tail, await store.begin_next()
+
+
+async def promoted_since(store: Store, server: RedisServer) -> tuple[str, Tail, Sending]:
+    """A message that is being sent, and data that has it as deferred: id, data and attempt."""
+    id_ = await store.schedule(-1)
+    tail = Tail(server)
+    await reach(store)
+    assert await store.queue.promote() == 1
+    return id_, tail, await store.begin_next()
+
+
+async def reasons(store: Store) -> list[object]:
+    """Why the dead letters are dead."""
+    return [fields["reason"] for _, fields in await store.dead_letters.page("", 9)]
 
 
 async def claimed(store: Store) -> list[str]:

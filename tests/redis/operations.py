@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from smsd.core.life import DeadReason
 from smsd.dispatch.claimer import parse_entry
 from smsd.redis.scripts import Call
+from smsd.store.append import Append
 from smsd.store.identity import Data, accept
 from smsd.store.lease import lease_keys
 from smsd.store.operator_hold import OperatorHold
-from smsd.store.queue import Append
 from tests.redis.audiences import import_rows
 from tests.support.store import (
     ALICE,
@@ -103,7 +103,7 @@ async def defer(store: Store) -> Operation:
 async def bury(store: Store) -> Operation:
     entry, attempt, message = await store.sending()
     return lambda: store.queue.bury(
-        entry, attempt, message, reason=DeadReason.REJECTED, suppress=True
+        entry, attempt, message, reason=DeadReason.REJECTED, opted_out=True
     )
 
 

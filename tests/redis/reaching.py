@@ -6,7 +6,7 @@ import redis
 from smsd.core.life import DeadReason
 from smsd.redis.connection import connect
 from smsd.redis.errors import Away, meaning
-from smsd.store.queue import Append
+from smsd.store.append import Append
 from tests.redis.audiences import import_rows, keys_of_audiences, numbers, values
 from tests.support.store import ALICE, Store, content
 
@@ -21,7 +21,7 @@ async def whole_life(store: Store) -> None:
     await store.schedule(-1)
     assert await store.queue.promote() == 2
     life = await store.begin_next()
-    assert await store.queue.bury(*life, reason=DeadReason.REJECTED, suppress=True)
+    assert await store.queue.bury(*life, reason=DeadReason.REJECTED, opted_out=True)
     assert (await store.lookup.message(message.id) or {})["state"] in ("dead", "queued")
     [letter, *_] = await store.dead_letters.page("", 10)
     assert await store.queue.replay(letter[0], letter[1]["id"])

@@ -362,7 +362,7 @@ async def test_what_is_claimed_and_marked_stays_so_in_a_stream_that_is_made_anew
     [waiting] = await store.append()
     await store.redis.xadd(store.keys.queue, {"to": ALICE, "message": "Hi"}, id=LAST_ID)
     await examine(store.client)
-    assert await store.queue.pending() == [life[0].name]
+    assert await store.unsettled.pending() == [life[0].name]
     assert [entry.message_id for entry in await store.queue.claim(0, 9)] == [waiting, LAST_ID]
     assert await store.queue.ack(*life, "p")
     assert await store.difference() == 0

@@ -216,7 +216,7 @@ def impatient(dispatch: str) -> list[str]:
     return [str(HERE / "impatient_daemon.py"), dispatch]
 
 
-def eventually(condition: Any, seconds: float = 15, what: str = "") -> None:
+def eventually(condition: Any, seconds: float = 30, what: object = "") -> None:
     """Wait for a condition; fails with `what` when it does not come true."""
     deadline = time.monotonic() + seconds
     while not condition():

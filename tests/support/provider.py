@@ -51,7 +51,8 @@ class ScriptedProvider:
 class AskableProvider(ScriptedProvider):
     """One that can be asked: it finds what is on its list, the last of it for ever."""
 
-    answers_after_restart = True
+    gateway = "gateway A"
+    stop_leaves_in_doubt = True
 
     def __init__(
         self,

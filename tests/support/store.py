@@ -20,6 +20,7 @@ from smsd.redis.client import text
 from smsd.redis.damage import Damage
 from smsd.redis.scripts import Call
 from smsd.store import Bounds, DaemonStore
+from smsd.store.append import Append
 from smsd.store.client import SCRIPTS
 from smsd.store.entry import Attempt, Entry
 from smsd.store.identity import Identity
@@ -27,12 +28,12 @@ from smsd.store.keys import GROUP
 from smsd.store.lease import lease_keys
 from smsd.store.lost_writes import Loss
 from smsd.store.operator_hold import Operator
-from smsd.store.queue import Append, Begun
+from smsd.store.queue import Begun
 
 SECOND = 1_000_000_000
 LIMITS = Limits()
 ALICE, BOB = "+12025550101", "+12025550102"
-SOON_S = 20.0  # far more than anything here takes
+SOON_S = 30.0  # far more than anything here takes
 
 
 class Wall:
@@ -261,9 +262,16 @@ async def soon(awaitable: Awaitable[Any]) -> Any:
         return await awaitable
 
 
-async def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition to come true."""
-    async with asyncio.timeout(SOON_S):
-        while not condition():
-            await asyncio.sleep(0.01)
-    assert condition(), what
+async def until(condition: Callable[[], bool | Awaitable[bool]], what: str) -> None:
+    """Wait for a condition to come true; fails with `what` when it does not."""
+
+    async def is_true() -> bool:
+        found = condition()
+        return found if isinstance(found, bool) else await found
+
+    try:
+        async with asyncio.timeout(SOON_S):
+            while not await is_true():
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise AssertionError(f"not within {SOON_S} s: {what}") from None

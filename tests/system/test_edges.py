@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ BOMB = gzip.compress(b"\0" * 10_000_000) * 90  # 875 KB that unpack to 900 MB
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon that asks for a token."""
-    daemon = Daemon(tmp_path_factory.mktemp("guarded"), f'[http]\ntokens = ["{TOKEN}"]\n').start()
+    """A daemon that asks for a token, and would wait for a body for longer than any test does."""
+    settings = f'[http]\ntokens = ["{TOKEN}"]\nbody_timeout = 300.0\n'
+    daemon = Daemon(tmp_path_factory.mktemp("guarded"), settings).start()
     eventually(lambda: "ours=true" in daemon.log, what="it has begun all its work")
     yield daemon
     daemon.kill()
@@ -42,7 +43,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 def connect(daemon: Daemon) -> socket.socket:
     port = int(daemon.url.rpartition(":")[2])
-    return socket.create_connection(("127.0.0.1", port), timeout=10)
+    return socket.create_connection(("127.0.0.1", port), timeout=20)
 
 
 def head(*headers: str, line: str = "POST /send HTTP/1.1", host: str | None = "localhost") -> bytes:
@@ -83,7 +84,7 @@ def test_a_compressed_body_that_nobody_asked_for_costs_next_to_nothing(
         with closing(connect(guarded)) as caller:
             caller.sendall(packed.replace(b"/send", path.encode()) + BOMB)
             assert read(caller)[0] in (401, 405)
-    assert cpu_s(guarded) - before < 0.2
+    assert cpu_s(guarded) - before < 1  # to unpack them takes 8 s
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "x-gzip", "gzip, identity"])
@@ -91,7 +92,7 @@ def test_no_content_encoding_is_decoded(guarded: Daemon, coding: str) -> None:
     packed = head(JSON, AUTHORIZED, f"Content-Encoding: {coding}", f"Content-Length: {len(BOMB)}")
     before = cpu_s(guarded)
     assert asked(guarded, packed + BOMB) == (415, "unsupported_content_encoding")
-    assert cpu_s(guarded) - before < 0.2
+    assert cpu_s(guarded) - before < 0.5  # to unpack it takes 1.6 s
 
 
 def test_identity_is_no_encoding(guarded: Daemon) -> None:
@@ -111,23 +112,25 @@ def test_a_stranger_is_refused_before_any_of_a_body_has_come(
 def test_what_a_refused_caller_still_sends_is_not_looked_at(guarded: Daemon) -> None:
     pieces = b"1\r\nx\r\n" * 160_000
     before = cpu_s(guarded)
-    for _ in range(12):
+    for _ in range(40):
         with closing(connect(guarded)) as caller:
             caller.sendall(head(JSON, "Transfer-Encoding: chunked") + pieces)
             assert read(caller)[0] == 401
             time.sleep(0.1)
-    assert cpu_s(guarded) - before < 0.2
+    assert cpu_s(guarded) - before < 0.7  # to parse what comes takes 2 s
 
 
 def test_a_refused_caller_that_goes_on_sending_is_cut_off(guarded: Daemon) -> None:
-    began = time.monotonic()
-    with closing(connect(guarded)) as caller, suppress(ConnectionError):
+    with closing(connect(guarded)) as caller:
         caller.sendall(head(JSON, "Content-Length: 1000000"))
         assert read(caller)[0] == 401
-        while time.monotonic() < began + 6:
-            caller.sendall(b"x")
+        for _ in range(1000):
+            try:
+                caller.sendall(b"x")
+            except ConnectionError:
+                return
             time.sleep(0.02)
-    assert time.monotonic() - began < 5
+    raise AssertionError("it goes on")
 
 
 def test_slow_bodies_hold_no_place_that_a_quick_one_needs(guarded: Daemon) -> None:
@@ -139,9 +142,7 @@ def test_slow_bodies_hold_no_place_that_a_quick_one_needs(guarded: Daemon) -> No
         time.sleep(0.2)
         for caller in callers:
             caller.sendall(b" ")
-        began = time.monotonic()
         assert asked(guarded, head(JSON, AUTHORIZED, SIZE) + TEXT)[0] == 200
-        assert time.monotonic() - began < 1
 
 
 def test_bodies_that_stop_in_the_middle_give_way_to_a_quick_one(guarded: Daemon) -> None:
@@ -150,9 +151,7 @@ def test_bodies_that_stop_in_the_middle_give_way_to_a_quick_one(guarded: Daemon)
         callers = [stack.enter_context(closing(connect(guarded))) for _ in range(70)]
         for caller in callers:
             caller.sendall(stopped)
-        began = time.monotonic()
         assert asked(guarded, head(JSON, AUTHORIZED, SIZE) + TEXT)[0] == 200
-        assert time.monotonic() - began < 2
         assert read(callers[0])[1]["error"]["code"] == "busy"
 
 

@@ -43,9 +43,9 @@ def test_a_hangup_changes_rate_and_log_level(tmp_path: Path, started: list[Daemo
     started.append(smsd)
     smsd.start()
     eventually(lambda: target(smsd) == "0.5")
-    ids = send_many(smsd, 10)
+    ids = send_many(smsd, 100)
 
-    # At the old rate this would take 20 s.
+    # At the old rate this would take 200 s.
     fast = "[rate]\nsegments_per_second = 40\n[message]\nmax_segments = 1\n"
     (smsd.directory / "config.toml").write_text(fast + '[log]\nlevel = "warning"\n')
     smsd.signal(signal.SIGHUP)

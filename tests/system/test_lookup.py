@@ -70,15 +70,15 @@ def test_a_text_whose_answer_was_lost_is_a_dead_letter_where_nobody_can_be_asked
 def test_a_stop_cuts_the_asking_short_and_the_next_start_asks_again(
     daemon: Daemon, recorder: Recorder
 ) -> None:
-    start(daemon, asking(recorder))
+    start(daemon, asking(recorder, by="to"))  # which it does not know, and is asked for again
     message_id = daemon.send(to="+12025550123", message="Hi")["id"]
     eventually(lambda: '"in doubt, asking" id=' in daemon.log)
-    daemon.signal(signal.SIGTERM)  # before the first ask, which waits for a second
+    daemon.signal(signal.SIGTERM)
     assert daemon.wait(20) == 0
     assert f'"left in doubt" id={message_id}' in daemon.log
     assert '"dispatch stopped" drained=true' in daemon.log
 
-    daemon.start()
+    start(daemon, asking(recorder))
     becomes(daemon, message_id, "sent")
     assert len(recorder.arrivals()) == 1
 

@@ -1,5 +1,7 @@
 """What a killed daemon was sending. Rule: what the provider has is sent, and sent once."""
 
+from pathlib import Path
+
 import pytest
 import redis
 
@@ -14,13 +16,18 @@ HASTY = [
 ]
 
 
+def write_to(daemon: Daemon, recorder: Recorder, not_found: str) -> None:
+    """Configure the gateway that messages are written to, and that is asked about them."""
+    url = f"http://127.0.0.1:{recorder.port}/lookup?id={{id}}"
+    look_up = f'look_up = {{url = "{url}", id = "json:id", not_found = "{not_found}"}}'
+    (daemon.directory / "config.toml").write_text(f"{recorder.settings()}\n{look_up}\n")
+
+
 @pytest.mark.parametrize("not_found", ["in_doubt", "unavailable"])
 def test_what_a_killed_daemon_was_sending_is_sent_once_as_far_as_the_provider_can_tell(
     daemon: Daemon, recorder: Recorder, not_found: str
 ) -> None:
-    url = f"http://127.0.0.1:{recorder.port}/lookup?id={{id}}"
-    look_up = f'look_up = {{url = "{url}", id = "json:id", not_found = "{not_found}"}}'
-    (daemon.directory / "config.toml").write_text(f"{recorder.settings()}\n{look_up}\n")
+    write_to(daemon, recorder, not_found)
     daemon.start(program=killed_at("during submit", 20))
     ids = daemon.send(to=[f"+1202555{n:04d}" for n in range(200, 260)], message="Hi")["ids"]
     daemon.wait()  # it kills itself
@@ -42,3 +49,31 @@ def test_what_a_killed_daemon_was_sending_is_sent_once_as_far_as_the_provider_ca
     assert {known[id_]["reason"] for id_ in lost} <= {"in_doubt"}
     if not_found == "unavailable":
         assert not lost
+
+
+def test_what_was_written_to_another_gateway_is_not_believed_to_be_absent(
+    daemon: Daemon, recorder: Recorder, tmp_path: Path
+) -> None:
+    write_to(daemon, recorder, "unavailable")
+    daemon.start(program=killed_at("during submit", 20))
+    ids = daemon.send(to=[f"+1202555{n:04d}" for n in range(200, 240)], message="Hi")["ids"]
+    daemon.wait()  # it kills itself
+    (tmp_path / "other").mkdir()
+    other = Recorder(tmp_path / "other", latency=0.05).start()
+    try:
+        write_to(daemon, other, "unavailable")
+        daemon.start(program=HASTY)
+        with redis.Redis(unix_socket_path=str(daemon.directory / "var" / "redis.sock")) as client:
+            eventually(lambda: waiting(client) == 0, 30, "messages still wait")
+            known = states(client)
+            assert client.hlen("smsd:inflight") == 0
+    finally:
+        other.stop()
+
+    taken, taken_later = ({one["id"] for one in each.arrivals()} for each in (recorder, other))
+    assert taken
+    assert taken_later
+    assert taken & taken_later == set()
+    in_doubt = {id_ for id_ in ids if known[id_]["state"] == "dead"}
+    assert {known[id_]["reason"] for id_ in in_doubt} == {"in_doubt"}
+    assert in_doubt | taken | taken_later == set(ids)

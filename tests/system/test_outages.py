@@ -4,6 +4,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import redis
+
 from tests.support.processes import Daemon, Recorder, eventually
 
 NUMBERS = [f"+1202556{n:04d}" for n in range(1000)]
@@ -16,6 +18,12 @@ def copies(gateway: Recorder) -> Counter[str]:
     return Counter(arrival["id"] for arrival in gateway.arrivals())
 
 
+def under_way(daemon: Daemon) -> int:
+    """How many messages are recorded as in flight."""
+    with redis.Redis(unix_socket_path=str(daemon.directory / "var" / "redis.sock")) as client:
+        return int(client.hlen("smsd:inflight"))
+
+
 def test_a_gateway_that_takes_and_says_503_gets_no_message_more_often_than_may_be(
     tmp_path: Path,
 ) -> None:
@@ -26,7 +34,7 @@ def test_a_gateway_that_takes_and_says_503_gets_no_message_more_often_than_may_b
         ids = daemon.send(to=NUMBERS[:4], message="x")["ids"]
         eventually(lambda: copies(gateway).total() >= 7, 30, "it is held, and probes")
         assert daemon.call("GET", "/readyz/dispatch")[0] == 503
-        time.sleep(0.3)  # it is answered, and the next probe is not due
+        eventually(lambda: under_way(daemon) == 0, what="it is answered, and the next not due")
         daemon.kill()  # what is counted is durable
         daemon.start()
         eventually(lambda: copies(gateway).total() == 8, 30, "all but the last attempts are made")
@@ -37,8 +45,8 @@ def test_a_gateway_that_takes_and_says_503_gets_no_message_more_often_than_may_b
         gateway.stop()
         gateway.start(plan={"ok": 1})
         new = daemon.send(to=ANYBODY, message="x")["id"]
-        eventually(lambda: copies(gateway)[new] == 1, 10, "another message probes")
-        eventually(lambda: copies(gateway).total() == 13, 10, "and the last attempts are made")
+        eventually(lambda: copies(gateway)[new] == 1, what="another message probes")
+        eventually(lambda: copies(gateway).total() == 13, what="and the last attempts are made")
         assert {copies(gateway)[id_] for id_ in ids} == {3}
         assert daemon.call("GET", "/readyz/dispatch")[0] == 200
     finally:

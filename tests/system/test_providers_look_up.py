@@ -109,12 +109,12 @@ async def looked_up(
 ) -> Outcome | None:
     """`settled`: messages by sid, as Redis knows them."""
 
-    async def settled_as(ids: Collection[str], since: int, until: int) -> Mapping[str, str]:
+    async def find_settled(ids: Collection[str], since: int, until: int) -> Mapping[str, str]:
         assert since < STARTED_S * 1000 < until
         return {sid: id_ for sid, id_ in (settled or {}).items() if sid in ids}
 
     assert isinstance(provider, SupportsLookUp)
-    return await provider.look_up(of or message(), STARTED_S * 1000, settled_as)
+    return await provider.look_up(of or message(), STARTED_S * 1000, find_settled)
 
 
 @every_askable
@@ -158,7 +158,7 @@ async def test_without_a_clear_answer_the_message_stays_in_doubt_after_one_reque
     maker: Maker, script: Script
 ) -> None:
     gateway = Gateway(script)
-    async with listening(gateway), started(maker(gateway.url, timeout_s=0.3)) as provider:
+    async with listening(gateway), started(maker(gateway.url, timeout_s=1.0)) as provider:
         assert isinstance(await looked_up(provider), InDoubt)
     assert len(gateway.requests) == 1
 

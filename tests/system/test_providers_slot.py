@@ -4,6 +4,7 @@ The same tests run over every provider that speaks HTTP.
 """
 
 import asyncio
+import select
 import socket
 import time
 from asyncio import StreamReader as Reader
@@ -112,15 +113,12 @@ async def test_a_fault_of_the_slot_itself_is_raised_as_it_is(maker: Maker) -> No
 
 @every_provider
 async def test_waiting_for_the_slot_does_not_use_up_the_timeout(maker: Maker) -> None:
-    async def answers_late(_: Reader, writer: Writer) -> None:
-        await asyncio.sleep(0.2)
-        writer.write(response(201, GOOD))
-
-    gateway = Gateway(answers_late)
-    async with listening(gateway), started(maker(gateway.url, timeout_s=0.4)) as provider:
+    gateway = Gateway(says(response(201, GOOD)))
+    async with listening(gateway), started(maker(gateway.url, timeout_s=1.5)) as provider:
         slot = Slot(closed=True)
         submission = asyncio.create_task(provider.submit(message(), slot))
-        await asyncio.sleep(0.6)
+        await slot.asked.wait()
+        await asyncio.sleep(1.6)
         slot.door.set()
         assert await submission == Accepted("SM1", 2)
     assert slot.events == ["asked", "entered", "left"]
@@ -252,15 +250,17 @@ async def test_connections_are_kept_alive_and_cookies_are_not(maker: Maker) -> N
 
 @every_provider
 async def test_many_may_be_in_flight_at_once(maker: Maker) -> None:
-    async def answers_late(_: Reader, writer: Writer) -> None:
-        await asyncio.sleep(0.2)
+    all_are_there = asyncio.Event()
+
+    async def answers_all(_: Reader, writer: Writer) -> None:
+        if len(gateway.requests) == 60:
+            all_are_there.set()
+        await all_are_there.wait()
         writer.write(response(201, GOOD))
 
-    gateway = Gateway(answers_late)
-    async with listening(gateway), started(maker(gateway.url)) as provider:
-        began = time.monotonic()
+    gateway = Gateway(answers_all)
+    async with listening(gateway), started(maker(gateway.url, timeout_s=20.0)) as provider:
         outcomes = await asyncio.gather(*(provider.submit(message(), Slot()) for _ in range(60)))
-        assert time.monotonic() - began < 2
     assert outcomes == [Accepted("SM1", 2)] * 60
 
 
@@ -291,6 +291,11 @@ async def unread() -> AsyncIterator[tuple[str, list[socket.socket]]]:
                 each.close()
 
 
+def has_received(sock: socket.socket) -> bool:
+    """Whether anything is there to be read."""
+    return bool(select.select([sock], [], [], 0)[0])
+
+
 @every_provider
 async def test_a_request_that_is_not_read_is_in_doubt_in_time_and_goes_no_more(
     maker: Maker,
@@ -300,10 +305,10 @@ async def test_a_request_that_is_not_read_is_in_doubt_in_time_and_goes_no_more(
         began = time.monotonic()
         outcome = await provider.submit(message(LARGE), slot)
         assert outcome == InDoubt("no whole answer within 0.5 s")
-        assert 0.45 < time.monotonic() - began < 2
+        assert 0.45 < time.monotonic() - began < 20
         assert slot.events == ["asked", "entered", "left"]
         reader, writer = await asyncio.open_connection(sock=connections.pop())
-        async with asyncio.timeout(2):  # to its end
+        async with asyncio.timeout(20):  # to its end
             assert len(await reader.read()) < len(LARGE)
         writer.close()
 
@@ -311,7 +316,7 @@ async def test_a_request_that_is_not_read_is_in_doubt_in_time_and_goes_no_more(
 @every_provider
 async def test_a_request_that_is_not_read_holds_up_nobody(maker: Maker) -> None:
     pace = Pace(Pacer(45, ceiling="segment"), clock=time.monotonic_ns, metrics=Metrics())
-    departures: list[float] = []
+    departures = 0
 
     class Paced(Slot):
         def __init__(self) -> None:
@@ -322,18 +327,19 @@ async def test_a_request_that_is_not_read_holds_up_nobody(maker: Maker) -> None:
             await self.paced.__aenter__()
 
         async def __aexit__(self, *_: Any) -> None:
+            nonlocal departures
             await self.paced.__aexit__(*_)
-            departures.append(time.monotonic())
+            departures += 1
 
-    async with unread() as (url, _), started(maker(url, timeout_s=2.0)) as provider:
+    async with unread() as (url, _), started(maker(url, timeout_s=30.0)) as provider:
         texts = [message(LARGE), *(message() for _ in range(10))]
         submissions = [asyncio.create_task(provider.submit(each, Paced())) for each in texts]
-        while len(departures) < len(texts):
+        while departures < len(texts):
             await asyncio.sleep(0.01)
-        assert not any(submission.done() for submission in submissions)
-        outcomes = await asyncio.gather(*submissions)
-    assert outcomes == [InDoubt("no whole answer within 2 s")] * len(texts)
-    assert departures[-1] - departures[0] < 1
+            assert not any(submission.done() for submission in submissions)
+        for submission in submissions:
+            submission.cancel()
+        await asyncio.wait(submissions)
 
 
 @every_provider
@@ -341,8 +347,7 @@ async def test_an_answer_to_a_request_that_is_not_read_ends_its_connection(maker
     async with unread() as (url, connections), started(maker(url)) as provider:
         for n in range(2):
             submission = asyncio.create_task(provider.submit(message(LARGE), Slot()))
-            while len(connections) <= n:
+            while len(connections) <= n or not has_received(connections[n]):
                 await asyncio.sleep(0.01)
-            await asyncio.sleep(0.1)
             connections[n].sendall(response(201, GOOD))
             assert await submission == Accepted("SM1", 2)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from smsd.core.life import Event
-from tests.checks import journey, paths, words
+from tests.checks import fields, journey, paths, words
 
 LETTER = next(rule for rule in words.RULES if rule.word == "letter")
 
@@ -36,7 +36,9 @@ def test_a_word_is_not_found_in_the_right_one_in_another_word_or_in_a_key(tmp_pa
 
 
 def test_a_word_is_found_in_lua(tmp_path: Path) -> None:
-    assert found(tmp_path, LETTER, "local letter = 1\n-- a letter\n", "a.lua") == [1, 2]
+    source = "local letter = 1\n-- a letter\nerror('no letter')\nfield('letter')\n"
+
+    assert found(tmp_path, LETTER, source, "a.lua") == [1, 2, 3]
 
 
 def test_a_made_part_of_the_journey_is_made_anew() -> None:
@@ -76,3 +78,18 @@ def test_what_a_document_names_and_is_not_there_is_found(
         "README.md: gone.md does not exist",
         "README.md: Here.stop in smsd/a.py does not exist",
     ]
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "wrong"),
+    [("`from`, ", "", "from"), ("`ref`", "`ref`, `lane`", "lane"), ("carry `key`", "carry", "key")],
+)
+def test_a_document_that_names_other_fields_than_there_are_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, instead: str, wrong: str
+) -> None:
+    document = fields.DOCUMENT.read_text("utf-8")
+    assert fields.faults() == []
+    monkeypatch.setattr(fields, "DOCUMENT", tmp_path / "sending.md")
+    fields.DOCUMENT.write_text(document.replace(written, instead, 1))
+
+    assert fields.faults() == [f"docs/sending.md: differs from core/fields.py in {wrong}"]

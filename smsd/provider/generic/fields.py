@@ -85,6 +85,11 @@ class Template:
             part if isinstance(part, str) else encode(part(message)) for part in self._parts
         )
 
+    def is_empty(self, message: Message) -> bool:
+        """Whether it has placeholders, and the message has a value for none of them."""
+        values = [part for part in self._parts if not isinstance(part, str)]
+        return bool(values) and not any(value(message) for value in values)
+
     def fixed(self) -> str:
         """The string without its placeholders."""
         return "".join(part for part in self._parts if isinstance(part, str))
@@ -140,6 +145,15 @@ def fill(tree: Tree, message: Message) -> Filled:
             return {key: fill(each, message) for key, each in tree.items()}
         case _:
             return tree
+
+
+def fill_headers(headers: Mapping[str, Template], message: Message) -> dict[str, str]:
+    """The headers for one message, without those whose placeholders are all empty for it."""
+    return {
+        name: template.fill(message)
+        for name, template in headers.items()
+        if not template.is_empty(message)
+    }
 
 
 def names(tree: Tree) -> set[str]:

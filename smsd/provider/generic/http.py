@@ -104,7 +104,8 @@ class HttpWithLookUp(Http):
     def __init__(self, settings: GenericSettings, client: HttpClient, look_up: LookUp) -> None:
         super().__init__(settings, client)
         self._look_up = look_up
-        self.answers_after_restart = not look_up.proves_absence
+        self.gateway = settings.gateway
+        self.stop_leaves_in_doubt = not look_up.proves_absence
 
     async def look_up(
         self, message: Message, started_ms: int, find_settled: FindSettled

@@ -1,4 +1,6 @@
-"""Looking up a message in doubt, by configuration. Rule: without a clear answer it stays in doubt.
+"""Asking a gateway about a message, by configuration. Rule: without a clear answer it is in doubt.
+
+(A caller's look-up of a message's status is another thing: `smsd/store/lookup.py`.)
 
     [provider.http.look_up]
     url       = "https://gateway.example/messages/{id}"   # also {to}, {to_no_plus}, {ref}
@@ -15,8 +17,13 @@
 If no rule matches, the rules of `[provider.http]` that find a refusal in the body decide. Failing
 them, a 2xx with the `id` means that the message was taken, unless some rule describes a success.
 `not_found = "unavailable"` means "surely not taken", and the message is sent again: it is right
-only where the gateway was given our {id} with the message, and its 404 is certain. So it is
-believed only if every look-up of half a minute ends so. {ref} is only as unique as callers make it.
+only where the gateway was given our {id} with the message, and its 404 is certain for as long as
+smsd may be down. It is believed only if every look-up of half a minute ends so; after one without
+an answer the gateway may be catching up, and the half minute begins again (`InDoubtAsker` in
+`smsd/dispatch/in_doubt.py` asks). After a restart with another gateway configured nobody is asked:
+another one is one whose `url`, `user`, `headers`, `fields`, or `url` or `headers` of the `look_up`
+differ; and, if an absence can be a proof, one of its `secrets`, which may be another account's.
+{ref} is only as unique as callers make it.
 """
 
 import re
@@ -30,7 +37,7 @@ from yarl import URL
 from smsd.core.message import Message
 from smsd.core.outcome import Accepted, InDoubt, Outcome, Rejected, Unavailable
 from smsd.provider.base import ProviderSettings
-from smsd.provider.generic.fields import Template, only
+from smsd.provider.generic.fields import Template, fill_headers, only
 from smsd.provider.generic.rules import ExtractField, Rule, extracted
 from smsd.provider.wire.answer import Answer
 from smsd.provider.wire.rulings import Kind
@@ -39,7 +46,7 @@ from smsd.provider.wire.transport import Request
 
 LONGEST_ID = 128  # characters of a provider's id for a message
 
-_PLACEHOLDERS = only("id", "to", "to_no_plus", "ref")
+_IN_URL = only("id", "to", "to_no_plus", "ref")  # what a gateway can find a message by
 _DECIDING: tuple[Kind, ...] = ("accepted", "rejected", "unavailable", "in_doubt")
 _REFUSING: tuple[Kind, ...] = ("rejected", "throttled", "unavailable", "halted")
 _FIXED_HOST = re.compile(r"https?://[^/?#{}]+[/?]")  # no caller may choose the host
@@ -101,7 +108,7 @@ class LookUp:
         if self._by_ref and message.content.ref in _NO_NAMES:
             return None
         url = self._url.fill(message, lambda value: quote(value, safe=""))
-        headers = {name: value.fill(message) for name, value in self._headers.items()}
+        headers = fill_headers(self._headers, message)
         return Request(self._settings.method, URL(url, encoded=True), headers)
 
     def outcome(self, answer: Answer) -> Outcome:
@@ -138,7 +145,7 @@ def _url(base_url: str, url: str, secrets: Mapping[str, str]) -> Template:
     quoted = {name: quote(secret, safe="") for name, secret in secrets.items()}
     try:
         whole = below(base_url, url)
-        template = Template(whole, quoted, allowed=_PLACEHOLDERS)
+        template = Template(whole, quoted, allowed=_IN_URL)
         http_url(template.fixed())
     except ValueError as error:
         raise ValueError(f"url: {error}") from None

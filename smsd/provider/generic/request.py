@@ -66,7 +66,7 @@ class RequestTemplate:
                 url = _with_query(url, filled)
             case "raw":
                 url, body = _with_query(url, filled), message.content.text.encode()
-        headers = {name: value.fill(message) for name, value in self._headers.items()}
+        headers = fields.fill_headers(self._headers, message)
         return Request(self._method, URL(url, encoded=True), headers, body)
 
 

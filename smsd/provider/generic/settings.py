@@ -13,16 +13,20 @@
         {status = 200, body = "re:^OK", outcome = "accepted"},
     ]
 
-`fields.py` has the placeholders, `wire/rulings.py` the outcomes. In `in`, 7 matches the answer's 7,
-7.0 or "7", and true matches true alone. An `id` is a string or a number. With a `base_url`, each
-`url` is a path. `look_up` describes how the gateway is asked about a message in doubt: see
-`lookup.py`; without it the `in_doubt` policy decides at once.
+The placeholders are those in the column `placeholder` of `smsd/core/fields.py`, of which `headers`
+take the ones with `in_headers`, and a few more in `fields.py` here. `wire/rulings.py` has the
+outcomes. In `in`, 7 matches the answer's 7, 7.0 or "7", and true matches true alone. An `id` is a
+string or a number. With a `base_url`, each `url` is a path. `look_up` describes how the gateway is
+asked about a message in doubt: see `lookup.py`; without it the `in_doubt` policy decides at once.
 
 If no rule matches, a 2xx is a success, unless some rule describes a success, or the `id` is not
 where it should be: then it is in doubt. Other answers go by their status. A redirect is not
 followed: 301, 307 and 308 hold dispatch until the `url` is corrected, others are in doubt.
 """
 
+import hashlib
+import json
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationInfo, model_validator
@@ -34,6 +38,8 @@ from smsd.provider.generic.request import Body, RequestTemplate, fault_at, heade
 from smsd.provider.generic.rules import ExtractField, Rule
 from smsd.provider.wire.settings import HttpSettings
 from smsd.provider.wire.transport import basic
+
+SLOWLY = 100_000  # rounds, some 40 ms
 
 
 class Encodings(ProviderSettings):
@@ -101,6 +107,24 @@ class GenericSettings(HttpSettings):
             return LookUp(self.look_up, self.base_url, templates, secrets, self.rules)
 
     @property
+    def gateway(self) -> str:
+        """What tells this gateway and account from others: its templates, without any secret.
+
+        A changed secret may be a new key or another account. Where an absence counts as a proof,
+        it counts as another account, and 16 bits of a slow digest show it: no secret is found so.
+        """
+        look_up = (self.look_up.url, _by_lower_name(self.look_up.headers)) if self.look_up else ()
+        headers = _by_lower_name(self.headers)
+        parts = (self.base_url, self.url, self.user, headers, self.fields, *look_up)
+        templates = f"http {json.dumps(parts, sort_keys=True)}"
+        asked = self.look_up_template()
+        if asked is None or not asked.proves_absence or not self.secrets:
+            return templates
+        secrets = json.dumps(self._secrets(), sort_keys=True).encode()
+        digest = hashlib.pbkdf2_hmac("sha256", secrets, templates.encode(), SLOWLY, dklen=2)
+        return f"{templates} {digest.hex()}"
+
+    @property
     def hidden(self) -> tuple[str, ...]:
         """What no log may show."""
         secrets = (each.get_secret_value() for each in (*self.secrets.values(), self.password))
@@ -117,3 +141,7 @@ class GenericSettings(HttpSettings):
 
     def _secrets(self) -> dict[str, str]:
         return {name.lower(): each.get_secret_value() for name, each in self.secrets.items()}
+
+
+def _by_lower_name(headers: Mapping[str, str] | None) -> dict[str, str] | None:
+    return None if headers is None else {name.lower(): each for name, each in headers.items()}

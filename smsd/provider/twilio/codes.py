@@ -2,6 +2,15 @@
 
 Twilio documents each code at https://www.twilio.com/docs/api/errors/<code>. Configuration goes
 before this table: `[provider.twilio] codes = {"30034" = "rejected:sender"}`.
+
+A row rules a submission's answer, and also the record that Twilio lists of a message in doubt
+(`lookup.py`), whatever status it is listed with. So a code that a carrier answers after Twilio took
+the message, like 30003 to 30008, must have no row: the message would be sent again, or become a
+dead letter, though it was taken (`_record` in `lookup.py`: a row goes before the status).
+
+What a code ends as is tested in tests/unit/provider/twilio: as the answer to a submission in
+`test_provider.py` (`test_an_answer_has_one_outcome`), as a listed record in `test_lookup.py`. A row
+with a ruling of its own gets a line in the former; `test_codes.py` looks at the table as a whole.
 """
 
 import re
@@ -10,7 +19,7 @@ from collections.abc import Mapping
 _CODE = re.compile(r"[0-9]{1,6}")
 
 # What Twilio may answer to a submission. Three kinds of codes are left out on purpose:
-# - those of delivery receipts, like 30003 to 30008;
+# - those of delivery receipts, like 30003 to 30008, which come after Twilio took the message;
 # - 20500 (internal error) and 20503 (unavailable, try again), which go by their HTTP status;
 # - 21606 and 21659: From cannot send to this destination (a short code abroad), or to none at all.
 #   As unknown refusals, one of them stops nothing, and many in a row hold dispatch, so that a wrong

@@ -1,5 +1,7 @@
 """Which listed message is ours, and what became of it. Rule: a record alone proves no acceptance.
 
+This is how Twilio is asked about a message in doubt (a caller's look-up of a status is in
+`smsd/store/lookup.py`).
 Twilio keeps no reference of ours with a message, so a message is recognised by its recipient, text,
 sender and time. An absence proves nothing: Twilio may list a message late. Twilio also lists
 messages that it refused: their status and code are read as those of an answer are.
@@ -20,7 +22,8 @@ LATE_S = 60.0  # after our time-out, in which a request may still be taken
 PAGE = 20  # messages to one number since the day began; a small answer
 NOT_LISTED = InDoubt("not listed")
 # Twilio did not send a message in these states. In every other state it has taken the message, even
-# if the carrier did not deliver it afterwards.
+# if the carrier did not deliver it afterwards; unless its code is one that `codes.py` or the
+# configuration has a row for: what a code means goes before the status.
 _NOT_TAKEN = ("failed", "canceled")
 
 Listed = Mapping[str, object]

@@ -51,12 +51,13 @@ class Twilio(Gateway):
 
     Settings: ClassVar[type[ProviderSettings]] = TwilioSettings
     # The sids in Redis tell which of two equal messages a listed one is, in a later process too.
-    answers_after_restart = True
+    stop_leaves_in_doubt = True
 
     def __init__(self, settings: TwilioSettings, client: HttpClient, timeout_s: float) -> None:
         super().__init__(client)
         self._timeout_s = timeout_s
         self._url = settings.messages_url
+        self.gateway = f"twilio {self._url}"
         self._authorization = settings.authorization()
         self._headers = {
             "Authorization": self._authorization,

@@ -28,7 +28,7 @@ from smsd.core.message import configured_sender
 from smsd.provider.base import BilledText, ProviderSecret, default_sender
 from smsd.provider.twilio import smart_encoding
 from smsd.provider.twilio.codes import CODES, is_code
-from smsd.provider.wire.rulings import Ruling, RulingField, ruling
+from smsd.provider.wire.rulings import Ruling, RulingField, read_ruling
 from smsd.provider.wire.settings import HttpSettings, HttpUrl
 from smsd.provider.wire.transport import basic
 
@@ -136,4 +136,4 @@ class TwilioSettings(HttpSettings):
     @property
     def rulings(self) -> Mapping[str, Ruling]:
         """What each code means: the table, and the configuration that overrides it."""
-        return {code: ruling(value) for code, value in CODES.items()} | self.codes
+        return {code: read_ruling(value) for code, value in CODES.items()} | self.codes

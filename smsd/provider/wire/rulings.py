@@ -80,11 +80,11 @@ RULINGS: Mapping[str, Ruling] = {
 }
 
 
-def ruling(value: object) -> Ruling:
+def read_ruling(value: object) -> Ruling:
     """Read the written form. Raises `ValueError`."""
     if not isinstance(value, str) or value not in RULINGS:
         raise ValueError(f"must be one of {', '.join(RULINGS)}")
     return RULINGS[value]
 
 
-RulingField = Annotated[Ruling, PlainValidator(ruling)]
+RulingField = Annotated[Ruling, PlainValidator(read_ruling)]

@@ -17,7 +17,7 @@ local function run(request, keys)
   if not packed or is_older() and not request.again then return '' end
   local part = cjson.decode(packed)
   -- A list that was kept by the version before has other names.
-  part.stream, part.look_up = part.stream or part.lane, part.look_up or part.facts
+  part.stream, part.look_up = part.stream or part['lane'], part.look_up or part['facts']
   need_places(part)
   allow_writes_while_full() -- it has been promised: it is queued though Redis is full by now
   local ids = enqueue(part, keys)

@@ -4,11 +4,14 @@
 -- keys: none
 -- answers: begun | fenced | older | marked | gone | suppressed
 -- changes: inflight
+--
+-- 'fenced' while this daemon does not hold the lease, 'older' where newer data was known, 'marked' where an attempt is
+-- under way already, 'gone' where it is settled, 'suppressed' where the recipient has opted out.
 
 local begun = {} -- by name, and as a flat list of name and mark
-local held = redis.pcall('GET', LEASE) == OWNER
+local lease_is_ours = redis.pcall('GET', LEASE) == OWNER
 local anybody_opted_out = redis.call('EXISTS', OPTOUTS) == 1
-local older = is_older()
+local data_is_older = is_older()
 allow_writes_while_full()
 
 local function run(request)
@@ -16,8 +19,8 @@ local function run(request)
   need(INFLIGHT, OPTOUTS)
   local found = mark_of(name)
   if found == mark then return 'begun' end -- our own reply was lost
-  if not held then return 'fenced' end
-  if older then return 'older' end
+  if not lease_is_ours then return 'fenced' end
+  if data_is_older then return 'older' end
   if found or begun[name] then return 'marked' end
   if not entry_of(stream_of(name)) then return 'gone' end
   if anybody_opted_out and redis.call('SISMEMBER', OPTOUTS, request.recipient) == 1 then return 'suppressed' end

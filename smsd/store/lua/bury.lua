@@ -1,6 +1,6 @@
--- bury: out of the stream, into the dead letters, with the reason; optionally suppress the recipient.
+-- bury: out of the stream, into the dead letters, with the reason; the number `opted_out` gets no more messages.
 -- include: counters, damage, dead_letters, deferred, entries, fields, full, in_flight, settle, settle_again, shown, status
--- takes: name, mark, id, reason, code, detail, attempts, line, look_up?, look_up_names?, suppress?, again?
+-- takes: name, mark, id, reason, code, detail, attempts, line, look_up?, look_up_names?, opted_out?, again?
 -- keys: status
 -- answers: settled | gone | marked
 -- changes: queue, high, deferred, deferred_messages, inflight, dead, optouts, status, events, counters, store
@@ -10,10 +10,10 @@
 local function run(request, keys)
   local id, status = request.id, keys[1]
   need(INFLIGHT, (stream_of(request.name)))
-  if request.suppress then need(OPTOUTS) end
+  if request.opted_out then need(OPTOUTS) end
   allow_writes_while_full()
   -- A fact about the number, wherever the entry is by now.
-  if request.suppress then redis.call('SADD', OPTOUTS, request.suppress) end
+  if request.opted_out then redis.call('SADD', OPTOUTS, request.opted_out) end
   local name, fields = attempted_entry(request, status)
   local deferred = not fields and deferred_again(request, status)
   if not fields and not deferred or is_foreign(name, request.mark) then return settle(name, request.mark, false) end

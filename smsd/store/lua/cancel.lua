@@ -14,9 +14,9 @@ local function take_entry(id, name, other)
   if redis.call('HEXISTS', INFLIGHT, name) == 1 then return nil, 'sending' end
   local fields = entry_of(stream, entry)
   if not fields then return nil, 'unknown' end
-  local said = field_of(fields, 'id') or id
-  if said ~= id and not other then return nil, {said} end
-  if said ~= id and redis.pcall('HGET', other, 'entry') == name then return nil, 'unknown' end
+  local own_id = field_of(fields, 'id') or id
+  if own_id ~= id and not other then return nil, {own_id} end
+  if own_id ~= id and redis.pcall('HGET', other, 'entry') == name then return nil, 'unknown' end
   redis.call('XACK', stream, GROUP, entry)
   redis.call('XDEL', stream, entry)
   return fields

@@ -12,10 +12,10 @@ local function run(request, keys)
   local id, status = request.id, keys[1]
   need(DEFERRED, MESSAGES)
   local name, fields = attempted_entry(request, status)
-  local how = settle(name, request.mark, false)
-  local deferred = how == 'gone' and deferred_again(request, status)
+  local answer = settle(name, request.mark, false)
+  local deferred = answer == 'gone' and deferred_again(request, status)
   fields = fields or deferred
-  if how ~= 'settled' and not deferred or not fields then return how end
+  if answer ~= 'settled' and not deferred or not fields then return answer end
   -- Other hands may have deferred another message under this id: then this one goes by its entry's.
   if not deferred and redis.call('ZSCORE', DEFERRED, id) then
     id, status = id_after(name), keys[2]

@@ -5,12 +5,12 @@
 -- answers: {{name, 'stray' | 'unreadable'}, ...}
 -- changes: inflight
 --
--- Mended: removed; or, where there is an entry, marked as begun at a time that nobody knows (0), which recovery finds in
--- doubt. (Recovery asks for that by itself, too.)
+-- Mended: removed; or, where there is an entry, marked as begun at a time that nobody knows (0), so that recovery
+-- finds it in doubt. (Recovery asks for that by itself, too.)
 
 local function is_readable(mark)
   local number, started = string.match(mark, '^([1-9]%d*) (%d+) [ -~]+$')
-  return number and #number <= 10 and #started <= 13
+  return number and #number <= 10 and #started <= 13 and not string.find(started, '^0.')
 end
 
 local function look(name, repair)

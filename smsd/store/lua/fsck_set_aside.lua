@@ -6,8 +6,8 @@
 -- changes: any
 --
 -- Keys: that key, the other. What stood where an operator holds dispatch held it: it goes on doing so, until a release.
--- Where the in-flight records were, whatever is claimed may have been sent: it is marked so that recovery finds it in
--- doubt.
+-- Where the in-flight records were, whatever is claimed may have been sent: it is marked so that recovery finds it
+-- in doubt.
 
 local function mark_all(initial, stream)
   if wrong_type(stream, KIND[stream]) then return end

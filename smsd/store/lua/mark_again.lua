@@ -8,7 +8,7 @@
 -- Of each the names that its entry may have, its mark and its id. One that waits there to be sent again becomes a dead
 -- letter in doubt; should it turn out to be sent, that is void.
 
-local DOUBT = {reason = 'in_doubt', code = '', detail = 'it was being sent when older data came'}
+local IN_DOUBT = {reason = 'in_doubt', code = '', detail = 'it was being sent when older data came'}
 
 local function mark_entry(names, mark)
   for _, name in ipairs(names) do
@@ -18,7 +18,7 @@ end
 
 local function bury_waiting(id, status)
   if not redis.call('ZSCORE', DEFERRED, id) then return 0 end
-  bury_deferred(id, status, redis.call('HGET', MESSAGES, id) or '', DOUBT)
+  bury_deferred(id, status, redis.call('HGET', MESSAGES, id) or '', IN_DOUBT)
   return 1
 end
 

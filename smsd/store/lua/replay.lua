@@ -5,12 +5,12 @@
 -- answers: done | gone | nameless
 -- changes: queue, high, dead, status, events, counters
 
--- A retry had gone ahead in the high stream; what says that it is of normal priority goes back in line.
--- Other hands may have written a dead letter without it.
-local function lane_of(fields)
-  local lane, priority = field_of(fields, 'lane'), field_of(fields, 'priority')
+-- Initial of the stream that the message joins: the one that it was in, but for a retry of normal priority,
+-- which had gone ahead in the high stream. Other hands may have written a dead letter without either.
+local function stream_to_join(fields)
+  local former, priority = field_of(fields, 'lane'), field_of(fields, 'priority')
   if priority == 'normal' then return 'n' end
-  if lane == 'h' or lane == 'n' then return lane end
+  if former == 'h' or former == 'n' then return former end
   return priority == 'high' and 'h' or 'n'
 end
 
@@ -19,11 +19,11 @@ local function run(request, keys)
   need(DEAD)
   local fields = entry_of(DEAD, request.letter)
   if not fields then return 'gone' end
-  local id, lane = field_of(fields, 'id'), lane_of(fields)
+  local id, initial = field_of(fields, 'id'), stream_to_join(fields)
   if not id then return 'nameless' end -- nothing says whose message it would be
   allow_writes_while_full()
   local kept = append_all(without(fields, request.dropped), {'id', id})
-  local name = lane .. add(lane == 'h' and HIGH or QUEUE, kept)
+  local name = initial .. add(initial == 'h' and HIGH or QUEUE, kept)
   redis.call('XDEL', DEAD, request.letter)
   count('replayed')
   record(status, id, 'queued', NOW .. ' queued replayed', 'replayed', {'entry', name, 'attempts', 0})

@@ -166,6 +166,8 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
                 self._wire.resume_reading()
             if self._dropping is None:
                 self._take_in(octets)
+            if self._at_end and not self._ends_later():
+                self._wire.close()
 
     def _drop(self, octets: int) -> None:
         self._dropped += octets
@@ -188,6 +190,12 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
     def eof_received(self) -> bool | None:  # type: ignore[override] # aiohttp says None
         """The caller sends nothing more; it may still listen for an answer. True: stay open."""
         self._at_end = True
+        return bool(self._waiting) or self._ends_later()
+
+    def _ends_later(self) -> bool:
+        """Have it closed once all that came has its answer. False: nothing is to be answered."""
+        if self._messages:
+            return True  # the last of them closes it
         if self._serving is not None:
             return self._answer_and_close(self._serving)
         return self._early > 0  # perhaps a whole request that is about to begin
@@ -210,9 +218,9 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
             self._serving = request
         self._owing_since = None
         self._early = 0
-        return not self._at_end or self._answer_and_close(request)
+        return not self._at_end or bool(self._waiting) or self._answer_and_close(request)
 
-    def mark_known(self) -> None:
+    def set_known(self) -> None:
         """Its caller is known: more is read at once from now on."""
         self._is_unknown = False
 
@@ -225,6 +233,8 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     def ended(self, request: web.BaseRequest) -> None:
         """It has its answer; what is left of its body aiohttp reads and forgets."""
+        if self._messages:
+            self._early = max(self._early, 1)  # another one came with it, and is about to begin
         request.content.on_eof(self._rest)
 
     def drop_rest(self, request: web.BaseRequest) -> None:
@@ -247,7 +257,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     def _answer_and_close(self, request: web.BaseRequest) -> bool:
         whole = request.content.is_eof()
-        if whole:
+        if whole and not self._messages:
             self.close()  # as soon as the answer is out
         return whole
 

@@ -60,7 +60,7 @@ class Guard:
                 await turn
             call = await self._router.find(request)
             if self._callers.check(request, call.access):
-                connection.mark_known()
+                connection.set_known()
             _check(request, whole=whole)
             return await self._router.answer(request, call)
         except Exception as error:  # noqa: BLE001 - the border: nothing escapes it unanswered

@@ -40,7 +40,7 @@ from tests.redis.dispatching import (
 )
 from tests.support.provider import ScriptedProvider
 from tests.support.proxy import Proxy
-from tests.support.store import ALICE, BOB, SECOND, OpenStore, Store, sha, soon, until
+from tests.support.store import ALICE, BOB, SECOND, SOON_S, OpenStore, Store, sha, soon, until
 
 NO_FUNDS = Halted("20005", "no funds")
 
@@ -63,7 +63,7 @@ async def test_texts_that_came_while_it_waited_do_not_leave_once_it_is_held(stor
         await claimed(store, ALICE, BOB)
         await asyncio.sleep(0.3)
         assert carrier.submitted == []
-        assert await store.queue.in_flight() == {}
+        assert await store.unsettled.in_flight() == {}
         assert len(store.prefetch) == 2
         await until(lambda: len(carrier.submitted) == 2, "the first probes, and dispatch goes on")
     assert not hold.engaged
@@ -76,11 +76,11 @@ async def test_a_text_that_is_marked_does_not_leave_either_once_it_is_held(store
     [id_] = await claimed(store, ALICE)
     async with at_work(dispatcher(store, carrier, hold=hold)):
         async with asyncio.timeout(20):
-            while not await store.queue.in_flight():
+            while not await store.unsettled.in_flight():
                 await asyncio.sleep(0.01)
             hold.learn("1-0", NO_FUNDS, probe=False, waiting=False)
             carrier.prepared.set()
-            while await store.queue.in_flight():
+            while await store.unsettled.in_flight():
                 await asyncio.sleep(0.01)
         assert carrier.submitted == []
         clock.advance(60)
@@ -140,7 +140,7 @@ async def test_nothing_is_marked_any_more_while_it_drains(store: Store) -> None:
     await claimed(store, ALICE)
     async with at_work(part):
         await asyncio.sleep(0.2)
-    assert (carrier.submitted, await store.queue.in_flight()) == ([], {})
+    assert (carrier.submitted, await store.unsettled.in_flight()) == ([], {})
     assert len(store.prefetch) == 1
 
 
@@ -161,7 +161,7 @@ async def test_a_success_that_waits_to_be_settled_when_a_drain_ends_is_settled_a
     async with at_work(work):
         await until(lambda: len(carrier.submitted) == 3 and proxy.lost > 0, "one is being settled")
         may_answer.set()
-        await until(lambda: len(wired.queue._settlements._waiting) == 2, "two are in line")
+        await until(lambda: len(wired.queue._settle_together._waiting) == 2, "two are in line")
         assert not await work.drain(0.0)
     recovered = asyncio.create_task(_next_term(wired, open_store).recover())
     await asyncio.wait([recovered], timeout=0.2)  # while Redis does not take what was sent
@@ -180,7 +180,7 @@ async def long_text(store: Store, segments: int = 2) -> list[str]:
 
 async def ended(store: Store, id_: str) -> object:
     """The state in which a text ends."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SOON_S):
         while (state := await store.state(id_)) not in ("sent", "dead"):
             await asyncio.sleep(0.01)
     return state
@@ -247,7 +247,7 @@ async def test_what_was_not_sent_is_not_in_doubt_in_the_next_term(
     settling = asyncio.create_task(_settle(wired, first))
     await until(lambda: proxy.lost > 0, "the line stands")
     releasing = asyncio.create_task(wired.queue.release(second[0].name, second[1]))
-    await until(lambda: len(wired.queue._settlements._waiting) == 1, "it is in line")
+    await until(lambda: len(wired.queue._settle_together._waiting) == 1, "it is in line")
     for gone in (settling, releasing):
         gone.cancel()
     recovered = asyncio.create_task(_next_term(wired, open_store).recover())
@@ -489,10 +489,10 @@ async def test_what_redis_refuses_to_settle_holds_no_place(store: Store) -> None
     async with at_work(part):
         await until(lambda: len(carrier.submitted) == 6, "the others go on")
         await until(lambda: store.context.metrics.in_flight == 0, "their places are free")
-        assert len(await store.queue.in_flight()) == 2
+        assert len(await store.unsettled.in_flight()) == 2
         await store.redis.delete(store.keys.dead)
         async with asyncio.timeout(20):
-            while await store.queue.in_flight():  # it is mended
+            while await store.unsettled.in_flight():  # it is mended
                 await asyncio.sleep(0.01)
     assert await store.redis.xlen(store.keys.dead) == 2
 

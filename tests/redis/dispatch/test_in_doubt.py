@@ -8,8 +8,10 @@ import pytest
 from smsd.core.life import DeadReason
 from smsd.core.message import Limits, Message
 from smsd.core.outcome import Accepted, InDoubt, Outcome, Rejected, RetryPolicy, Unavailable
+from smsd.dispatch import in_doubt
 from smsd.dispatch.dispatcher import Dispatcher
 from smsd.dispatch.in_doubt import PAUSES_S
+from smsd.dispatch.recovery import OTHER_GATEWAY, UNANSWERED
 from smsd.metrics import Metrics
 from smsd.provider.base import FindSettled
 from tests.redis.dispatching import at_work, dispatcher, new_hold, recovery
@@ -40,7 +42,7 @@ async def letters(store: Store) -> list[tuple[str, str]]:
 
 async def settled(store: Store) -> None:
     async with asyncio.timeout(20):
-        while await store.queue.in_flight():
+        while await store.unsettled.in_flight():
             await asyncio.sleep(0.01)
 
 
@@ -50,6 +52,7 @@ async def settled(store: Store) -> None:
         ([TAKEN], RetryPolicy(), "normal", "sent"),
         ([InDoubt("not listed"), TAKEN], RESEND, "normal", "sent"),
         ([Unavailable("never arrived")], RetryPolicy(), "normal", "deferred"),
+        ([InDoubt("no answer"), Unavailable("never arrived")], RetryPolicy(), "normal", "deferred"),
         ([REFUSED], RESEND, "normal", "dead"),
         ([None], RetryPolicy(), "normal", "dead"),
         ([InDoubt("not listed")], RetryPolicy(), "high", "dead"),
@@ -69,7 +72,7 @@ async def test_what_was_in_flight_comes_to_what_the_provider_tells_or_the_policy
         await settled(store)
     assert await store.state(message.id) == state
     assert set(carrier.asked) == {(message.id, attempt.started_ms)}
-    assert len(carrier.asked) <= len(PAUSES_S)
+    assert len(carrier.asked) <= len(told) - 1 + len(PAUSES_S)
     assert await store.difference() == 0
 
 
@@ -99,7 +102,9 @@ async def test_what_recovery_settles_is_logged_and_counted_like_any_other(
     assert (word, message.id) in [(one.message, vars(one).get("id")) for one in caplog.records]
 
 
-@pytest.mark.parametrize("mark", [b"garbage", b"", b"\xff", b"1 2", b"1 99999999999999999999 x"])
+@pytest.mark.parametrize(
+    "mark", [b"garbage", b"", b"\xff", b"1 2", b"1 99999999999999999999 x", b"1 017 x", b"1 00 x"]
+)
 @pytest.mark.parametrize(("policy", "state"), [(RetryPolicy(), "dead"), (RESEND, "deferred")])
 async def test_under_an_unreadable_mark_nobody_is_asked_and_the_policy_decides(
     store: Store, mark: bytes, policy: RetryPolicy, state: str
@@ -120,6 +125,45 @@ async def test_under_an_unreadable_mark_nobody_is_asked_and_the_policy_decides(
     history = told["history"]
     assert isinstance(history, list)
     assert [change["state"] for change in history] == ["queued", state]  # not sending, in 1970
+
+
+@pytest.mark.parametrize(
+    ("gateway", "policy", "state"),
+    [
+        ("gateway A", RetryPolicy(), "deferred"),  # it never arrived there: it is sent again
+        ("gateway B", RetryPolicy(), "dead"),
+        ("gateway B", RESEND, "deferred"),
+    ],
+)
+async def test_of_a_killed_daemon_only_the_gateway_that_it_wrote_to_is_asked(
+    store: Store, open_store: OpenStore, gateway: str, policy: RetryPolicy, state: str
+) -> None:
+    """Any other gateway would find nothing, and the message might go out twice."""
+    carrier = AskableProvider(answer=unanswered)
+    part = dispatcher(store, carrier)
+    [id_] = await store.append()
+    await store.claimer.admit(await store.queue.claim(1, 1))
+    async with at_work(part):
+        await until(lambda: carrier.submitted == [id_], "it is written")
+    await part.drain(0)
+
+    successor, asked_later = await open_store("b").lead(), asked(Unavailable("never arrived"))
+    asked_later.gateway = gateway
+    asked_later.stop_leaves_in_doubt = False
+    recovering = recovery(successor, asked_later, policy=policy)
+    await recovering.recover()
+    async with at_work(recovering):
+        await settled(successor)
+    assert await store.state(id_) == state
+    assert bool(asked_later.asked) == (gateway == carrier.gateway)
+    if state == "dead":
+        [(_, letter)] = await store.dead_letters.page("", 10)
+        assert (letter["reason"], letter["detail"]) == ("in_doubt", OTHER_GATEWAY)
+
+
+async def unanswered(_message: Message) -> Outcome:
+    await asyncio.Event().wait()
+    raise AssertionError
 
 
 class Lister(AskableProvider):
@@ -200,7 +244,7 @@ async def test_an_opt_out_is_kept_wherever_the_entry_is_by_now(store: Store, how
     else:
         await store.redis.hset(store.keys.inflight, entry.name, "1 2 another")
     assert not await store.queue.bury(
-        entry, attempt, message, reason=DeadReason.REJECTED, code="21610", suppress=True
+        entry, attempt, message, reason=DeadReason.REJECTED, code="21610", opted_out=True
     )
     await store.append(ALICE)
     later, again = await store.claim_one()
@@ -222,7 +266,7 @@ async def test_while_it_is_asked_about_it_is_neither_sent_nor_asked_about_again(
         await store.claimer.admit(await store.queue.claim(10, 10))
         assert store.prefetch.take().message.id == other
         assert len(store.prefetch) == 0
-        assert len(await store.queue.in_flight()) == 1
+        assert len(await store.unsettled.in_flight()) == 1
         carrier.may_find.set()
         await settled(store)
     assert await store.state(message.id) == "sent"
@@ -268,7 +312,7 @@ async def test_ending_while_it_asks_leaves_the_mark_for_the_next(
     await recovering.recover()
     async with at_work(recovering):
         await until(lambda: bool(carrier.asked), "it is asked about")
-    assert len(await store.queue.in_flight()) == 1
+    assert len(await store.unsettled.in_flight()) == 1
 
     await taken_over(open_store, carrier)
     assert await store.state(message.id) == "sent"
@@ -287,7 +331,7 @@ async def test_what_a_successor_is_sending_is_left_to_it(
     recovering = recovery(store, policy=policy, on_fenced=told.set)
     task = asyncio.create_task(recovering.recover())
     await soon(told.wait())
-    assert await successor.queue.in_flight() == {entry.name: attempt}
+    assert await successor.unsettled.in_flight() == {entry.name: attempt}
     assert len(store.prefetch) == 0
     assert await successor.queue.ack(entry, attempt, message, "p")
     assert await store.state(message.id) == "sent"
@@ -349,6 +393,7 @@ async def dispatched(
     [
         ([TAKEN], RESEND, {}, "sent"),
         ([Unavailable("never arrived")], RetryPolicy(), {}, "deferred"),
+        ([InDoubt("no answer"), Unavailable("never arrived")], RetryPolicy(), {}, "deferred"),
         ([Unavailable("?"), InDoubt("not listed")], RetryPolicy(), {}, "dead"),
         ([None], RetryPolicy(), {}, "dead"),
         ([None], RESEND_HIGH, {}, "dead"),
@@ -368,6 +413,23 @@ async def test_an_answer_that_was_lost_is_asked_for(
     assert await store.difference() == 0
 
 
+async def test_what_this_daemon_left_to_recovery_does_not_die_of_a_stop(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_doubt, "MOST_ASKED", 0)
+    carrier = asked(None)
+    [id_] = await store.append()
+    await store.claimer.admit(await store.queue.claim(1, 1))
+    async with at_work(dispatcher(store, carrier)):
+        await until(lambda: not store.prefetch.knows(f"n{id_}"), "it is left to recovery")
+    recovering = recovery(store, carrier)
+    await recovering.recover()
+    async with at_work(recovering):
+        await settled(store)
+    [(_, letter)] = await store.dead_letters.page("", 10)
+    assert (letter["id"], letter["reason"], letter["detail"]) == (id_, "in_doubt", UNANSWERED)
+
+
 async def test_a_text_that_never_arrived_at_a_provider_that_is_down_is_sent_later(
     store: Store,
 ) -> None:
@@ -382,7 +444,7 @@ async def test_a_text_that_never_arrived_at_a_provider_that_is_down_is_sent_late
         await until(
             lambda: store.context.metrics.settled == {"defer": 1}, "it makes room for others"
         )
-    assert await store.queue.in_flight() == {}
+    assert await store.unsettled.in_flight() == {}
     assert await store.state(id_) == "deferred"
 
 
@@ -398,10 +460,10 @@ async def test_asking_takes_no_place_of_those_to_be_sent_and_a_drain_leaves_it_t
     async with at_work(part):
         await until(lambda: len(carrier.asked) == 4, "all are asked about")
         assert store.context.metrics.in_flight == 0
-        assert len(await store.queue.in_flight()) == 4
+        assert len(await store.unsettled.in_flight()) == 4
     assert await soon(part.drain(20))
     assert carrier.submitted == ids
-    assert len(await store.queue.in_flight()) == 4
+    assert len(await store.unsettled.in_flight()) == 4
     assert await letters(store) == []
 
     await taken_over(open_store, carrier)

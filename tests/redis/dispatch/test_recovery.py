@@ -25,7 +25,7 @@ async def test_recovery_goes_on_without_groups(store: Store, ruin: Ruin) -> None
     await soon(recovery(store).recover())
     await store.append()
     await store.claimer.admit(await store.queue.claim(10, 10))
-    assert await store.queue.in_flight() == {}
+    assert await store.unsettled.in_flight() == {}
     assert len(store.prefetch) >= 1
 
 

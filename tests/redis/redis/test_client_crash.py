@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from smsd.redis.errors import (
     RedisError,
     meaning,
 )
-from smsd.store.queue import APPEND_PATIENCE_S
 from tests.support.redis_server import RedisServer
 from tests.support.store import (
     ALICE,
@@ -39,7 +37,7 @@ async def test_a_server_that_loads_its_data_is_away_until_it_has(
             pipeline.set(f"filler:{n % 10}", n)
         await pipeline.execute()
     server.kill()
-    slow = RedisServer(tmp_path / "l", options=("--key-load-delay", "60"))
+    slow = RedisServer(tmp_path / "l", options=("--key-load-delay", "250"))
     starting = asyncio.create_task(asyncio.to_thread(slow.start))
     try:
         error = await soon(_first_loading(slow))
@@ -79,7 +77,7 @@ async def test_what_was_answered_is_there_after_sigkill(
     own_server.kill()
     own_server.start()
     assert await soon(_when_back(store)) == before
-    assert await store.queue.in_flight() == {life[0].name: life[1]}
+    assert await store.unsettled.in_flight() == {life[0].name: life[1]}
     assert await store.difference() == 0
 
 
@@ -134,10 +132,8 @@ async def test_an_append_to_an_absent_redis_fails_when_its_patience_ends(
 ) -> None:
     store = await open_store(url=own_server.url).lead()
     own_server.kill()
-    started = time.monotonic()
-    results = await asyncio.gather(*(store.append() for _ in range(5)), return_exceptions=True)
-    assert all(isinstance(result, Away) for result in results)
-    assert time.monotonic() - started < 2 * APPEND_PATIENCE_S + 3
+    appends = asyncio.gather(*(store.append() for _ in range(5)), return_exceptions=True)
+    assert all(isinstance(result, Away) for result in await soon(appends))
 
 
 async def test_an_append_to_a_server_that_hangs_fails_and_does_not_hang(

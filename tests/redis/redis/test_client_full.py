@@ -14,9 +14,9 @@ from smsd.redis.errors import (
     OutOfMemory,
 )
 from smsd.redis.scripts import Call
+from smsd.store.append import Append
 from smsd.store.entry import Attempt, Entry
 from smsd.store.lease import lease_keys
-from smsd.store.queue import Append
 from tests.redis.ruins import destroy_groups
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
@@ -128,7 +128,7 @@ async def test_everything_but_intake_works_while_redis_is_full(
     assert len(lives) == 13
     assert await queue.ack(*lives[0], "p")
     assert await queue.defer(*lives[1], until=wall(), attempts=1, why="w")
-    assert await queue.bury(*lives[2], reason=DeadReason.IN_DOUBT, suppress=True)
+    assert await queue.bury(*lives[2], reason=DeadReason.IN_DOUBT, opted_out=True)
     assert await queue.ack(*lives[2], "p")
     assert await queue.expire(*lives[3])
     await queue.release(lives[4][0].name, lives[4][1])
@@ -136,7 +136,7 @@ async def test_everything_but_intake_works_while_redis_is_full(
     assert await queue.replay(letter, dead_id)
     assert await queue.drop(lost, lost_id)
     assert await queue.cancel(dead_id) == "cancelled"
-    assert len(await queue.reclaim(await queue.pending())) == 8
+    assert len(await queue.reclaim(await store.unsettled.pending())) == 8
     await store.client.ensure_groups()
     await destroy_groups(store)
     assert len(await queue.claim(20, 20)) == 8

@@ -9,7 +9,7 @@ from smsd.core.life import DeadReason
 from smsd.redis.errors import (
     Away,
 )
-from smsd.store.queue import Append
+from smsd.store.append import Append
 from tests.support.proxy import Proxy
 from tests.support.store import (
     ALICE,
@@ -76,7 +76,7 @@ async def test_a_begin_whose_reply_was_lost_is_begun(wired: Store, proxy: Proxy)
     begun = await soon(wired.begin(entry, wired.attempt(), message.recipient))
     assert proxy.lost == 2
     assert begun == "begun"
-    assert await wired.queue.in_flight() == {entry.name: wired.attempt()}
+    assert await wired.unsettled.in_flight() == {entry.name: wired.attempt()}
 
 
 SETTLED = {
@@ -95,7 +95,7 @@ async def test_a_settlement_whose_reply_was_lost_is_done_once(
     proxy.lose_reply(sha(script), times=2)
     await soon(SETTLED[script](wired, life))
     assert proxy.lost == 2
-    assert await wired.queue.in_flight() == {}
+    assert await wired.unsettled.in_flight() == {}
     assert await wired.difference() == 0
     settled = wired.length() if script != "release" else wired.redis.xlen(wired.keys.dead)
     assert await settled == 0

@@ -2,16 +2,19 @@
 
 import asyncio
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from smsd.redis import client as client_module
 from smsd.redis.errors import OutOfMemory, TooFewReplicas
-from smsd.store.queue import Append
+from smsd.store.append import Append
 from tests.redis.opened import Opened
 from tests.support.processes import Daemon, Recorder, eventually
 from tests.support.proxy import Proxy
+from tests.support.redis_server import RedisServer
 from tests.support.store import (
     ALICE,
     content,
@@ -25,17 +28,27 @@ from tests.support.topologies import (
 SOON_S = 40.0  # far more than a failover takes
 
 
+@contextmanager
+def stopped(replica: RedisServer) -> Iterator[None]:
+    """While it stands still, it is waited for only briefly."""
+    replica.send_signal(signal.SIGSTOP)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(client_module, "ACK_MS", 300)
+            yield
+    finally:
+        replica.send_signal(signal.SIGCONT)
+
+
 async def test_without_its_replica_nothing_is_promised_and_nothing_permitted(
-    pair: Replicated, monkeypatch: pytest.MonkeyPatch
+    pair: Replicated,
 ) -> None:
-    monkeypatch.setattr(client_module, "ACK_MS", 300)
     async with Opened(pair.master.url, replicas_ack=1) as opened:
         store = opened.store
         await store.append(ALICE, ALICE)
         entry, message = await store.claim_one()
         request = Append(content(), [ALICE], idempotency_key="k", fingerprint="f", answer=b"{}")
-        pair.replica.send_signal(signal.SIGSTOP)
-        try:
+        with stopped(pair.replica):
             with pytest.raises(TooFewReplicas):
                 await store.queue.append(request)
             assert await store.length() == 3  # that one had been written before it was known
@@ -48,10 +61,8 @@ async def test_without_its_replica_nothing_is_promised_and_nothing_permitted(
             beginning = asyncio.create_task(store.begin(entry, store.attempt(), message.recipient))
             await asyncio.wait([beginning], timeout=1.0)
             assert not beginning.done()
-            assert await store.queue.in_flight() == {}  # a stop now leaves nothing in doubt
+            assert await store.unsettled.in_flight() == {}  # a stop now leaves nothing in doubt
             assert store.availability.up
-        finally:
-            pair.replica.send_signal(signal.SIGCONT)
         async with asyncio.timeout(SOON_S):
             assert await beginning == "begun"
         assert await store.queue.ack(entry, store.attempt(), message, "p")
@@ -62,42 +73,34 @@ async def test_without_its_replica_nothing_is_promised_and_nothing_permitted(
 
 
 async def test_a_begin_that_the_replica_did_not_hear_of_in_time_is_undone(
-    pair: Replicated, monkeypatch: pytest.MonkeyPatch
+    pair: Replicated,
 ) -> None:
-    monkeypatch.setattr(client_module, "ACK_MS", 300)
     async with Opened(pair.master.url, replicas_ack=1) as opened:
         store = opened.store
         await store.append()
         entry, message = await store.claim_one()
-        pair.replica.send_signal(signal.SIGSTOP)
-        try:
+        with stopped(pair.replica):
             beginning = asyncio.create_task(store.begin(entry, store.attempt(), message.recipient))
             await until(lambda: not store.client._replicas.enough, "the replica is missed")
             await asyncio.wait([beginning], timeout=0.5)
             assert not beginning.done()
-            assert await store.queue.in_flight() == {}
-        finally:
-            pair.replica.send_signal(signal.SIGCONT)
+            assert await store.unsettled.in_flight() == {}
         async with asyncio.timeout(SOON_S):
             assert await beginning == "begun"
 
 
 async def test_a_replica_that_is_back_is_found_to_be_while_redis_is_full(
-    pair: Replicated, monkeypatch: pytest.MonkeyPatch
+    pair: Replicated,
 ) -> None:
-    monkeypatch.setattr(client_module, "ACK_MS", 300)
     async with Opened(pair.master.url, replicas_ack=1) as opened:
         store = opened.store
         await store.append(ALICE)
         entry, message = await store.claim_one()
-        pair.replica.send_signal(signal.SIGSTOP)
-        try:
+        with stopped(pair.replica):
             with pytest.raises(TooFewReplicas):
                 await store.append()
             with pair.master.client() as client:
                 client.config_set("maxmemory", 1)
-        finally:
-            pair.replica.send_signal(signal.SIGCONT)
         async with asyncio.timeout(SOON_S):
             assert await store.begin(entry, store.attempt(), message.recipient) == "begun"
         assert await store.queue.ack(entry, store.attempt(), message, "p")
@@ -112,13 +115,10 @@ async def test_a_repeated_append_is_not_promised_because_it_wrote_nothing_more(
     proxy = await Proxy(pair.master.socket, tmp_path / "p").start()
     async with Opened(proxy.url, replicas_ack=1) as opened:
         await opened.store.append()
-        pair.replica.send_signal(signal.SIGSTOP)
-        try:
+        with stopped(pair.replica):
             proxy.lose_reply(sha("append"))
             with pytest.raises(TooFewReplicas):
                 await opened.store.append()
-        finally:
-            pair.replica.send_signal(signal.SIGCONT)
         assert proxy.lost == 1
         assert await opened.store.length() == 2
     await proxy.stop()
@@ -134,8 +134,7 @@ async def test_the_daemon_sends_nothing_while_its_replica_is_stopped_and_goes_on
     try:
         first = daemon.send(to=ALICE, message="first")["id"]
         eventually(lambda: len(recorder.arrivals()) == 1, what="the first arrives")
-        pair.replica.send_signal(signal.SIGSTOP)
-        try:
+        with stopped(pair.replica):
             with pair.master.client() as client:  # by a way that does not wait for the replica
                 for _ in range(20):
                     client.xadd("smsd:queue", {"to": ALICE, "message": "by hand"})
@@ -144,8 +143,6 @@ async def test_the_daemon_sends_nothing_while_its_replica_is_stopped_and_goes_on
             status, _ = daemon.call("POST", "/send", {"to": ALICE, "message": "third"})
             assert status == 503
             assert len(recorder.arrivals()) == 1
-        finally:
-            pair.replica.send_signal(signal.SIGCONT)
         last = daemon.send(to=ALICE, message="last")["id"]
         eventually(
             lambda: daemon.call("GET", f"/messages/{last}")[1]["state"] == "sent",

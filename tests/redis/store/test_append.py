@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from smsd.redis.errors import Away
-from smsd.store.queue import Append, Appended, KeyConflict, QueueFull
+from smsd.store.append import Append, Appended, KeyConflict, QueueFull
 from tests.support.proxy import Proxy
 from tests.support.store import (
     ALICE,
@@ -16,6 +16,7 @@ from tests.support.store import (
     content,
     sha,
     soon,
+    until,
 )
 
 MOST_RECIPIENTS = 10_000  # to which [http] max_recipients may be set
@@ -201,7 +202,7 @@ async def test_an_append_that_arrives_after_its_successors_queues_nothing_again(
     [second] = await wired.append()
     proxy.lose_reply(sha("append"))
     third = asyncio.create_task(wired.append())
-    await asyncio.sleep(0.02)  # it is repeated after 50 ms or more
+    await until(lambda: proxy.lost == 2, "it is carried out, and will be repeated")
     await proxy.let_go()
     [last] = await soon(third)
     entries = [entry.decode() for entry, _ in await wired.redis.xrange(wired.keys.queue)]

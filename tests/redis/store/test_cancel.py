@@ -43,7 +43,7 @@ async def test_a_claimed_text_can_be_cancelled_and_then_is_not_begun(store: Stor
     entry, message = await store.claim_one()
     assert await store.queue.cancel(id_) == "cancelled"
     assert await store.begin(entry, store.attempt(), message.recipient) == "gone"
-    assert await store.queue.pending() == []
+    assert await store.unsettled.pending() == []
 
 
 async def test_a_text_that_is_being_sent_cannot_be_cancelled(store: Store) -> None:

@@ -65,7 +65,7 @@ async def _anything(store: Store, wall: Wall, chance: random.Random, name: str) 
         case 4:
             for letter, fields in await store.dead_letters.page("", 1):
                 await chance.choice((store.queue.replay, store.queue.drop))(letter, fields["id"])
-        case _ if await store.length() > len(await store.queue.pending()):
+        case _ if await store.length() > len(await store.unsettled.pending()):
             await _any_fate(store, chance)
     return []
 
@@ -78,7 +78,7 @@ async def _any_fate(store: Store, chance: random.Random) -> None:
         lambda: queue.defer(*life, until=until, attempts=1, why="w"),
         lambda: queue.bury(*life, reason=DeadReason.REJECTED),
         lambda: queue.expire(*life),
-        queue.in_flight,  # it stays in flight
+        store.unsettled.in_flight,  # it stays in flight
     )
     await chance.choice(fates)()
 

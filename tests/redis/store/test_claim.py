@@ -7,7 +7,7 @@ import pytest
 
 from smsd.dispatch.claimer import Claimer
 from smsd.store.entry import LARGEST_ENTRY
-from smsd.store.queue import Fenced
+from smsd.store.handed_out import Fenced
 from tests.redis.dispatching import at_work
 from tests.support.store import (
     ALICE,
@@ -42,7 +42,7 @@ async def test_nothing_is_claimed_while_another_holds_the_lease(open_store: Open
     await one.append()
     with pytest.raises(Fenced):
         await other.queue.claim(9, 9)
-    assert await one.queue.pending() == []
+    assert await one.unsettled.pending() == []
     await other.lead()
     assert len(await other.queue.claim(9, 9)) == 1
     with pytest.raises(Fenced):

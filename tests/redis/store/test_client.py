@@ -28,7 +28,7 @@ async def test_the_pending_list_makes_the_groups_again(store: Store, ruin: Ruin)
     await store.append()
     await store.queue.claim(10, 10)
     await ruin(store)
-    assert await store.queue.pending() == []
+    assert await store.unsettled.pending() == []
     [id_] = await store.append()
     assert id_ in [entry.first_message_id for entry in await store.queue.claim(10, 10)]
 

@@ -55,8 +55,8 @@ async def test_what_was_settled_under_some_names_is_found_among_many(
     await store.redis.xadd(store.keys.events, {"id": "another", "state": "sent"})
     await store.redis.set(store.keys.message("another"), "is no hash")
     now = int(time.time() * 1000)
-    assert await store.events.settled_as(["p1", "p9", "p2"], now - 60_000, now + 60_000) == {
+    assert await store.events.find_settled(["p1", "p9", "p2"], now - 60_000, now + 60_000) == {
         "p1": lives[1][2].id,
         "p2": lives[2][2].id,
     }
-    assert await store.events.settled_as(["p1"], now - 120_000, now - 60_000) == {}
+    assert await store.events.find_settled(["p1"], now - 120_000, now - 60_000) == {}

@@ -8,10 +8,24 @@ from operator import attrgetter
 
 import pytest
 
-from smsd.core.fields import FIELDS, INSTANT, Field, rfc3339
+from smsd.core import number
+from smsd.core.fields import (
+    ENTRY_IN_LOOK_UP,
+    FIELDS,
+    INSTANT,
+    LABEL,
+    LONGEST_LABEL,
+    NUMBER,
+    RECIPIENT,
+    SENDER,
+    VISIBLE,
+    Field,
+    FieldError,
+    rfc3339,
+)
 from smsd.core.life import DeadReason
 from smsd.core.message import Message
-from smsd.store.queue import Append
+from smsd.store.append import Append
 from tests.support.store import ALICE, Store, Wall, content
 
 GIVEN = [field for field in FIELDS if not field.by_smsd]
@@ -22,6 +36,15 @@ each_of_send = pytest.mark.parametrize(
     ids=lambda field: field.name,
 )
 SOON_MS = 3_600_000
+# The value of a kind that takes the most octets: a field of another kind needs one, too.
+LONGEST = {
+    RECIPIENT.read: ALICE.ljust(number.LONGEST_RAW, "\u200b"),
+    SENDER.read: "+" + 15 * "9",
+    INSTANT.read: "2026-12-24T18:00:00.000000000+00:00",
+    LABEL.read: LONGEST_LABEL * "\U0001f4e6",
+    VISIBLE.read: 255 * "~",
+    NUMBER.read: 9 * "9",
+}
 
 
 def sample(field: Field, wall: Wall) -> str:
@@ -72,6 +95,24 @@ async def test_a_look_up_shows_it_of_a_cancelled_message(
     id_, written = await produce(store, field, wall)
     assert await store.queue.cancel(id_) == "cancelled"
     assert is_shown(field, await store.lookup.message(id_), written)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [field for field in FIELDS if field.name in ENTRY_IN_LOOK_UP],
+    ids=lambda each: each.name,
+)
+async def test_its_longest_value_is_shown_of_a_message_that_is_not_yet_parsed(
+    store: Store, field: Field
+) -> None:
+    longest = LONGEST[field.kind.read]
+    assert field.kind.read(field.name, longest)
+    with pytest.raises(FieldError):
+        field.kind.read(field.name, longest + longest[-1])
+    flat: dict[str, str] = {"to": ALICE, "message": "Hi", field.name: longest}
+    entry = await store.redis.xadd(store.keys.queue, flat)
+    assert await store.queue.cancel(entry.decode()) == "cancelled"
+    assert is_shown(field, await store.lookup.message(entry.decode()), longest)
 
 
 @each_field

@@ -7,9 +7,9 @@ import pytest
 
 from smsd.core.life import DeadReason
 from smsd.dispatch.claimer import parse_entry
+from smsd.store.append import Append
 from smsd.store.fsck import STEP, Fault, Fsck
 from smsd.store.keys import GROUP
-from smsd.store.queue import Append
 from tests.redis.dispatching import recovery
 from tests.support.proxy import Proxy
 from tests.support.store import ALICE, BOB, LIMITS, OpenStore, Store, Wall, at, dump

@@ -63,9 +63,9 @@ async def test_a_hostile_entry_is_buried_and_never_delays_the_next(
     told = await store.lookup.message(id_)
     assert told is not None
     assert told["state"] == "dead"
-    assert await store.queue.pending() == [held.entry.name]
+    assert await store.unsettled.pending() == [held.entry.name]
     assert await store.difference() == 0
-    # Replayed it is judged again, and buried again: no daemon stumbles over it.
+    # Replayed it is parsed again, and buried again: no daemon stumbles over it.
     assert await store.queue.replay(letter, id_)
     assert await store.difference() == 0
     await store.claimer.admit(await store.queue.claim(10, 10))
@@ -105,7 +105,7 @@ async def test_a_hostile_entry_that_was_pending_is_buried_too(store: Store) -> N
         await store.redis.execute_command("XADD", store.keys.queue, "*", *fields)
     while await store.queue.claim(0, 100):  # whose replies were lost
         pass
-    await store.claimer.admit(await store.queue.reclaim(await store.queue.pending()))
+    await store.claimer.admit(await store.queue.reclaim(await store.unsettled.pending()))
     assert await store.length() == 0
     assert await store.redis.xlen(store.keys.dead) == len(HOSTILE)
     assert await store.difference() == 0
@@ -146,7 +146,7 @@ async def test_a_redis_that_is_away_does_not_take_a_text_its_id(
         patch.setattr("redis.asyncio.client.Pipeline.execute", loading)
         with pytest.raises(Loading):
             await store.queue.claim(0, 1)
-    [entry] = await store.queue.reclaim(await store.queue.pending())
+    [entry] = await store.queue.reclaim(await store.unsettled.pending())
     assert entry.message_id == "s1"
 
 
@@ -229,7 +229,7 @@ async def test_an_entry_that_was_left_behind_is_not_believed_either(store: Store
     await store.schedule(60)
     impostor = await _claiming_to_be(store, "s1")
     await store.queue.claim(9, 9)  # whose reply was lost
-    [entry] = await store.queue.reclaim(await store.queue.pending())
+    [entry] = await store.queue.reclaim(await store.unsettled.pending())
     assert entry.message_id == impostor
 
 

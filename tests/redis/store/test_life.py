@@ -13,9 +13,9 @@ from smsd.core.life import EFFECTS, SETTLED_AGAIN, TRANSITIONS, DeadReason, Even
 from smsd.core.message import Message
 from smsd.redis.client import text
 from smsd.redis.scripts import Call
+from smsd.store.append import Append
 from smsd.store.entry import LAST_ID, Attempt, Entry
 from smsd.store.examine import renew, set_aside
-from smsd.store.queue import Append
 from tests.redis.calls import Watched
 from tests.support.store import ALICE, Store, at
 

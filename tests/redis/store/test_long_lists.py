@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from smsd.store.append import Append, KeyConflict, QueueFull
 from smsd.store.long_lists import PART, Unfinished
-from smsd.store.queue import Append, KeyConflict, QueueFull
 from tests.support.proxy import Proxy
 from tests.support.store import OpenStore, Store, Wall, at, content, sha, soon
 

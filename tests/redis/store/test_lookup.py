@@ -204,7 +204,7 @@ async def test_a_scheduled_message_shows_all_that_it_was_accepted_with_in_every_
 
 
 @pytest.mark.parametrize("end", ["sent", "deferred", "dead", "expired", "suppressed"])
-async def test_a_queued_message_shows_the_same_when_it_is_judged(store: Store, end: str) -> None:
+async def test_a_queued_message_shows_the_same_when_it_is_settled(store: Store, end: str) -> None:
     entry, attempt, message = life = await store.sending(**GIVEN)
     assert await _shown(store, message.id) == FIELDS | dict.fromkeys(SHOWN_ALWAYS)
     await {

@@ -10,10 +10,10 @@ import pytest
 from smsd.redis.client import text
 from smsd.redis.errors import TooFewReplicas, Unreachable
 from smsd.redis.scripts import Call
+from smsd.store.append import Append
 from smsd.store.identity import Data, Identity
 from smsd.store.keys import Keys
 from smsd.store.lost_writes import LostWrites
-from smsd.store.queue import Append
 from tests.redis.older_data import held, queue, reach, send
 from tests.redis.opened import Opened, Tail, insist
 from tests.support.processes import Daemon, eventually
@@ -21,6 +21,7 @@ from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
 from tests.support.store import (
     ALICE,
+    SOON_S,
     at,
     content,
     load_scripts,
@@ -88,7 +89,7 @@ async def test_settlements_are_told_again_though_the_last_is_of_a_text_that_was_
         await opened.reconciled()
         assert await store.state(life[2].id) == "sent"
         assert opened.settled_again == 1
-        assert await store.queue.in_flight() == {}
+        assert await store.unsettled.in_flight() == {}
 
 
 @pytest.mark.parametrize("scheduled", [False, True])
@@ -161,7 +162,7 @@ async def test_what_was_taken_in_between_a_flush_and_the_return_of_the_data_is_n
         tail.lose()
         await reach(store)
         await opened.reconciled()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON_S):
             while opened.messages_lost == before:
                 await asyncio.sleep(0.02)
         loss = opened.losses[-1]
@@ -219,7 +220,7 @@ async def test_what_is_lost_with_the_last_second_is_known_of_long_lists_too(
         await store.queue.append(Append.of(content(), LIST, store.wall()))
         tail.lose()
         await reach(store)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON_S):
             while not opened.losses:
                 await asyncio.sleep(0.02)
         assert opened.messages_lost == 2500

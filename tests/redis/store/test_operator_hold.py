@@ -8,12 +8,11 @@ from smsd.core.fields import FieldError
 from smsd.core.outcome import Halted
 from smsd.dispatch.hold import Hold
 from smsd.redis.client import text
-from smsd.store.lease import RENEW_S
 from smsd.store.operator_hold import HeldBy, Operator
 from tests.redis.dispatching import at_work, claimed, dispatcher, nanoseconds
 from tests.support.provider import ScriptedProvider
 from tests.support.redis_server import RedisServer
-from tests.support.store import ALICE, OpenStore, Store, soon
+from tests.support.store import ALICE, OpenStore, Store, soon, until
 
 NONE = Operator(None, 0)
 
@@ -139,16 +138,12 @@ async def test_nothing_leaves_while_it_stands_and_all_goes_on_after_a_release(
     ids = await claimed(store, ALICE, ALICE)
     async with at_work(work):
         await asyncio.sleep(0.3)
-        assert (carrier.submitted, await store.queue.in_flight()) == ([], {})
+        assert (carrier.submitted, await store.unsettled.in_flight()) == ([], {})
         await store.operator_hold.release("bob")
-        async with asyncio.timeout(RENEW_S + 0.4):
-            while len(carrier.submitted) < 2:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(carrier.submitted) == 2, "all goes on")
         assert carrier.submitted == ids
         await store.operator_hold.hold("again", "ann")
-        async with asyncio.timeout(RENEW_S + 0.4):
-            while not hold.engaged:
-                await asyncio.sleep(0.01)
+        await until(lambda: hold.engaged, "it is obeyed")
         assert await soon(work.drain(5))  # SIGTERM while it stands
     keeping.cancel()
 

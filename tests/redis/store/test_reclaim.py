@@ -3,7 +3,8 @@
 import pytest
 
 from smsd.store.entry import LARGEST_ENTRY
-from smsd.store.queue import PAGE, Fenced
+from smsd.store.handed_out import Fenced
+from smsd.store.queue import PAGE
 from tests.support.store import (
     ALICE,
     OpenStore,
@@ -14,9 +15,9 @@ from tests.support.store import (
 async def test_pending_pages_through_any_number_of_entries_in_their_order(store: Store) -> None:
     normal = await store.append(*[ALICE] * (2 * PAGE + 1))
     high = await store.append(*[ALICE] * PAGE, priority="high")
-    assert await store.queue.pending() == []
+    assert await store.unsettled.pending() == []
     await store.queue.claim(1000, 1000)
-    assert await store.queue.pending() == high + [f"n{id_}" for id_ in normal]
+    assert await store.unsettled.pending() == high + [f"n{id_}" for id_ in normal]
 
 
 async def test_reclaim_hands_entries_out_again_in_the_order_asked_for(store: Store) -> None:
@@ -32,7 +33,7 @@ async def test_reclaim_leaves_out_what_was_deleted_and_forgets_it(store: Store) 
     first, second = await store.queue.claim(0, 10)
     await store.redis.xdel(store.keys.queue, first.name[1:])
     assert await store.queue.reclaim([first.name, second.name]) == [second]
-    assert await store.queue.pending() == [second.name]
+    assert await store.unsettled.pending() == [second.name]
     assert await store.queue.reclaim(["n1-1"]) == []
 
 

@@ -16,9 +16,11 @@ from smsd.store.settled import Settled
 from tests.redis.older_data import (
     TOGETHER,
     claimed,
+    deferred_since,
     held,
     queue,
     reach,
+    reasons,
     seen_to_differ,
     send,
     settle,
@@ -159,7 +161,7 @@ async def test_what_is_under_way_or_in_doubt_is_so_in_older_data_too(
         assert doubtful[0].first_message_id in ids  # Redis hands it out, and it is not begun
         again = (doubtful[0], store.attempt(2), ALICE)
         assert await store.queue.begin([again]) == ["marked"]
-        assert await store.queue.in_flight() == {doubtful[0].name: doubtful[1]}
+        assert await store.unsettled.in_flight() == {doubtful[0].name: doubtful[1]}
 
 
 @pytest.mark.parametrize("sent", [False, True])
@@ -169,13 +171,7 @@ async def test_what_older_data_defers_again_and_was_being_sent_since_is_in_doubt
 ) -> None:
     async with Opened(own_server.url) as opened:
         store = opened.store
-        [id_] = await queue(store, 1)
-        tail = Tail(own_server)
-        await reach(store)
-        entry, attempt, message = await store.begin_next()
-        assert await store.queue.defer(entry, attempt, message, until=1, attempts=1, why="w")
-        assert await store.queue.promote() == 1
-        later = await store.begin_next()
+        id_, tail, later = await deferred_since(store, own_server)
         tail.lose()
         await seen_to_differ(store)
         await opened.reconciled()
@@ -183,8 +179,8 @@ async def test_what_older_data_defers_again_and_was_being_sent_since_is_in_doubt
         assert await claimed(store) == []
         if sent:
             assert await store.queue.ack(*later, "p")
-        dead = [fields["reason"] for _, fields in await store.dead_letters.page("", 9)]
-        assert (await store.state(id_), dead) == (("sent", []) if sent else ("dead", ["in_doubt"]))
+        ended = ("sent", []) if sent else ("dead", ["in_doubt"])
+        assert (await store.state(id_), await reasons(store)) == ended
         assert await store.difference() == 0
 
 
@@ -193,20 +189,13 @@ async def test_a_settlement_that_older_data_is_the_first_to_hear_is_made_there(
 ) -> None:
     async with Opened(own_server.url) as opened:
         store = opened.store
-        [id_] = await queue(store, 1)
-        tail = Tail(own_server)
-        await reach(store)
-        entry, attempt, message = await store.begin_next()
-        assert await store.queue.defer(entry, attempt, message, until=1, attempts=1, why="w")
-        assert await store.queue.promote() == 1
-        later = await store.begin_next()
+        id_, tail, later = await deferred_since(store, own_server)
         tail.lose()
         assert not await store.queue.bury(*later, reason=DeadReason.REJECTED)
         await opened.reconciled()
         assert await store.queue.promote() == 0
         assert await claimed(store) == []
-        dead = [fields["reason"] for _, fields in await store.dead_letters.page("", 9)]
-        assert (await store.state(id_), dead) == ("dead", ["rejected"])
+        assert (await store.state(id_), await reasons(store)) == ("dead", ["rejected"])
         assert await store.difference() == 0
 
 
@@ -234,7 +223,7 @@ async def test_what_was_begun_on_data_that_went_older_meanwhile_is_not_sent(
         entry, message = await store.claim_one()
         await store.redis.hset(store.keys.store, "settled", 1)
         assert await store.begin(entry, store.attempt(), message.recipient) == "older"
-        assert await store.queue.in_flight() == {}
+        assert await store.unsettled.in_flight() == {}
         await store.schedule(-1)
         await opened.reconciled()
         assert await store.begin(entry, store.attempt(), message.recipient) == "begun"

@@ -17,7 +17,7 @@ from tests.redis.older_data import claimed, held, queue, reach
 from tests.redis.opened import Opened, Tail
 from tests.redis.store.test_operator_hold import renewed
 from tests.support.redis_server import RedisServer
-from tests.support.store import Store
+from tests.support.store import SOON_S, Store
 
 
 def obeying(store: Store) -> Hold:
@@ -34,6 +34,28 @@ async def send_waiting(store: Store, many: int) -> list[str]:
         assert await store.queue.ack(entry, attempt, message, "p")
         ids.append(message.id)
     return ids
+
+
+async def partly_remembered(store: Store, server: RedisServer) -> tuple[Tail, str, str]:
+    """Older data that lacks two settlements, and their messages: only the second is remembered."""
+    await queue(store, 3)
+    tail = Tail(server)
+    await reach(store)
+    [forgotten] = await send_waiting(store, 1)
+    store.lost_writes.settled = Settled()
+    [remembered] = await send_waiting(store, 1)
+    tail.lose()
+    await reach(store)
+    return tail, forgotten, remembered
+
+
+async def flushed(store: Store) -> HeldBy:
+    """Send a message, lose all data, and wait for the hold that is made for that."""
+    await queue(store, 1)
+    await send_waiting(store, 1)
+    await store.redis.flushall()
+    await reach(store)
+    return await held(store)
 
 
 # -- for the data ---------------------------------------------------------------------------------
@@ -65,14 +87,7 @@ async def test_a_hold_for_the_data_that_a_crash_loses_is_made_again(
 ) -> None:
     async with Opened(own_server.url) as opened:
         store = opened.store
-        await queue(store, 3)
-        tail = Tail(own_server)
-        await reach(store)
-        sent = await send_waiting(store, 1)
-        opened.lost_writes.settled = Settled()
-        later = await send_waiting(store, 1)
-        tail.lose()
-        await reach(store)
+        tail, sent, later = await partly_remembered(store, own_server)
         reason = (await held(store)).reason
         tail.lose()  # the same again: nobody has released it
         await reach(store)
@@ -80,8 +95,8 @@ async def test_a_hold_for_the_data_that_a_crash_loses_is_made_again(
         assert not store.identity.trusted
         await store.operator_hold.release("me")
         ids = await claimed(store)
-        assert sent[0] in ids  # it is not remembered: that is what was released
-        assert later[0] not in ids
+        assert sent in ids  # it is not remembered: that is what was released
+        assert later not in ids
 
 
 async def test_what_a_crash_loses_of_a_comparison_is_made_again_before_a_release_counts(
@@ -89,21 +104,14 @@ async def test_what_a_crash_loses_of_a_comparison_is_made_again_before_a_release
 ) -> None:
     async with Opened(own_server.url) as opened:
         store = opened.store
-        await queue(store, 3)
-        tail = Tail(own_server)
-        await reach(store)
-        await send_waiting(store, 1)
-        opened.lost_writes.settled = Settled()
-        later = await send_waiting(store, 1)
-        tail.lose()
-        await reach(store)
+        tail, _, later = await partly_remembered(store, own_server)
         await held(store)
         await store.operator_hold.release("me")
         tail.lose()
         await reach(store)
         await held(store)  # that release was for data which is gone
         await store.operator_hold.release("me")
-        assert later[0] not in await claimed(store)
+        assert later not in await claimed(store)
 
 
 async def test_a_release_while_no_daemon_runs_counts(own_server: RedisServer) -> None:
@@ -167,13 +175,9 @@ async def test_an_operators_hold_does_not_hide_that_the_one_for_the_data_is_lost
 ) -> None:
     async with Opened(own_server.url) as opened:
         store = opened.store
-        await queue(store, 1)
-        await send_waiting(store, 1)
-        await store.redis.flushall()
-        await reach(store)
-        reason = (await held(store)).reason
+        reason = (await flushed(store)).reason
         await store.redis.hset(store.keys.held, mapping={"reason": "lunch", "by": "ann"})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON_S):
             while reason not in (found := await held(store)).reason:
                 await asyncio.sleep(0.02)
         assert found.reason == f"lunch; {reason}"
@@ -185,11 +189,7 @@ async def test_a_release_at_any_moment_of_a_look_counts(
 ) -> None:
     async with Opened(own_server.url) as opened:
         store = opened.store
-        await queue(store, 1)
-        await send_waiting(store, 1)
-        await store.redis.flushall()
-        await reach(store)
-        await held(store)
+        await flushed(store)
         reconciler = opened.store.reconciler
         look, released = reconciler._is_released, False
 
@@ -265,7 +265,7 @@ async def test_an_operators_hold_outlives_a_crash_that_loses_the_last_second(
         await reach(store)
         await store.operator_hold.hold("wrong list, STOP", "ann")
         keeping = asyncio.create_task(store.lease.run())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON_S):
             while not hold.engaged:
                 await asyncio.sleep(0.02)
         tail.lose()

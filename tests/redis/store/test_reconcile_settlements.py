@@ -6,16 +6,20 @@ import pytest
 
 from smsd.core.life import DeadReason
 from smsd.dispatch.claimer import parse_entry
+from smsd.store.append import Append
 from smsd.store.long_lists import part_of
-from smsd.store.queue import Append
-from tests.redis.older_data import claimed, held, queue, reach, seen_to_differ
+from tests.redis.older_data import (
+    claimed,
+    held,
+    promoted_since,
+    queue,
+    reach,
+    reasons,
+    seen_to_differ,
+)
 from tests.redis.opened import Opened, Tail
 from tests.support.redis_server import RedisServer
 from tests.support.store import ALICE, LIMITS, Store, at, content
-
-
-async def reasons(store: Store) -> list[object]:
-    return [fields["reason"] for _, fields in await store.dead_letters.page("", 9)]
 
 
 async def last_line(store: Store, id_: str) -> object:
@@ -29,11 +33,7 @@ async def test_what_older_data_holds_as_deferred_ends_there_as_it_ended(
 ) -> None:
     async with Opened(own_server.url) as opened:
         store = opened.store
-        id_ = await store.schedule(-1)
-        tail = Tail(own_server)
-        await reach(store)
-        assert await store.queue.promote() == 1
-        entry, attempt, message = await store.begin_next()
+        id_, tail, (entry, attempt, message) = await promoted_since(store, own_server)
         if verdict == "bury":
             assert await store.queue.bury(entry, attempt, message, reason=DeadReason.IN_DOUBT)
         elif verdict == "defer":
@@ -97,7 +97,7 @@ async def test_a_retry_that_was_cancelled_is_so_where_older_data_has_it_being_se
         await seen_to_differ(store)
         await opened.reconciled()
         assert await store.state(id_) == "cancelled"
-        assert (await store.queue.in_flight(), await store.length()) == ({}, 0)
+        assert (await store.unsettled.in_flight(), await store.length()) == ({}, 0)
         assert await store.difference() == 0
 
 
@@ -135,7 +135,7 @@ async def test_what_is_under_way_is_marked_again_in_a_redis_that_is_full(
         await store.redis.config_set("maxmemory-policy", "noeviction")
         await store.redis.config_set("maxmemory", 1)
         await store.queue.mark_again()
-        assert await store.queue.in_flight() == {entry.name: attempt}
+        assert await store.unsettled.in_flight() == {entry.name: attempt}
 
 
 # -- keys of entries -------------------------------------------------------------------------------
@@ -243,11 +243,7 @@ async def test_a_message_that_is_being_sent_is_not_begun_from_another_entry(
 ) -> None:
     async with Opened(own_server.url) as opened:
         store = opened.store
-        id_ = await store.schedule(-1)
-        tail = Tail(own_server)
-        await reach(store)
-        assert await store.queue.promote() == 1
-        entry, attempt, message = await store.begin_next()
+        id_, tail, (entry, attempt, message) = await promoted_since(store, own_server)
         tail.lose()  # and no settlement: nothing shows it
         await reach(store)
         assert store.identity.trusted
@@ -255,7 +251,7 @@ async def test_a_message_that_is_being_sent_is_not_begun_from_another_entry(
         again, _ = await store.claim_one()
         if begun or verdict != "sent":
             assert await store.begin(again, store.attempt(), ALICE) == "marked"
-            assert await store.queue.in_flight() == {again.name: attempt}
+            assert await store.unsettled.in_flight() == {again.name: attempt}
         if verdict == "sent":
             assert await store.queue.ack(entry, attempt, message, "p")
         elif verdict == "bury":
@@ -264,7 +260,7 @@ async def test_a_message_that_is_being_sent_is_not_begun_from_another_entry(
             assert await store.queue.defer(entry, attempt, message, until=1, attempts=1, why="w")
         state = {"sent": "sent", "bury": "dead", "defer": "deferred"}[verdict]
         assert await store.state(id_) == state
-        assert (await store.queue.in_flight(), await store.length()) == ({}, 0)
+        assert (await store.unsettled.in_flight(), await store.length()) == ({}, 0)
         assert await store.difference() == 0
         if verdict == "defer":
             assert await store.queue.promote() == 1
@@ -276,11 +272,7 @@ async def test_what_ended_while_older_data_was_there_can_be_sent_anew(
 ) -> None:
     async with Opened(own_server.url) as opened:
         store = opened.store
-        id_ = await store.schedule(-1)
-        tail = Tail(own_server)
-        await reach(store)
-        assert await store.queue.promote() == 1
-        life = await store.begin_next()
+        id_, tail, life = await promoted_since(store, own_server)
         assert await store.queue.ack(*await store.sending(), "p")
         tail.lose()
         await seen_to_differ(store)

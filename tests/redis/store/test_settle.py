@@ -16,8 +16,8 @@ async def test_ack_ends_a_text_and_keeps_its_status_for_a_while(store: Store) ->
     entry, attempt, message = await store.sending()
     assert await store.queue.ack(entry, attempt, message, "SM1")
     assert await store.length() == 0
-    assert await store.queue.pending() == []
-    assert await store.queue.in_flight() == {}
+    assert await store.unsettled.pending() == []
+    assert await store.unsettled.in_flight() == {}
     assert await store.state(message.id) == "sent"
     assert 0 < await store.redis.pttl(store.keys.message(message.id)) <= 86_400_000
     assert (await store.census()).finished["sent"] == 1
@@ -30,7 +30,7 @@ async def test_expire_ends_a_text_with_or_without_an_attempt(store: Store) -> No
     entry, attempt, message = await store.sending()
     assert await store.queue.expire(entry, attempt, message)
     assert await store.length() == 0
-    assert await store.queue.in_flight() == {}
+    assert await store.unsettled.in_flight() == {}
     assert (await store.census()).finished["expired"] == 2
 
 
@@ -49,8 +49,8 @@ async def test_defer_takes_a_text_out_of_the_stream_until_it_is_due(store: Store
         entry, attempt, message, until=until, attempts=1, why="provider down"
     )
     assert await store.length() == 0
-    assert await store.queue.pending() == []
-    assert await store.queue.in_flight() == {}
+    assert await store.unsettled.pending() == []
+    assert await store.unsettled.in_flight() == {}
     assert await store.queue.next_due() == until
     assert await store.state(message.id) == "deferred"
 
@@ -80,7 +80,7 @@ async def test_bury_keeps_what_came_and_says_why(store: Store) -> None:
 async def test_bury_may_opt_the_recipient_out(store: Store) -> None:
     entry, attempt, message = await store.sending()
     assert await store.queue.bury(
-        entry, attempt, message, reason=DeadReason.REJECTED, suppress=True
+        entry, attempt, message, reason=DeadReason.REJECTED, opted_out=True
     )
     assert await store.redis.smembers(store.keys.optouts) == {ALICE.encode()}
 
@@ -88,8 +88,8 @@ async def test_bury_may_opt_the_recipient_out(store: Store) -> None:
 async def test_release_undoes_a_mark_and_leaves_the_entry_claimed(store: Store) -> None:
     entry, attempt, message = await store.sending()
     await store.queue.release(entry.name, attempt)
-    assert await store.queue.in_flight() == {}
-    assert await store.queue.pending() == [entry.name]
+    assert await store.unsettled.in_flight() == {}
+    assert await store.unsettled.pending() == [entry.name]
     assert await store.begin(entry, attempt._replace(number=2), message.recipient) == "begun"
 
 
@@ -126,8 +126,8 @@ async def test_a_foreign_mark_is_never_undone(store: Store, open_store: OpenStor
         assert not await other.queue.bury(entry, mark, message, reason=DeadReason.EXHAUSTED)
     assert not await other.queue.expire(entry, None, message)
     assert not await other.queue.suppress(entry, message)
-    assert await store.queue.in_flight() == {entry.name: attempt}
-    assert await store.queue.pending() == [entry.name]
+    assert await store.unsettled.in_flight() == {entry.name: attempt}
+    assert await store.unsettled.pending() == [entry.name]
     assert await store.queue.ack(entry, attempt, message, "p")
 
 
@@ -140,9 +140,9 @@ async def test_an_ack_is_a_fact_and_holds_against_a_foreign_mark(
     theirs = other.attempt()
     assert await other.begin(entry, theirs, message.recipient) == "begun"
     assert await store.queue.ack(entry, attempt, message, "p")
-    assert await store.queue.in_flight() == {entry.name: theirs}  # theirs to undo
+    assert await store.unsettled.in_flight() == {entry.name: theirs}  # theirs to undo
     assert not await other.queue.ack(entry, theirs, message, "q")
-    assert await store.queue.in_flight() == {}
+    assert await store.unsettled.in_flight() == {}
     told = await store.lookup.message(message.id)
     assert told is not None
     assert told["provider_id"] == "p"

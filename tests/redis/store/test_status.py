@@ -21,7 +21,7 @@ async def test_a_status_that_cannot_be_written_undoes_no_settlement(store: Store
         0,
         0,
     )
-    assert await store.queue.pending() == []
+    assert await store.unsettled.pending() == []
     for _, _, message in (first, *rest):
         found = await store.lookup.message(message.id)
         assert found is not None

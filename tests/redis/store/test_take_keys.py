@@ -69,7 +69,7 @@ async def test_who_was_first_is_so_again_after_a_crash(store: Store, open_store:
     assert await store.queue.take_keys(keyed[:1]) == ["first"]  # and here it died
     await store.lease.give_up()
     successor = await open_store("b").lead()
-    names = await successor.queue.pending()
+    names = await successor.unsettled.pending()
     await successor.claimer.admit(await successor.queue.reclaim(names))
     assert waiting(successor) == [first]
     assert await successor.state(again) == "duplicate"
@@ -101,7 +101,7 @@ async def test_it_may_be_deferred_promoted_and_replayed_and_is_no_repetition_of_
 
 
 async def _only(store: Store) -> tuple[Entry, Message]:
-    [entry] = await store.queue.reclaim(await store.queue.pending())
+    [entry] = await store.queue.reclaim(await store.unsettled.pending())
     return entry, parse_entry(entry, LIMITS, store.wall())
 
 

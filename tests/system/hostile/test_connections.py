@@ -133,10 +133,7 @@ def test_without_file_descriptors_callers_wait_and_are_served_when_there_are_som
     ids=["nothing", "one octet", "blank lines", "headers"],
 )
 def test_headers_that_do_not_come_in_time_are_not_waited_for(smsd: Daemon, octets: bytes) -> None:
-    started = time.monotonic()
-
     assert exchange(smsd, octets) == b""
-    assert time.monotonic() - started < 10
 
 
 def test_the_headers_of_a_second_request_are_not_waited_for_either(smsd: Daemon) -> None:
@@ -210,19 +207,22 @@ def test_thousands_of_pipelined_requests_are_answered_one_by_one(smsd: Daemon) -
 
 def test_a_caller_that_reads_no_answer_is_let_go(smsd: Daemon) -> None:
     before = memory(smsd.pid)
-    callers = [connect(smsd, timeout=0.2) for _ in range(8)]
-    for caller in callers:
-        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        with suppress(TimeoutError):
-            for _ in range(2_000):  # 20 MB of answers, more than all buffers in between can hold
-                caller.sendall(METRICS)
-    assert memory(smsd.pid) - before < 32 * MIB
+    contract = METRICS.replace(b"/metrics", b"/openapi.json")  # a large answer that costs little
+
+    def ask_and_never_listen(_: int) -> None:
+        with closing(connect(smsd, timeout=60)) as caller, suppress(ConnectionError):
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            while True:
+                caller.sendall(contract)  # until it is closed
+
+    with ThreadPoolExecutor(8) as pool:
+        asking = [pool.submit(ask_and_never_listen, n) for n in range(8)]
+        while not all(one.done() for one in asking):
+            assert memory(smsd.pid) - before < 32 * MIB
+            time.sleep(0.05)
+        for one in asking:
+            one.result()
     assert is_well(smsd)
-    for caller in callers:
-        poll = select.poll()
-        poll.register(caller, 0)
-        assert poll.poll(20_000), "never closed"
-        caller.close()
 
 
 def test_a_caller_that_only_listens_any_more_gets_its_answer(smsd: Daemon) -> None:

@@ -10,13 +10,20 @@ from smsd.core.fields import (
     ENTRY_FIELDS,
     ENTRY_IN_LOOK_UP,
     FIELDS,
+    ID,
+    INSTANT,
+    LABEL,
     LOOK_UP,
     NOT_DEFERRED,
     NOT_REPLAYED,
     PRODUCER_FIELDS,
+    RECIPIENT,
     SEND_FIELDS,
+    TEXT,
+    VISIBLE,
     Field,
     FieldError,
+    Kind,
     of_content,
 )
 from smsd.core.message import (
@@ -78,12 +85,34 @@ def test_what_may_be_given_is_described(field: Field) -> None:
     assert field.attribute, "a value that nothing keeps"
 
 
+def test_what_may_be_given_needs_an_example() -> None:
+    with pytest.raises(ValueError, match="x: needs an example"):
+        Field("x", LABEL, "X.", "content.ref")
+
+
 @named(list(FIELDS))
 def test_a_row_contradicts_itself_nowhere(field: Field) -> None:
     assert not (field.by_smsd and field.in_send)
     assert field.in_entry or not field.in_send, "an entry is all that is kept of a request"
     assert field.in_entry or not field.dropped_on_deferral
-    assert field.placeholder or not field.in_headers
+
+
+@pytest.mark.parametrize("kind", [VISIBLE, ID])
+def test_headers_may_hold_visible_ascii(kind: Kind) -> None:
+    assert Field("x", kind, "X.", by_smsd=True, placeholder="x", in_headers=True).in_headers
+    with pytest.raises(ValueError, match="x: in_headers needs a placeholder"):
+        Field("x", kind, "X.", by_smsd=True, in_headers=True)
+
+
+PATTERNS = ("^[ -~]{1,9}$", "^[!-é]{1,9}$", "^[^a]{1,9}$", r"^[\s]{1,9}$", "[a-z]{1,9}", "^.{1,9}$")
+
+
+@pytest.mark.parametrize(
+    "kind", [RECIPIENT, TEXT, LABEL, INSTANT, *(Kind({"pattern": pattern}) for pattern in PATTERNS)]
+)
+def test_headers_may_hold_nothing_else(kind: Kind) -> None:
+    with pytest.raises(ValueError, match="x: in_headers needs a placeholder, and a kind like"):
+        Field("x", kind, "X.", by_smsd=True, placeholder="x", in_headers=True)
 
 
 def test_who_knows_which_is_as_it_is_promised() -> None:

@@ -15,15 +15,15 @@ from smsd.core.outcome import (
     Halted,
     InDoubt,
     Outcome,
+    PutBack,
     Rejected,
-    Release,
     RetryPolicy,
     Throttled,
     Unavailable,
     Verdict,
-    blame,
     decide,
     decide_before_attempt,
+    refuse_own_fault,
 )
 
 NOW = 1_000_000
@@ -47,7 +47,7 @@ VERDICTS: list[tuple[str, Outcome, dict[str, Any], Verdict]] = [
         Bury(DeadReason.REJECTED, "1", "no"),
     ),
     ("unknown code", Rejected("9", "?", known=False), {}, Bury(DeadReason.REJECTED, "9", "?")),
-    ("opted out", OPTED_OUT, {}, Bury(DeadReason.REJECTED, "21610", "opted out", suppress=True)),
+    ("opted out", OPTED_OUT, {}, Bury(DeadReason.REJECTED, "21610", "opted out", opted_out=True)),
     ("throttled", Throttled(), {}, Defer(NOW + 500, "throttled", spent=False)),
     ("throttled, told how long", Throttled(2.5), {}, Defer(NOW + 2500, "throttled", spent=False)),
     ("throttled, told 0", Throttled(0.0), {}, Defer(NOW, "throttled", spent=False)),
@@ -110,13 +110,13 @@ VERDICTS: list[tuple[str, Outcome, dict[str, Any], Verdict]] = [
         "down, and nothing left",
         UNWRITTEN,
         {"rest_s": 64, "attempt": LAST},
-        Release("no connection", last=True),
+        PutBack("no connection", last=True),
     ),
     (
         "down, and nothing left, but not the cause",
         UNWRITTEN,
         {"rest_s": 0, "attempt": LAST},
-        Release("no connection"),
+        PutBack("no connection"),
     ),
     (
         "nothing left",
@@ -259,31 +259,33 @@ def test_backoff_lies_between_nothing_and_the_longest_delay(attempt: int, chance
 
 def test_a_fault_of_a_sender_that_the_message_brought_does_not_hold_the_rest() -> None:
     fault = Halted("21661", "not yours", "sender")
-    assert blame(fault, own_sender=True, at_fault=False, excused=False) == Rejected(
+    assert refuse_own_fault(fault, own_sender=True, at_fault=False, excused=False) == Rejected(
         "21661", "not yours", "sender"
     )
-    assert blame(fault, own_sender=False, at_fault=False, excused=False) is fault
+    assert refuse_own_fault(fault, own_sender=False, at_fault=False, excused=False) is fault
     account = Halted("20003", "no such account")
-    assert blame(account, own_sender=True, at_fault=False, excused=False) is account
+    assert refuse_own_fault(account, own_sender=True, at_fault=False, excused=False) is account
 
 
 def test_a_fault_that_one_message_alone_brings_does_not_hold_the_rest() -> None:
     account = Halted("20003", "no such account")
-    assert blame(account, own_sender=False, at_fault=True, excused=False) == Rejected(
+    assert refuse_own_fault(account, own_sender=False, at_fault=True, excused=False) == Rejected(
         "20003", "no such account"
     )
     down = Unavailable("no connection")
-    assert blame(down, own_sender=False, at_fault=True, excused=False) is down
+    assert refuse_own_fault(down, own_sender=False, at_fault=True, excused=False) is down
 
 
 def test_a_status_that_is_excused_is_a_refusal_that_nobody_knows() -> None:
     status = Halted("403", "HTTP 403", known=False)
     refused = Rejected("403", "HTTP 403", known=False)
-    assert blame(status, own_sender=False, at_fault=False, excused=True) == refused
-    assert blame(status, own_sender=False, at_fault=True, excused=True) == refused
-    assert blame(status, own_sender=False, at_fault=False, excused=False) is status
+    assert refuse_own_fault(status, own_sender=False, at_fault=False, excused=True) == refused
+    assert refuse_own_fault(status, own_sender=False, at_fault=True, excused=True) == refused
+    assert refuse_own_fault(status, own_sender=False, at_fault=False, excused=False) is status
     documented = Halted("403", "suspended")
-    assert blame(documented, own_sender=False, at_fault=False, excused=True) is documented
+    assert (
+        refuse_own_fault(documented, own_sender=False, at_fault=False, excused=True) is documented
+    )
 
 
 POLICY = RetryPolicy(max_attempts=3)

@@ -12,6 +12,7 @@ from smsd.provider.generic.http import Http
 from smsd.provider.sandbox import Sandbox
 from smsd.provider.twilio.provider import Twilio
 from smsd.provider.twilio.settings import TwilioSettings
+from tests.support.provider import ScriptedProvider
 
 HUSH = "hush-hush-hush-hush"  # what no text may ever show
 SID = "AC" + "0" * 32
@@ -283,3 +284,21 @@ def test_authorities_that_are_no_file_are_a_fault_of_their_key(file: Path) -> No
     [line] = faults(file, '[provider.http]\nca_file = "/nowhere/ca.pem"\n')
 
     assert line.startswith("[provider.http] ca_file: ")
+
+
+class OfEarlierVersion(ScriptedProvider):
+    """A plugin whose look-up names no gateway."""
+
+    stop_leaves_in_doubt = True
+
+    async def look_up(self, *_: object) -> None: ...
+
+
+def test_a_plugin_whose_look_up_would_never_be_asked_is_a_fault(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smsd.provider.load", lambda _: OfEarlierVersion)
+    line = "'sandbox' has look_up, but lacks gateway: see SupportsLookUp in smsd/provider/base.py"
+    assert faults(file, "") == [f"[provider] name: {line}"]
+    monkeypatch.setattr(OfEarlierVersion, "gateway", "gateway A", raising=False)
+    assert isinstance(build_provider(load(file), file), OfEarlierVersion)

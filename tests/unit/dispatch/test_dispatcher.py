@@ -112,7 +112,7 @@ async def test_messages_that_could_not_be_marked_keep_their_order(answer: object
     work, parts = dispatcher(queue, rate=1000)
     fill(parts.prefetch, NAMES)
     running = asyncio.create_task(work.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await queue.asked.wait()
     running.cancel()
     assert await work.drain(5)

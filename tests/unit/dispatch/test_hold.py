@@ -19,7 +19,7 @@ from smsd.core.outcome import (
 )
 from smsd.core.pacer import SECOND
 from smsd.core.share import SILENT
-from smsd.dispatch.blame import EXCUSED_S, REMEMBERED
+from smsd.dispatch.halts import EXCUSED_S, REMEMBERED
 from smsd.dispatch.hold import (
     ANSWERS,
     NO_ANSWERS,
@@ -58,9 +58,9 @@ class Bench:
             self.stops = self.hold.learn(message_id, outcome, probe=probe, waiting=waiting)
         return self
 
-    def blamed(self, message_id: str, outcome: Outcome = NO_FUNDS) -> bool:
+    def at_fault(self, message_id: str, outcome: Outcome = NO_FUNDS) -> bool:
         """Whether what would hold dispatch is said to be this message's own fault."""
-        return self.hold.blame(message_id, outcome, own_sender=False) != outcome
+        return self.hold.find_fault(message_id, outcome, own_sender=False) != outcome
 
     def after(self, seconds: float) -> "Bench":
         self.now += round(seconds * SECOND)
@@ -298,59 +298,59 @@ async def test_it_tells_which_message_it_stands_for() -> None:
 
 async def test_who_stopped_everything_stands_alone_once_others_were_taken() -> None:
     bench = Bench().saw(NO_FUNDS, message_id="bad")
-    assert not bench.blamed("bad")
+    assert not bench.at_fault("bad")
 
     bench.saw(Accepted(), message_id="straggler")
     await bench.after(15).probe(NO_FUNDS, "another")
-    assert not bench.blamed("bad")
+    assert not bench.at_fault("bad")
 
     await bench.after(30).probe(Accepted(), "good")
-    assert bench.blamed("bad")
-    assert bench.blamed("another")
-    assert not bench.blamed("good")
+    assert bench.at_fault("bad")
+    assert bench.at_fault("another")
+    assert not bench.at_fault("good")
 
 
 async def test_who_stops_everything_again_does_not_stand_alone_before_others_are_taken() -> None:
     bench = await Bench().saw(NO_FUNDS, message_id="bad").after(15).probe(Accepted(), "good")
     bench.saw(NO_FUNDS, message_id="good")
 
-    assert not bench.blamed("good")
+    assert not bench.at_fault("good")
 
 
 @pytest.mark.parametrize("answer", [Accepted("SM1"), Throttled(), REFUSED])
-async def test_one_is_blamed_at_most_until_another_was_taken(answer: Outcome) -> None:
+async def test_one_is_at_fault_at_most_until_another_was_taken(answer: Outcome) -> None:
     """The account may have run out of funds once more, and all would be refused for it."""
     bench = Bench().saw(NO_FUNDS, message_id="a").after(15)
     bench = await (await bench.probe(NO_FUNDS, "b")).after(30).probe(answer, "c")
     if not isinstance(answer, Accepted):
-        assert not bench.blamed("a")
+        assert not bench.at_fault("a")
         await bench.probe(Accepted(), "d")
-    assert bench.blamed("a")
-    assert bench.blamed("b")
+    assert bench.at_fault("a")
+    assert bench.at_fault("b")
 
-    bench.saw(Rejected("no_funds", "blamed"), message_id="a")
-    assert not bench.blamed("b")
+    bench.saw(Rejected("no_funds", "its own fault"), message_id="a")
+    assert not bench.at_fault("b")
 
     bench.saw(Accepted(), message_id="e")
-    assert bench.blamed("b")
+    assert bench.at_fault("b")
 
 
 async def test_nobody_stands_alone_while_dispatch_is_held_for_another() -> None:
     bench = await Bench().saw(NO_FUNDS, message_id="a").after(15).probe(Accepted(), "b")
-    assert bench.blamed("a")
+    assert bench.at_fault("a")
 
     bench.saw(NO_FUNDS, message_id="c")
-    assert not bench.blamed("a")
+    assert not bench.at_fault("a")
 
 
 async def test_stragglers_and_messages_in_an_outage_are_not_remembered() -> None:
     bench = Bench().saw(*[DOWN] * 5, message_id="last of five")
     bench = await bench.after(1).probe(Accepted(), "good")
-    assert not bench.blamed("last of five")
+    assert not bench.at_fault("last of five")
 
     bench.saw(NO_FUNDS, message_id="bad").saw(NO_FUNDS, message_id="straggler")
     bench = await bench.after(15).probe(Accepted(), "good")
-    assert not bench.blamed("straggler")
+    assert not bench.at_fault("straggler")
 
 
 async def test_only_the_latest_that_stopped_everything_are_remembered() -> None:
@@ -359,8 +359,8 @@ async def test_only_the_latest_that_stopped_everything_are_remembered() -> None:
         bench.saw(NO_FUNDS, message_id=f"{number}-0")
         await bench.after(15).probe(Accepted(), "good")
 
-    assert not bench.blamed("0-0")
-    assert bench.blamed("1-0")
+    assert not bench.at_fault("0-0")
+    assert bench.at_fault("1-0")
 
 
 async def test_stragglers_do_not_stretch_the_interval() -> None:
@@ -500,23 +500,23 @@ async def test_a_last_attempt_is_kept_as_long_as_others_probe() -> None:
     assert bench.hold.decide_before_attempt(2, policy, 0) == Defer(128_000, MAKES_ROOM, spent=True)
 
 
-# -- a status that blames nobody in particular ---------------------------------------------------
+# -- a status that names nobody as at fault ------------------------------------------------------
 
 
-async def test_a_status_alone_blames_the_account_until_another_message_is_taken() -> None:
+async def test_a_status_alone_is_the_accounts_fault_until_another_message_is_taken() -> None:
     bench = Bench().saw(FORBIDDEN, message_id="bad")
     assert bench.hold.engaged
-    assert not bench.blamed("another", FORBIDDEN)
+    assert not bench.at_fault("another", FORBIDDEN)
     await bench.after(1).probe(Accepted(), "good")
 
-    excused = bench.hold.blame("another", FORBIDDEN, own_sender=False)
+    excused = bench.hold.find_fault("another", FORBIDDEN, own_sender=False)
     assert excused == Rejected("403", "HTTP 403", known=False)
-    assert bench.blamed("bad", FORBIDDEN)
-    assert not bench.blamed("another", Halted("401", "HTTP 401", known=False))
-    assert not bench.blamed("another", Halted("403", "suspended"))
+    assert bench.at_fault("bad", FORBIDDEN)
+    assert not bench.at_fault("another", Halted("401", "HTTP 401", known=False))
+    assert not bench.at_fault("another", Halted("403", "suspended"))
 
     bench.after(EXCUSED_S + 1)
-    assert not bench.blamed("another", FORBIDDEN)
+    assert not bench.at_fault("another", FORBIDDEN)
 
 
 async def test_a_status_is_no_excuse_once_so_many_in_a_row_were_refused_with_it() -> None:
@@ -524,11 +524,11 @@ async def test_a_status_is_no_excuse_once_so_many_in_a_row_were_refused_with_it(
     unknown = Rejected("403", "HTTP 403", known=False)
     bench.saw(*[unknown] * UNKNOWN_REFUSALS)
     assert bench.hold.reason == "many unknown refusals: HTTP 403"
-    assert not bench.blamed("another", FORBIDDEN)
+    assert not bench.at_fault("another", FORBIDDEN)
     await bench.after(1).probe(FORBIDDEN, "another")
     assert bench.hold.reason == "halted: 403 HTTP 403"
     await bench.after(2).probe(Accepted(), "good")
-    assert bench.blamed("another", FORBIDDEN)
+    assert bench.at_fault("another", FORBIDDEN)
 
 
 # -- nothing to probe with -----------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Messages in doubt. Rule: only a clear answer settles one, and an absence only at the last ask."""
+"""Messages in doubt. Rule: a clear answer settles one, and an absence only after half a minute."""
 
 import asyncio
 import logging
@@ -21,6 +21,7 @@ from smsd.dispatch import in_doubt as in_doubt_module
 from smsd.dispatch.in_doubt import AT_ONCE, PAUSES_S, WITHIN_S, InDoubtAsker, Unanswered
 from smsd.provider.generic.http import Http
 from smsd.provider.generic.settings import GenericSettings
+from smsd.store.entry import Attempt
 from tests.support.provider import AskableProvider, ScriptedProvider
 
 LOST = InDoubt("the answer was lost")
@@ -64,8 +65,12 @@ REFUSED = Rejected("9", "no", "recipient", opted_out=True)
         ([GONE, TAKEN], (TAKEN, 2)),
         ([REFUSED], (REFUSED, 1)),
         ([GONE], (GONE, ASKS)),
-        ([InDoubt("?"), GONE], (GONE, ASKS)),
-        ([GONE] * (ASKS - 1) + [InDoubt("?")], (LOST, ASKS)),
+        # After one without an answer it may be catching up, and absences count anew.
+        ([InDoubt("?"), GONE], (GONE, 1 + ASKS)),
+        ([InDoubt("no answer")] * (ASKS - 1) + [GONE], (GONE, ASKS - 1 + ASKS)),
+        ([GONE] * (ASKS - 1) + [InDoubt("?"), GONE], (GONE, ASKS + ASKS)),
+        ([GONE] * (ASKS - 1) + [InDoubt("?"), TAKEN], (TAKEN, ASKS + 1)),
+        ([GONE] * (ASKS - 1) + [InDoubt("?")], (LOST, ASKS - 1 + ASKS)),
         ([GONE, None], (LOST, 2)),
         ([None], (LOST, 1)),
         ([InDoubt("not listed")], (LOST, ASKS)),
@@ -117,6 +122,19 @@ async def test_a_provider_that_does_not_answer_is_left_to_recovery_which_gives_u
     assert await asker.resolve(message(), 0, LOST, in_recovery=True) is LOST
 
 
+async def test_a_provider_that_answers_now_and_then_is_asked_only_for_so_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(in_doubt_module, "WITHIN_S", 0.05)
+    monkeypatch.setattr(in_doubt_module, "RECOVERY_WITHIN_S", 0.05)
+    now_and_then: list[Outcome] = [GONE, InDoubt("no answer")]
+    provider = AskableProvider(*now_and_then * 1000)
+    asker = InDoubtAsker(provider, sleep=lambda _: asyncio.sleep(0.001))
+    with pytest.raises(Unanswered):
+        await asker.resolve(message(), 0, LOST)
+    assert await asker.resolve(message(), 0, LOST, in_recovery=True) is LOST
+
+
 async def test_more_than_are_asked_about_are_left_to_recovery(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -155,9 +173,29 @@ async def test_closing_cuts_every_ask_and_every_pause_short_and_asks_no_more() -
     assert len(provider.asked) == asks
 
 
+def test_only_the_gateway_that_a_message_was_written_to_is_asked() -> None:
+    here, elsewhere = AskableProvider(), AskableProvider()
+    elsewhere.gateway = "gateway B"
+    asker, other = InDoubtAsker(here), InDoubtAsker(elsewhere)
+    attempt = Attempt(1, 5, "a", asker.gateway)
+    assert asker.may_ask(attempt)
+    assert not other.may_ask(attempt)
+    assert not asker.may_ask(attempt._replace(started_ms=0))  # nobody knows when it was sent
+    unaskable = InDoubtAsker(ScriptedProvider())
+    assert not unaskable.may_ask(attempt)
+    assert not asker.may_ask(attempt._replace(gateway=unaskable.gateway))
+
+
+def test_under_a_record_that_names_no_gateway_an_absence_must_prove_nothing() -> None:
+    provider, attempt = AskableProvider(), Attempt(1, 5, "a")
+    assert InDoubtAsker(provider).may_ask(attempt)
+    provider.stop_leaves_in_doubt = False
+    assert not InDoubtAsker(provider).may_ask(attempt)
+
+
 async def test_closing_ends_by_the_policy_what_nobody_else_can_ask_about() -> None:
     provider = AskableProvider(TAKEN)
-    provider.answers_after_restart = False
+    provider.stop_leaves_in_doubt = False
     provider.may_find.clear()
     asker = InDoubtAsker(provider, sleep=Pauses())
     waiting = asyncio.create_task(asker.resolve(message(), 0, LOST))

@@ -12,12 +12,15 @@ from smsd.dispatch.claimer import Claimer
 from smsd.dispatch.context import Context
 from smsd.dispatch.dispatcher import Dispatcher, Parts
 from smsd.dispatch.hold import Hold
+from smsd.dispatch.in_doubt import InDoubtAsker
 from smsd.dispatch.in_flight import InFlight
 from smsd.dispatch.pace import Pace
 from smsd.dispatch.prefetch import Claimed, Prefetch
+from smsd.dispatch.settler import Settler
 from smsd.dispatch.term import Term
 from smsd.metrics import Metrics
 from smsd.store.entry import Entry
+from tests.support.provider import ScriptedProvider
 
 HOUR = 3600 * SECOND
 NONE: Any = None  # for what is never asked here
@@ -48,7 +51,8 @@ class Life:
         )
         self.in_flight = InFlight(2, clock=self._clock, rate=lambda: pacer.rate)
         self.claimer = Claimer(context, NONE, self.prefetch)
-        parts = Parts(NONE, self.prefetch, self.pace, self.hold, self.in_flight, NONE)
+        settler = Settler(context, InDoubtAsker(ScriptedProvider()), self.hold, self.pace)
+        parts = Parts(NONE, self.prefetch, self.pace, self.hold, self.in_flight, settler)
         self.dispatcher = Dispatcher(context, parts)
         self.term = Term(
             self.prefetch, self.pace, self.claimer, NONE, self.dispatcher, NONE, self.hold

@@ -70,14 +70,35 @@ def test_a_fingerprint_knows_fields_and_not_their_order() -> None:
 
 
 @pytest.mark.parametrize(
-    "attempt", [Attempt(1, 0, "unknown"), Attempt(9_999_999_999, 1_767_225_600_000, "a:b:1:2:3")]
+    "attempt",
+    [
+        Attempt(1, 0, "unknown"),
+        Attempt(9_999_999_999, 1_767_225_600_000, "a:b:1:2:3"),
+        Attempt(2, 1_767_225_600_000, "a:b:1:2:3", "0123456789abcdef"),
+        Attempt(2, 1_767_225_600_000, "a b", "0123456789abcdef"),
+    ],
 )
 def test_an_in_flight_record_is_read_as_it_was_written(attempt: Attempt) -> None:
     assert Attempt.read(attempt.mark.encode()) == attempt
 
 
+def test_a_record_of_an_earlier_version_names_no_gateway() -> None:
+    assert Attempt.read(b"2 1767225600000 a:b:1:2:3") == Attempt(2, 1_767_225_600_000, "a:b:1:2:3")
+
+
 @pytest.mark.parametrize(
-    "mark", [b"", b"1", b"0 1 a", b"1 x a", b"1 1 ", b"1 1 \xff", b"-1 1 a", b"1 12345678901234 a"]
+    "mark",
+    [
+        b"",
+        b"1",
+        b"0 1 a",
+        b"1 x a",
+        b"1 1 ",
+        b"1 1 \xff",
+        b"-1 1 a",
+        b"1 12345678901234 a",
+        b"1 01 a",
+    ],
 )
 def test_a_record_that_smsd_did_not_write_is_no_attempt(mark: bytes) -> None:
     assert Attempt.read(mark) is None

@@ -40,7 +40,10 @@ STATUS = "https://gw.example/messages/{id}"
 SENT = {"json": "status", "in": ["sent"], "outcome": "accepted"}
 
 
-def settings(look_up: object, **more: object) -> GenericSettings:
+STOP = {"json": "code", "in": [21610], "outcome": "rejected:recipient:opted_out"}
+
+
+def settings(look_up: object = None, **more: object) -> GenericSettings:
     return GenericSettings.model_validate({**HTTP, "look_up": look_up, **more})
 
 
@@ -53,13 +56,65 @@ def settings(look_up: object, **more: object) -> GenericSettings:
         ({"rules": [SENT, {"json": "status", "in": ["no"], "outcome": "rejected"}]}, True),
     ],
 )
-async def test_a_look_up_that_proves_no_absence_answers_after_a_restart(
+async def test_at_a_stop_a_look_up_that_proves_no_absence_is_left_to_the_next_daemon(
     look_up: dict[str, object], *, later: bool
 ) -> None:
     asking = {"url": STATUS, **look_up}
     provider = Http.build(settings(asking), timeout_s=1.0, max_in_flight=1)
     assert isinstance(provider, SupportsLookUp)
-    assert provider.answers_after_restart is later
+    assert provider.stop_leaves_in_doubt is later
+
+
+def gateway(**more: object) -> str:
+    both: dict[str, object] = {"look_up": {"url": STATUS, "id": "json:id"}, **more}
+    asked = Http.build(settings(**both), timeout_s=1.0, max_in_flight=1)
+    assert isinstance(asked, SupportsLookUp)
+    return asked.gateway
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"url": "https://gw2.example/send"},
+        {"user": "another", "password": "s3cret"},
+        {"headers": {"X-Account": "2"}},
+        {"fields": {"to": "{to}", "text": "{text}", "account": "2"}},
+        {"look_up": {"url": "https://gw2.example/{id}", "id": "json:id"}},
+        {"look_up": {"url": STATUS, "id": "json:id", "headers": {"X-Account": "2"}}},
+    ],
+)
+def test_another_gateway_or_account_is_told_from_this_one(other: dict[str, object]) -> None:
+    assert gateway(**other) != gateway()
+
+
+def test_the_same_gateway_is_known_by_what_is_no_secret() -> None:
+    keyed = {"headers": {"Authorization": "Bearer ${KEY}"}, "user": "me"}
+    one = gateway(**keyed, secrets={"KEY": "h/sh"}, password="pw")
+    assert one == gateway(**keyed, secrets={"KEY": "other"}, password="new", rules=[STOP])
+    assert one == gateway(
+        headers={"authorization": "Bearer ${KEY}"}, user="me", secrets={"KEY": "h/sh"}
+    )
+    assert "h/sh" not in one
+    assert "pw" not in one
+
+
+@pytest.mark.parametrize(
+    "proof",
+    [{"not_found": "unavailable"}, {"rules": [SENT, {"status": 410, "outcome": "unavailable"}]}],
+)
+def test_where_an_absence_is_a_proof_another_secret_may_be_another_account(
+    proof: dict[str, object],
+) -> None:
+    def keyed(key: str, password: str = "pw") -> str:
+        look_up = {"url": STATUS, "id": "json:id", **proof}
+        headers = {"X-Key": "${KEY}"}
+        return gateway(
+            look_up=look_up, headers=headers, secrets={"KEY": key}, user="me", password=password
+        )
+
+    assert keyed("h/sh") != keyed("other")
+    assert keyed("h/sh") == keyed("h/sh", password="new")  # the user names the account
+    assert "h/sh" not in keyed("h/sh")
 
 
 def request(sought: Message, look_up: dict[str, object], **more: object) -> Request | None:
@@ -172,7 +227,6 @@ def test_the_answer_to_a_look_up_is_read_by_rules_and_is_else_in_doubt(
     assert judged(status, body, **look_up) == expected
 
 
-STOP = {"json": "code", "in": [21610], "outcome": "rejected:recipient:opted_out"}
 BUSY = {"json": "code", "in": [7], "outcome": "throttled"}
 NO_SUCH = {"status": 200, "outcome": "rejected"}
 

@@ -6,6 +6,8 @@ from urllib.parse import parse_qsl
 import pytest
 
 from smsd.core.segment import Segments
+from smsd.provider.generic import fields
+from smsd.provider.generic.settings import GenericSettings
 from tests.support.generic import GOOD, TEXT, gateway, message, request
 
 
@@ -120,6 +122,33 @@ def test_secrets_go_into_headers_fields_and_the_address_whatever_they_contain() 
     assert made.headers["idempotency-key"] == "smsd-m1"
     assert made.url.raw_parts == ("/", "a%7Bb%7D%2F$%7Bc%7D&", "send")
     assert parse_qsl(made.body.decode())[0] == ("key", "a{b}/${c}&")
+
+
+@pytest.mark.parametrize(
+    ("ref", "sender", "sent"),
+    [
+        ("o-7", "Shop", {"x-ref": "<o-7>", "x-id": "o-7 m1", "x-two": "o-7/Shop"}),
+        ("", "Shop", {"x-id": " m1", "x-two": "/Shop"}),
+        ("", "", {"x-id": " m1"}),
+    ],
+)
+def test_a_header_whose_placeholders_are_all_empty_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, ref: str, sender: str, sent: dict[str, str]
+) -> None:
+    monkeypatch.setattr(fields, "IN_HEADERS", fields.PLACEHOLDERS)  # {id} alone is never empty
+    headers = {"X-Ref": "<{ref}>", "X-Id": "{ref} {id}", "X-Two": "{ref}/{from}", "X-Fixed": ""}
+    settings = GenericSettings.model_validate(
+        {**GOOD, "headers": headers, "look_up": {"url": "https://gw.example/{id}", "id": "json:id"}}
+    )
+    submission, look_up = settings.request_template(), settings.look_up_template()
+    assert look_up is not None
+    one = message()
+    one = one._replace(content=one.content._replace(ref=ref, sender=sender))
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    assert submission.fill(one).headers == {**sent, **form, "x-fixed": ""}
+    asked = look_up.request(one)
+    assert asked is not None
+    assert asked.headers == {**sent, "x-fixed": ""}
 
 
 def test_a_base_url_goes_before_the_url_and_basic_authentication_into_a_header() -> None:

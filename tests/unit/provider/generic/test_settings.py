@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from smsd.core.fields import FIELDS
 from smsd.provider.generic.http import Http
 from smsd.provider.generic.settings import GenericSettings
 
@@ -12,6 +13,7 @@ GOOD: dict[str, Any] = {
     "url": "https://gw.example/send",
     "fields": {"to": "{to_no_plus}", "text": "{text}"},
 }
+IN_HEADERS = ", ".join(f"{{{field.placeholder}}}" for field in FIELDS if field.in_headers)
 
 
 def gateway(**changes: Any) -> Http:
@@ -34,7 +36,10 @@ def gateway(**changes: Any) -> Http:
         ({"fields": {"text": "{text}", "from": "{from}"}}, "fields: must hold {to} or {to_no_"),
         ({"fields": {}, "body": "raw"}, "fields: must hold {to} or {to_no_plus} somewhere"),
         ({"encodings": {"gsm7": "0", "utf8": "1"}}, "Extra inputs are not permitted"),
-        ({"headers": {"X": "{text}"}}, "headers.x: {text} is not a placeholder; known here: {id}"),
+        (
+            {"headers": {"X": "{text}"}},
+            f"headers.x: {{text}} is not a placeholder; known here: {IN_HEADERS}",
+        ),
         ({"headers": {"X Y": "z"}}, "headers.x y: is not a valid name of a header"),
         ({"headers": {"X": "${K}"}, "secrets": {"K": "hu\nsh"}}, "holds a control character"),
         ({"url": "gw.example/send"}, "url: must be a URL"),

@@ -22,7 +22,7 @@ from smsd.provider.twilio.lookup import (
     matching_messages,
     outcome_of_listed,
 )
-from smsd.provider.wire.rulings import Ruling, ruling
+from smsd.provider.wire.rulings import Ruling, read_ruling
 
 TWILIO = {"account_sid": "AC" + "0" * 32, "auth_token": "t" * 32, "from": "+12025550100"}
 
@@ -37,7 +37,7 @@ def message(
 START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 FROM = {"from": "+12025550100"}
 SOUGHT = Sought("+12025550123", ("Hi",), FROM, START, START - EARLY_S, START + LATE_S)
-TABLE = {code: ruling(text) for code, text in CODES.items()}
+TABLE = {code: read_ruling(text) for code, text in CODES.items()}
 
 
 def listed(sid: object = "SM1", **changes: object) -> dict[str, object]:
@@ -160,7 +160,7 @@ def test_configuration_overrides_a_listed_code_too() -> None:
         ("throttled", Unavailable("listed as failed: 30007")),
         ("in_doubt", InDoubt("listed as failed: 30007")),
     ):
-        assert told(filtered, table={"30007": ruling(text)}) == expected
+        assert told(filtered, table={"30007": read_ruling(text)}) == expected
 
 
 @pytest.mark.parametrize(

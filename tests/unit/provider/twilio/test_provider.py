@@ -1,4 +1,9 @@
-"""Twilio's answers. Rule: each documented code ends as the right outcome, and no word leaks."""
+"""Twilio's answers. Rule: each kind of answer has one outcome, and nothing secret is in it.
+
+`test_an_answer_has_one_outcome` has a code of each ruling that `CODES` uses; a row of `CODES` with
+another ruling gets a line there. `test_codes.py` looks at the whole table, `test_lookup.py` at
+listed records.
+"""
 
 import json
 from typing import Any

@@ -70,7 +70,7 @@ async def test_the_one_that_has_been_arriving_for_longest_gives_way() -> None:
     await asyncio.sleep(0)
     quick = memory.body()
     quick.reserve(7)
-    assert await asyncio.wait_for(slow, 1) == "gave way"
+    assert await asyncio.wait_for(slow, 20) == "gave way"
     assert not late.done()
     quick.release()
     late.cancel()
@@ -83,7 +83,7 @@ async def test_the_slowest_that_needs_more_is_refused_itself() -> None:
     whole = memory.body()
     whole.reserve(ALL - 1)
     slow = memory.body()
-    async with asyncio.timeout(1) as limit:
+    async with asyncio.timeout(60) as limit:
         with slow.arriving(limit):
             slow.reserve(1)
             with pytest.raises(ApiError):

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import socket
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
@@ -42,7 +43,9 @@ def no_garbage_of_others() -> Iterator[None]:
 
 
 @pytest.fixture
-async def address() -> AsyncIterator[tuple[str, int]]:
+async def address(octets: bytes) -> AsyncIterator[tuple[str, int]]:
+    """Where a listener is; it waits briefly for headers where the rest of them never comes."""
+
     async def handle(_: web.BaseRequest) -> web.Response:
         return web.Response()
 
@@ -59,7 +62,11 @@ async def address() -> AsyncIterator[tuple[str, int]]:
     runner = web.ServerRunner(server)
     await runner.setup()
     listener = Listener(
-        server, turns=turns, max_connections=9, header_timeout_s=0.05, answer_timeout_s=9.0
+        server,
+        turns=turns,
+        max_connections=9,
+        header_timeout_s=0.05 if octets == HEAD else 60.0,
+        answer_timeout_s=9.0,
     )
     await listener.listen("127.0.0.1", 0)
     [found] = listener.addresses
@@ -74,7 +81,7 @@ async def test_a_closed_connection_leaves_nothing_to_the_collector(
     address: tuple[str, int], octets: bytes
 ) -> None:
     def call() -> None:
-        with socket.create_connection(address, timeout=5) as caller:
+        with socket.create_connection(address, timeout=20) as caller, suppress(ConnectionError):
             caller.sendall(octets)
             caller.shutdown(socket.SHUT_WR)
             caller.recv(1)
@@ -90,7 +97,7 @@ async def test_a_closed_connection_leaves_nothing_to_the_collector(
     try:
         for _ in range(10):
             await asyncio.to_thread(call)
-        for _ in range(100):
+        for _ in range(400):
             if not left():
                 return
             await asyncio.sleep(0.05)
@@ -103,6 +110,15 @@ class Wire(asyncio.Transport):
     """A transport to which nothing happens."""
 
     def close(self) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+    def is_reading(self) -> bool:
+        return True
+
+    def write(self, data: object) -> None:
         pass
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -124,7 +140,78 @@ async def test_of_a_stranger_little_is_read_at_once_and_one_request_has_its_turn
     connection.buffer_updated(len(octets))
     assert [connection.take_turn() for _ in range(2)] == [True, False]
 
-    connection.mark_known()
+    connection.set_known()
     assert len(connection.get_buffer(-1)) == READ
+    connection.connection_lost(None)
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("pieces", [[AUTHORIZED + b"{}"] * 3, [(AUTHORIZED + b"{}") * 3]])
+async def test_all_that_came_before_a_caller_stops_sending_is_answered(
+    pieces: list[bytes],
+) -> None:
+    """Though it stops while the first is being answered, and the others have not begun."""
+    has_stopped, served = asyncio.Event(), 0
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        nonlocal served
+        connection = cast("Connection", request.protocol)
+        whole = connection.began(request)
+        await has_stopped.wait()
+        assert whole
+        served += 1
+        connection.ended(request)
+        return web.Response()
+
+    loop = asyncio.get_running_loop()
+    bounds = Bounds(60.0, 60.0, loop.time, Turns(loop.time))
+    server = web.Server(handle)
+    listener = await loop.create_server(lambda: Connection(server, bounds, loop), "127.0.0.1", 0)
+    host, port = listener.sockets[0].getsockname()
+    reader, writer = await asyncio.open_connection(host, port)
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+    writer.write_eof()
+    async with asyncio.timeout(20):
+        while not any(one._at_end for one in bounds.open):
+            await asyncio.sleep(0.01)
+        has_stopped.set()
+        assert (await reader.read()).count(b"HTTP/1.1 200") == 3
+    assert served == 3
+    writer.close()
+    listener.close()
+
+
+async def test_a_body_whose_rest_has_no_turn_yet_when_the_caller_stops_sending_is_whole() -> None:
+    bodies: list[bytes] = []
+    has_begun = asyncio.Event()
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        connection = cast("Connection", request.protocol)
+        assert connection.began(request)
+        has_begun.set()
+        bodies.append(await request.read())
+        connection.ended(request)
+        return web.Response()
+
+    loop = asyncio.get_running_loop()
+    bounds = Bounds(60.0, 60.0, loop.time, Turns(loop.time))
+    connection = Connection(web.Server(handle), bounds, loop)
+    connection.connection_made(Wire())
+
+    def comes(octets: bytes) -> None:
+        connection.get_buffer(-1)[: len(octets)] = octets
+        connection.buffer_updated(len(octets))
+
+    comes(AUTHORIZED + b"{")
+    await has_begun.wait()
+    while bounds.turns.take():
+        pass  # others have this turn of the loop
+    comes(b"}")
+    assert connection.eof_received()
+    while not bodies:
+        await asyncio.sleep(0)
+    assert bodies == [b"{}"]
     connection.connection_lost(None)
     await asyncio.sleep(0)

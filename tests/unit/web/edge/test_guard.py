@@ -48,7 +48,7 @@ class Line:
     def take_turn(self) -> bool:
         return self._has_turn
 
-    def mark_known(self) -> None:
+    def set_known(self) -> None:
         self.events.append("known")
 
     def ended(self, _: web.BaseRequest) -> None:

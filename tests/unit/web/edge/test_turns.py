@@ -98,4 +98,4 @@ async def test_one_that_gave_up_waiting_takes_nobody_s_turn(clock: Clock) -> Non
     assert gone is not None
     assert next_ is not None
     gone.cancel()
-    await asyncio.wait_for(next_, 1)
+    await asyncio.wait_for(next_, 20)

@@ -28,7 +28,7 @@ UNREADABLE_MARKS = [
 async def test_the_journal_reads_back_any_owner(open_store: OpenStore) -> None:
     store = await open_store("host:boot.1:2:3:ab cd").lead()
     entry, attempt, _ = await store.sending()
-    assert await store.queue.in_flight() == {entry.name: attempt}
+    assert await store.unsettled.in_flight() == {entry.name: attempt}
 
 
 def test_an_attempt_is_read_back_from_its_mark() -> None:
@@ -43,15 +43,18 @@ async def test_what_is_no_mark_is_read_as_none_by_both_who_read_marks(
     entry, _, _ = await store.sending()
     await store.redis.hset(store.keys.inflight, entry.name, mark)
     assert Attempt.read(mark) is None
-    assert await store.queue.in_flight() == {entry.name: Attempt(1, 0, "unknown")}
+    assert await store.unsettled.in_flight() == {entry.name: Attempt(1, 0, "unknown")}
 
 
-@pytest.mark.parametrize("mark", [b"1 0 x", b"9999999999 9999999999999 a b"])
+GATEWAY = b"1 2 a:b:1:2:3 gateway=0123456789abcdef"
+
+
+@pytest.mark.parametrize("mark", [b"1 0 x", b"9999999999 9999999999999 a b", GATEWAY])
 async def test_what_may_be_a_mark_is_left_as_it_is_by_both_who_read_marks(
     store: Store, mark: bytes
 ) -> None:
     entry, _, _ = await store.sending()
     await store.redis.hset(store.keys.inflight, entry.name, mark)
     found = await store.client.ask(Call("fsck_marks", {"names": [entry.name], "repair": True}))
-    [attempt] = (await store.queue.in_flight()).values()
+    [attempt] = (await store.unsettled.in_flight()).values()
     assert (found, attempt.mark.encode()) == ([], mark)
