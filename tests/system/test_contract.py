@@ -70,7 +70,21 @@ def test_whatever_is_asked_is_answered_as_the_contract_says(
 
 
 @pytest.mark.parametrize(
-    "name", ["Queued", "MessageStatus", "DeadLetterPage", "DeadLetter", "SweptAnswer", "Error"]
+    "name",
+    [
+        "Queued",
+        "MessageStatus",
+        "DeadLetterPage",
+        "DeadLetter",
+        "SweptAnswer",
+        "Error",
+        "ImportAnswer",
+        "AudienceShown",
+        "AudienceList",
+        "ContactPage",
+        "ContactShown",
+        "Removed",
+    ],
 )
 def test_the_contract_names_every_property_of_an_answer(name: str) -> None:
     assert CONTRACT["components"]["schemas"][name]["additionalProperties"] is False
@@ -126,6 +140,25 @@ def test_dead_letters_are_shown_as_the_contract_says(smsd: Daemon) -> None:
     [count] = [one for one in operation["parameters"] if one["name"] == "count"]
     assert checked(smsd, "GET", "/dead-letters", query=asked).status_code == 400
     assert count["schema"]["maximum"] == 1000
+
+
+def test_an_audience_is_shown_as_the_contract_says(smsd: Daemon) -> None:
+    rows = [{"number": "+12025550101", "plan": "tin"}, {"number": "+12025550102"}, {"number": "x"}]
+    named: dict[str, Any] = {"path_parameters": {"name": "shown"}}
+    file: dict[str, Any] = {"body": {"contacts": rows}, "media_type": "application/json"}
+    for method in ("PUT", "PUT", "POST"):
+        answer = checked(smsd, method, "/audiences/{name}", **named, **file).json()
+        assert answer["rejected"]["first"][0]["reason"] == "not_a_number"
+    none: dict[str, Any] = file | {"body": {"contacts": rows[2:]}}
+    assert checked(smsd, "PUT", "/audiences/{name}", **named, **none).status_code == 400
+    assert checked(smsd, "GET", "/audiences/{name}", **named).json()["imports"]
+    path = "/audiences/{name}/contacts"
+    page = checked(smsd, "GET", path, query={"count": 1}, **named).json()
+    assert page["contacts"][0]["number"] in ("+12025550101", "+12025550102")
+    csv = checked(smsd, "GET", path, headers={"Accept": "text/csv"}, **named)
+    assert csv.headers["content-type"] == ["text/csv; charset=utf-8"]
+    assert checked(smsd, "GET", "/audiences/{name}/rejects", **named).status_code == 200
+    assert len(checked(smsd, "GET", "/audiences").json()["audiences"]) == 2
 
 
 def test_faults_in_a_list_are_shown_as_the_contract_says(smsd: Daemon) -> None:
