@@ -30,7 +30,7 @@ NICE = 10
 MEMORY = 1 << 29  # octets of address space; what it takes is less than a tenth of that
 PIECE = 65_536
 MOST_REJECTS = 100  # in a frame
-LARGEST_REJECTS = 65_536  # characters of their rows
+LARGEST_REJECTS = 65_536  # characters and cells of their rows
 
 
 class Input:
@@ -55,13 +55,13 @@ class Output:
         self.contacts = self.rejected = 0
         self._pipe = pipe
         self._rejects: list[Reject] = []
-        self._size = 0  # characters of their rows
+        self._size = 0  # characters and cells of their rows
 
     def event(self, event: Event) -> None:
         """Write what the reader found."""
         if isinstance(event, Reject):
             self._rejects.append(event)
-            self._size += sum(map(len, event.row))
+            self._size += sum(map(len, event.row)) + len(event.row)
             if len(self._rejects) >= MOST_REJECTS or self._size >= LARGEST_REJECTS:
                 self._flush()
             return

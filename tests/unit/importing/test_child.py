@@ -53,6 +53,14 @@ def test_no_frame_is_longer_than_the_other_side_reads() -> None:
     assert 700_000 < max(lengths) < LONGEST_FRAME
 
 
+def test_rejects_of_nothing_but_empty_cells_are_bounded_too() -> None:
+    octets = b"phone,name\n" + (b"," * 60_000 + b"x\n") * MOST_REJECTS
+    target = io.BytesIO()
+    run(io.BytesIO(encode_options(Options()) + b"\n" + octets), target)
+    lengths = list(map(len, target.getvalue().splitlines()))
+    assert 100_000 < max(lengths) < LONGEST_FRAME
+
+
 def test_a_refusal_is_the_last_frame() -> None:
     target = io.BytesIO()
     run(io.BytesIO(encode_options(Options("json")) + b'\n["+12025550123", '), target)
