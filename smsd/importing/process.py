@@ -9,6 +9,8 @@ taken. However the block is left, the process is gone afterwards.
 """
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterable, AsyncIterator
@@ -85,8 +87,11 @@ class Parser:
         pipe.close()
 
     def _kill(self) -> None:
-        with suppress(ProcessLookupError):
-            self._process.kill()
+        # Not `Process.kill`: that would itself fetch the status of one that has just ended, and
+        # asyncio, which waits for it, would warn of a process unknown.
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
 
 
 async def _write(pipe: asyncio.StreamWriter, octets: bytes) -> bool:

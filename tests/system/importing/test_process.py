@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -86,6 +87,28 @@ async def test_a_parser_that_is_killed_is_no_end_of_a_file() -> None:
         os.kill(parser.pid, signal.SIGKILL)
         with pytest.raises(ParserFailedError, match="-9"):
             await all_frames(parser)
+
+
+async def test_its_end_is_left_for_asyncio_to_notice(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield ROWS
+        raise ConnectionResetError
+
+    wait = os.waitpid
+
+    def wait_late(pid: int, options: int) -> tuple[int, int]:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        time.sleep(0.1)  # in which others could fetch its status
+        return wait(pid, options)
+
+    monkeypatch.setattr(os, "waitpid", wait_late)
+    async with parsing(Options(), broken()) as parser:
+        with pytest.raises(ConnectionResetError):
+            await all_frames(parser)
+        await until_gone(parser.pid)
+    assert not caplog.records
 
 
 async def test_leaving_early_and_cancelling_end_the_process() -> None:
