@@ -7,7 +7,9 @@ character beyond ASCII before: then it is UTF-8 with stray octets, and they alon
 """
 
 import codecs
+import encodings
 from collections.abc import Iterable, Iterator
+from encodings.aliases import aliases
 from itertools import chain
 
 from smsd.core.contacts.events import ImportRefused
@@ -59,21 +61,21 @@ _NAMES = (
     "mac-roman mac-latin2 mac-cyrillic mac-greek mac-turkish "
     "shift_jis euc_jp gb2312 gbk gb18030 big5 big5hkscs euc_kr"
 )
-_KNOWN = frozenset(_NAMES.split())
+# By the module that has it, which aliases lead to.
+_MODULES = {name.replace("-", "_"): name for name in _NAMES.split()}
+_MODULES |= {"latin_1": "iso8859-1", "utf_8_sig": "utf-8"}
 
 
 def known_encoding(name: str) -> str:
     """Python's own name of an encoding that was asked for. Raises `ImportRefused`."""
-    try:
-        found = codecs.lookup(name.strip()).name if name.isascii() else ""
-    except (LookupError, ValueError):
-        found = ""
-    found = "utf-8" if found == "utf-8-sig" else found
-    if found not in _KNOWN:
+    module = encodings.normalize_encoding(name.strip()).lower() if name.isascii() else ""
+    module = aliases.get(module, module)
+    # Never looked up as it is: Python would remember each name that anybody ever asked for.
+    if module not in _MODULES:
         raise ImportRefused(
             "encoding", "is no known encoding; known are utf-8, utf-16, cp1252 …", "encoding"
         )
-    return found
+    return _MODULES[module]
 
 
 def decoded(pieces: Iterable[bytes], encoding: str, notices: list[str]) -> Iterator[str]:

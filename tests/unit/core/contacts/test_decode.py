@@ -1,6 +1,7 @@
 """Octets to characters: the order of decisions, and what is no file of contacts."""
 
 import codecs
+import encodings
 
 import pytest
 
@@ -77,10 +78,20 @@ def test_a_byte_order_mark_knows_better_than_who_asks() -> None:
 
 
 def test_every_encoding_that_is_known_exists_under_that_name() -> None:
-    assert [known_encoding(name) for name in decode._KNOWN] == list(decode._KNOWN)
+    known = decode._NAMES.split()
+    assert [known_encoding(name) for name in known] == known
+    assert [codecs.lookup(name).name for name in known] == known
     assert known_encoding("UTF8") == known_encoding("utf-8-sig") == "utf-8"
     assert known_encoding("windows-1252") == known_encoding(" CP1252") == "cp1252"
     assert known_encoding("latin1") == "iso8859-1"
+
+
+def test_names_that_callers_make_up_are_not_remembered() -> None:
+    before = len(encodings._cache)
+    for n in range(100):
+        with pytest.raises(ImportRefused):
+            known_encoding(f"made up {n}")
+    assert len(encodings._cache) == before
 
 
 @pytest.mark.parametrize("name", ["klingon", "rot13", "zip", "idna", "unicode_escape", "", "é"])
