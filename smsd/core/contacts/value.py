@@ -16,7 +16,7 @@ LONGEST = 255  # characters
 # Nothing to do: visible ASCII, blanks within, no armour in front.
 is_plain = re.compile(r"(?:[!-&(-<>-~](?:[ -~]{0,253}[!-~])?)?").fullmatch
 
-_ARMOUR = re.compile(r"""=\s*"(.*)"|'([=+\-@].*)""", re.DOTALL)
+_ARMOUR = re.compile(r"""=\s*"((?:[^"]|"")*)"|'([=+\-@].*)""", re.DOTALL)
 _BREAKS = re.compile("[ ]*[\t-\r\u0085\u2028\u2029]+[ ]*")
 _JOINERS = "\u200c\u200d"
 
@@ -25,10 +25,11 @@ _JOINERS = "\u200c\u200d"
 def clean(cell: str) -> str:
     """The value of a cell. Raises `CellRefused`."""
     value = _BREAKS.sub(" ", cell).strip()
-    if armour := _ARMOUR.fullmatch(value):
-        value = next(filter(None, armour.groups()), "").strip()
     if not value.isascii():
         value = _visible(unicodedata.normalize("NFC", value))
+    while armour := _ARMOUR.fullmatch(value):  # all of it: else an export would lose the rest
+        quoted, bare = armour.groups()
+        value = (bare or (quoted or "").replace('""', '"')).strip()
     if len(value) > LONGEST:
         raise CellRefused(Reason.VALUE_TOO_LONG)
     for character in value:

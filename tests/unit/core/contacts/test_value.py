@@ -21,6 +21,10 @@ from smsd.core.contacts.value import LONGEST, clean, is_plain
         ("Jose\u0301", "José"),  # as macOS writes it
         ("'=Anna", "=Anna"),
         ('="0123"', "0123"),
+        ('="+a""b"', '+a"b'),
+        ('="a"&"b"', '="a"&"b"'),  # a formula
+        ('="\'=""x"""', "x"),  # armour in armour
+        ("\u200b'=x", "=x"),
         ("'n Sync", "'n Sync"),
         ("👩\u200d🚀 Zoë", "👩\u200d🚀 Zoë"),  # a joiner that shapes
         ("\u0645\u06cc\u200c\u062e\u0648", "\u0645\u06cc\u200c\u062e\u0648"),
