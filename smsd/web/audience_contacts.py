@@ -7,7 +7,7 @@ from typing import cast
 from aiohttp import web
 
 from smsd.core import number
-from smsd.core.contacts.columns import REJECT_COLUMNS
+from smsd.core.contacts.columns import EXPORT_COLUMN, REJECT_COLUMNS
 from smsd.core.contacts.events import MEANINGS, Reason
 from smsd.core.fields import FieldError
 from smsd.redis.availability import within
@@ -24,7 +24,7 @@ from smsd.web.slices import STEP, Slices
 QUERY = tuple(models.ContactQuery.model_fields)
 COUNT = 100  # contacts in a page, where the request gives no count
 EXPORTED = 500  # contacts that are fetched at once
-NUMBER = "number"  # the column of an export
+NUMBER = "number"  # in a path
 NOT_A_PLACE = "must be what the page before answered"
 
 
@@ -142,7 +142,7 @@ class ContactCalls:
         audience = None if fixed else await find_audience(self._audiences, name)
         fields = audience.fields if audience else ()
         begin, after, slices = BOM if excel else "", "", Slices()
-        header = [(NUMBER, *fields)]
+        header = [(EXPORT_COLUMN, *fields)]
         yield rows_as_csv(header, begin=begin)
         while True:
             page = await self._page(name, after, EXPORTED)

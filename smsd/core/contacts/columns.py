@@ -13,6 +13,7 @@ from smsd.core.contacts.events import ImportRefused
 MOST_FIELDS = 50
 MOST_COLUMNS = 200
 LONGEST_NAME = 64
+EXPORT_COLUMN = "number"  # the first column of an export
 REJECT_COLUMNS = ("line", "column", "reason")  # of a list of rejected rows, before their own
 
 # Columns of numbers, the likeliest first: of two, the mobile one takes messages.

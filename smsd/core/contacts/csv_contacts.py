@@ -9,7 +9,7 @@ from itertools import chain
 
 from smsd.core.contacts import columns, number_cell, value
 from smsd.core.contacts.batches import Batches, without_empty_end
-from smsd.core.contacts.columns import MOST_COLUMNS, Columns
+from smsd.core.contacts.columns import EXPORT_COLUMN, MOST_COLUMNS, Columns
 from smsd.core.contacts.csv_rows import DELIMITERS, BadRow, CsvRows, Row, check_delimiter
 from smsd.core.contacts.events import (
     LONGEST_SHOWN,
@@ -41,7 +41,7 @@ def csv_contacts(pieces: Iterator[str], options: Options, notices: list[str]) ->
     rows = CsvRows(Lines(pieces), delimiter, is_likely)
     found = iter(rows)
     first = _first(found)
-    layout, begins = _columns(first, options, notices)
+    layout, begins = _columns(first, rows.peek(), options, notices)
     reading = _Reading(rows, layout, options.region)
     row = first if begins else next(found, None)
     if row is None:
@@ -63,7 +63,9 @@ def _first(rows: Iterator[Row | BadRow]) -> Row:
     raise ImportRefused("empty", "has no rows")
 
 
-def _columns(first: Row, options: Options, notices: list[str]) -> tuple[Columns, bool]:
+def _columns(
+    first: Row, second: list[str], options: Options, notices: list[str]
+) -> tuple[Columns, bool]:
     """The columns, and whether the first row is a contact already."""
     _, cells = first
     if cells[0].lstrip()[:1] in ("{", "["):
@@ -74,7 +76,10 @@ def _columns(first: Row, options: Options, notices: list[str]) -> tuple[Columns,
         raise ImportRefused("no_header", "does not begin with the names of its columns")
     numbers = _numbers(cells, options.region)
     if not numbers or (columns.is_header(cells, options.column) and not numbers[0][0]):
-        return columns.of_header(cells, options.column, notices), False
+        asked = options.column
+        if not asked and cells[0] == EXPORT_COLUMN and _numbers(second[:1], "") == [(True, 0)]:
+            asked = EXPORT_COLUMN  # of our export, which may have a field that is called phone
+        return columns.of_header(cells, asked, notices), False
     layout = columns.without_header(len(cells), numbers[0][1], options.column)
     notices.append("the file begins without the names of its columns; they are called column_1 …")
     return layout, True

@@ -56,6 +56,12 @@ class CsvRows:
         """A row whose other lines are contacts by themselves lacks the end of a quotation."""
         self._is_contact = is_contact
 
+    def peek(self) -> list[str]:
+        """The cells of the next line, which stays the next."""
+        with suppress(csv.Error):
+            return next(csv.reader(self._lines.peek(1), delimiter=self.delimiter), [])
+        return []
+
     def __iter__(self) -> Iterator[Row | BadRow]:
         lines = self._lines
         reader = csv.reader(lines, delimiter=self.delimiter)

@@ -69,6 +69,17 @@ def test_only_what_had_to_be_guessed_is_reported() -> None:
     }
 
 
+@pytest.mark.parametrize("number", ["+12025550101", '"=""+12025550101"""'])
+def test_an_export_is_read_by_its_own_column_of_numbers(number: str) -> None:
+    exported = f"number,phone,mobile\r\n{number},+12025550102,\r\n".encode()
+    found = found_in(exported)
+    assert found.contacts == [("+12025550101", "+12025550102")]
+    assert (found.fields, found.notices) == (("phone", "mobile"), [])
+    assert found_in(exported, column="phone").numbers == ["+12025550102"]
+    # Of another file `number` may be anything.
+    assert found_in(b"number,phone\n4711,+12025550102\n").numbers == ["+12025550102"]
+
+
 def test_excel_for_mac_needs_its_encoding() -> None:
     file = octets(*PLAIN, end="\r", encoding="mac-roman")
     assert found_in(file, encoding="mac-roman").contacts == CONTACTS
