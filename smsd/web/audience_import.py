@@ -174,6 +174,8 @@ def _rejected(report: Report) -> dict[str, object]:
 
 def _options(query: dict[str, str], upload: Upload) -> Options:
     charset = "" if upload.charset.lower() in UTF_8 else upload.charset
+    if "region" in query:
+        query["region"] = query["region"].upper()
     return Options(format=FORMATS[upload.media_type], **{"encoding": charset} | query)
 
 
