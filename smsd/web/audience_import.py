@@ -111,6 +111,8 @@ class AudienceImport:
                 await _stage(parser, staging, report)
                 _check_contacts(report)
                 imported = await staging.commit(_source(request, options, report))
+                if dropped := staging.rejects_dropped:
+                    report.notices.append(f"the last {dropped} of the rejected rows are not kept")
         except ImportRefused as refused:
             raise _unreadable(refused, options) from None
         except (ParserFailedError, AudienceChanged, StagingLost) as error:

@@ -27,6 +27,10 @@ FAST = 1  # level of zlib
 PATIENCE_S = 10.0
 
 
+class RejectsGone(Exception):  # noqa: N818 - a state, named as users see it
+    """The rejected rows were removed while they were read."""
+
+
 class Rejects:
     """The rejected rows of one import, each a JSON object."""
 
@@ -37,12 +41,14 @@ class Rejects:
         self._waiting = 0  # octets of them
         self._octets = 0
         self._parts = 0
+        self.dropped = 0  # rows beyond the limit
 
     async def add(self, rows: Sequence[object]) -> None:
         """Keep rows; those beyond the limit are dropped."""
         for row in rows:
             line = as_json(row)
-            if self._octets + len(line) > MOST_OCTETS:
+            if self.dropped or self._octets + len(line) > MOST_OCTETS:
+                self.dropped += 1
                 continue
             self._octets += len(line)
             self._waiting += len(line)
@@ -68,6 +74,14 @@ class Rejects:
 
         await self._client.read(write, wrote=True)
 
+    async def refresh(self, import_id: str) -> None:
+        """Keep them in place of those of an import of the same file, for a day from now."""
+        await self.flush()
+        if self._parts:
+            old, new = self._client.keys.audience_rejects(import_id), self._key
+            with suppress(RedisError):  # then its own stay until their day is over
+                await self._client.read(lambda redis: redis.rename(new, old), wrote=True)
+
     async def discard(self) -> None:
         """Remove what was written."""
         if self._parts:
@@ -83,10 +97,15 @@ async def discard_rejects(client: StoreClient, audience: Audience | None) -> Non
 
 
 async def rejects_of(client: StoreClient, import_id: str) -> AsyncIterator[list[dict[str, object]]]:
-    """The rows that were kept of an import, some at a time; none when the day is over."""
+    """The rows that were kept of an import, some at a time; none when the day is over.
+
+    Raises `RejectsGone` where they go meanwhile: some of them are not all.
+    """
     key = client.keys.audience_rejects(import_id)
     for part in range(1, await client.read(lambda redis: redis.hlen(key)) + 1):
         packed = await client.read(partial(_part, key, part))
+        if packed is None and part > 1:
+            raise RejectsGone("their day is over, or another import came")
         if packed is None:
             return
         try:

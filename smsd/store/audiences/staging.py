@@ -104,6 +104,11 @@ class Staging:
         """
         await self._rejects.add(rows)
 
+    @property
+    def rejects_dropped(self) -> int:
+        """Rejected rows that are not kept: there were too many."""
+        return self._rejects.dropped
+
     async def commit(self, source: Source) -> Imported:
         """Let readers see the import. Raises as `add` does, and `AudienceChanged`.
 
@@ -111,6 +116,7 @@ class Staging:
         since, nothing is done.
         """
         if (same := await self._imported_before(source)) is not None:
+            await self._rejects.refresh(same.imports[0].id)
             return Imported(same, Counts(), unchanged=True)
         await self._rejects.flush()
         if self._is_short:

@@ -48,7 +48,11 @@ async def test_half_a_surrogate_pair_does_not_stop_the_rest(store: Store) -> Non
 
 async def test_what_is_too_much_is_dropped(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rejects, "MOST_OCTETS", 10_000)
+    async with store.audiences.begin("b", replace=True) as under_way:
+        await under_way.reject([*rejected(1_000), {"row": []}])
+        dropped = under_way.rejects_dropped
     found = await kept(store, await commit(store, rejected(1_000)))
+    assert len(found) + dropped == 1_001
     assert found == rejected(1_000)[: len(found)]
     assert 100 < len(found) < 1_000
 
@@ -69,6 +73,24 @@ async def test_those_of_an_import_that_is_the_last_no_more_are_gone(store: Store
     else:
         await import_rows(store, "a", [[ALICE]], replace=how == "replace")
     assert await store.redis.exists(key) == 0
+
+
+async def test_the_same_file_again_keeps_them_for_another_day(store: Store) -> None:
+    import_id = await commit(store, rejected(10))
+    await store.redis.delete(store.keys.audience_rejects(import_id))
+    assert await commit(store, rejected(10)) == import_id
+    assert await kept(store, import_id) == rejected(10)
+    assert 0 < await store.redis.pttl(store.keys.audience_rejects(import_id)) <= rejects.KEPT_MS
+    assert len(await store.redis.keys(store.keys.audience_rejects("*"))) == 1
+
+
+async def test_some_of_them_are_never_taken_for_all(store: Store) -> None:
+    import_id = await commit(store, rejected(20_000))
+    parts = store.audiences.rejects(import_id)
+    await anext(parts)
+    await store.redis.delete(store.keys.audience_rejects(import_id))
+    with pytest.raises(rejects.RejectsGone):
+        await anext(parts)
 
 
 async def test_when_the_day_is_over_there_are_none(store: Store) -> None:
