@@ -18,6 +18,7 @@ _first_on_path = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Put the chosen server on PATH, under the name that is looked for first."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # every daemon would compile smsd anew
     if not (chosen := os.environ.get("SMSD_TEST_SERVER")):
         return
     directory = config.stash[_first_on_path] = tempfile.TemporaryDirectory(prefix="smsd-server-")

@@ -35,6 +35,9 @@ from smsd.web.send import Send, SendLimits
 from tests.support.redis_server import RedisServer
 from tests.support.store import Store, Ticks, Wall
 
+# Tracing makes it much slower; the unit tests and tests/redis reach the same lines.
+pytestmark = pytest.mark.no_cover
+
 T = TypeVar("T")
 LIMITS = Limits()
 MAX_BODY = 65_536

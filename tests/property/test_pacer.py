@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 
 from smsd.core.pacer import CREDIT, SECOND, Ceiling, Pacer
 
+# Tracing makes it three times as slow; tests/unit/core/test_pacer.py reaches the same lines.
+pytestmark = pytest.mark.no_cover
+
 T = 1_000_000 * SECOND
 MS = 1_000_000
 LATEST = 1_200_000  # ns, of a wake-up on a busy machine

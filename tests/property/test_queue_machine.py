@@ -41,6 +41,9 @@ from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
 from tests.support.store import Store, Ticks, Wall, at, content, dump, load_scripts, sha
 
+# Tracing makes it much slower; tests/redis reaches the same lines.
+pytestmark = pytest.mark.no_cover
+
 T = TypeVar("T")
 Rule = TypeVar("Rule", bound=Callable[..., Any])
 PEOPLE = [f"+1202555010{n}" for n in range(4)]

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import os
 import random
 import signal
 import socket
@@ -18,7 +19,9 @@ import redis
 from smsd.redis.aof import mend
 from smsd.redis.binary import find_server
 
-_PORTS = iter(random.sample(range(20_000, 32_000), 12_000))
+# Runs side by side (pytest-xdist) must not offer each other's ports between a look and a start.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PORTS = iter(random.sample(range(20_000 + _WORKER % 4, 32_000, 4), 3_000))
 
 
 class RedisServer:

@@ -130,7 +130,7 @@ def test_at_the_bought_rate_messages_are_recorded_in_flight_one_by_one_just_befo
             in_flight.append(client.hlen("smsd:inflight"))
             round_trips.append(time.monotonic() - asked_at)
             last = sorted(in_flight[-100:])
-            return len(last) == 100 and last[75] <= 2 + 3 * RATE * max(round_trips[-100:])
+            return len(last) == 100 and last[75] <= 1 + 2 * RATE * max(round_trips[-100:])
 
         with embedded(daemon) as client:
             eventually(one_by_one, 15, in_flight)

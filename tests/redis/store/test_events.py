@@ -7,6 +7,12 @@ import pytest
 from smsd.core.life import DeadReason
 from tests.support.store import Store, Wall
 
+MANY_EVENTS = """
+for _ = 1, tonumber(ARGV[1]) do
+    redis.call('XADD', KEYS[1], '*', 'id', 'old', 'state', 'sent', 'detail', '')
+end
+"""
+
 
 async def test_every_change_is_an_event(store: Store, wall: Wall) -> None:
     await store.schedule(1)
@@ -34,10 +40,7 @@ async def test_every_change_is_an_event(store: Store, wall: Wall) -> None:
 
 
 async def test_of_too_many_events_the_oldest_go(store: Store) -> None:
-    pipeline = store.redis.pipeline(transaction=False)
-    for _ in range(100_200):
-        pipeline.xadd(store.keys.events, {"id": "old", "state": "sent", "detail": ""})
-    await pipeline.execute()
+    await store.redis.eval(MANY_EVENTS, 1, store.keys.events, 100_200)
     [id_] = await store.append()
     assert 100_000 <= await store.redis.xlen(store.keys.events) < 100_200
     [(_, last)] = await store.redis.xrevrange(store.keys.events, count=1)

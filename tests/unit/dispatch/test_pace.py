@@ -23,6 +23,8 @@ from tests.support.processes import worst_window
 MS = 1_000_000
 START = 1_000 * SECOND
 TURN = 30_000  # ns that one turn of the loop takes
+# Thousands of messages: tracing makes them three times as slow, and reaches no other line.
+long_run = pytest.mark.no_cover
 
 
 class Time:
@@ -485,6 +487,7 @@ async def dispatch(
             group.create_task(deliver(bench.slot()))
 
 
+@long_run
 @pytest.mark.parametrize("connecting", [0.0, 0.02, 0.09])
 @pytest.mark.parametrize("answering", [0.0, 0.15, 2.0])
 def test_saturated_it_keeps_999_permille_of_45_and_never_exceeds_it(
@@ -499,6 +502,7 @@ def test_saturated_it_keeps_999_permille_of_45_and_never_exceeds_it(
     assert bench.metric("smsd_pace_window_worst_segments") == worst_window(bench.times)
 
 
+@long_run
 @pytest.mark.parametrize(("rate", "share"), [(400, 0.998), (1_000, 0.995)])
 def test_saturated_it_keeps_a_high_rate(rate: int, share: float) -> None:
     bench = Bench(rate=rate)
@@ -509,6 +513,7 @@ def test_saturated_it_keeps_a_high_rate(rate: int, share: float) -> None:
     assert worst_window(bench.times) <= rate
 
 
+@long_run
 def test_a_loop_that_is_held_up_now_and_then_keeps_a_high_rate() -> None:
     bench = Bench(rate=1_000)
 
@@ -528,6 +533,7 @@ def test_a_loop_that_is_held_up_now_and_then_keeps_a_high_rate() -> None:
     assert worst_window(bench.times) <= 1_000
 
 
+@long_run
 def test_connections_slower_than_the_lead_starve_nothing() -> None:
     bench = Bench()
     bench.run(dispatch(bench, 45 * 30, connecting=0.7, answering=0.1))
