@@ -2,16 +2,17 @@
 
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import click
 import orjson
+from aiohttp import ClientError
 
 from smsd.cli.console import EX_FAILED, EX_USAGE, fail, print_line
-from smsd.cli.http import Api, daemon_options, with_daemon
+from smsd.cli.http import Api, RefusedError, daemon_options, with_daemon
 
 EX_REJECTED = 3  # it is imported, but for some rows
 PIECE = 65_536  # octets
@@ -71,7 +72,8 @@ def import_(
     media_type = MEDIA_TYPES[format_ or SUFFIXES.get(Path(file).suffix.lower(), "csv")]
     with _opened(file) as (octets, size), _progress(size) as advance:
 
-        async def work(api: Api) -> Any:
+        async def work(api: Api) -> tuple[Any, str]:
+            fault = ""
             answer = await api.call(
                 "POST" if add else "PUT",
                 _path(name),
@@ -80,14 +82,16 @@ def import_(
                 body=_pieces(octets, advance),
             )
             if answer["rejected"]["count"]:
-                await _save(api, f"{_path(name)}/rejects", rejects)
-            return answer
+                fault = await _save_rejects(api, f"{_path(name)}/rejects", rejects)
+            return answer, fault
 
-        answer = with_daemon(config_path, url, work)
+        answer, fault = with_daemon(config_path, url, work)
     if as_json:
         print_line(orjson.dumps(answer).decode())
     else:
-        _report(answer, rejects)
+        _report(answer, None if fault else rejects)
+    if fault:
+        fail(f"the rejected rows could not be saved: {fault}", EX_REJECTED)
     if answer["rejected"]["count"]:
         raise SystemExit(EX_REJECTED)
 
@@ -103,7 +107,10 @@ def export(
     """Write all contacts of an audience as CSV."""
     query = {"excel": "true"} if excel else {}
     path = f"{_path(name)}/contacts"
-    with_daemon(config_path, url, lambda api: _save(api, path, output, query=query))
+    try:
+        with_daemon(config_path, url, lambda api: _save(api, path, output, query=query))
+    except NotWrittenError as error:
+        fail(str(error), EX_FAILED)
 
 
 @audience.command("list")
@@ -149,6 +156,10 @@ def remove(config_path: Path, url: str | None, name: str, *, number: str | None)
 def _path(name: str, number: str | None = None) -> str:
     path = f"audiences/{quote(name, safe='')}"
     return f"{path}/contacts/{quote(number, safe='')}" if number else path
+
+
+class NotWrittenError(Exception):
+    """A file of ours could not be written."""
 
 
 # -- files ----------------------------------------------------------------------------------------
@@ -201,16 +212,33 @@ async def _save(
                 sys.stdout.buffer.write(piece)
             return
         partial = output.with_name(f".{output.name}.part")
-        with partial.open("wb") as file:
-            async for piece in answer.content.iter_any():
-                file.write(piece)
-        partial.replace(output)
+        try:
+            with partial.open("wb") as file:
+                async for piece in answer.content.iter_any():
+                    file.write(piece)
+            partial.replace(output)
+        except (ClientError, TimeoutError):  # some of them are OSErrors, too
+            raise
+        except OSError as error:
+            raise NotWrittenError(f"{output}: {error.strerror}") from None
+        finally:
+            with suppress(OSError):
+                partial.unlink()
+
+
+async def _save_rejects(api: Api, path: str, output: Path) -> str:
+    """Why they could not be saved; "" if they were. The import took place all the same."""
+    try:
+        await _save(api, path, output)
+    except (NotWrittenError, RefusedError, ClientError, TimeoutError, OSError) as error:
+        return str(error) or type(error).__name__
+    return ""
 
 
 # -- what is printed ------------------------------------------------------------------------------
 
 
-def _report(answer: Any, rejects: Path) -> None:
+def _report(answer: Any, rejects: Path | None) -> None:
     name, contacts = answer["name"], answer["contacts"]
     if answer["unchanged"]:
         print_line(
@@ -227,7 +255,8 @@ def _report(answer: Any, rejects: Path) -> None:
     rejected = answer["rejected"]
     if not rejected["count"]:
         return
-    print_line(f"{_counted(rejected['count'], 'row')} rejected, also in {rejects}:")
+    where = f", also in {rejects}" if rejects else ""
+    print_line(f"{_counted(rejected['count'], 'row')} rejected{where}:")
     for reason, count in sorted(rejected["reasons"].items(), key=lambda item: -item[1]):
         print_line(f"  {count:>9,}  {reason}")
     for row in rejected["first"][:SHOWN]:

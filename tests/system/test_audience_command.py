@@ -4,8 +4,10 @@ import csv
 import json
 import os
 import pty
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,6 +90,35 @@ def test_a_list_of_rejected_rows_is_not_written_over_what_is_read(here: Path) ->
     assert result.exit_code == 2
     assert "--rejects must name another file" in result.stderr
     assert (here / "rejects.csv").read_text() == FILE
+
+
+def test_an_import_is_reported_even_if_its_rejected_rows_cannot_be_saved(here: Path) -> None:
+    result = run("import", "spring.csv", "--name", "six", "--rejects", "no/where.csv")
+    assert result.exit_code == 3
+    assert "six: 2 contacts" in result.stdout
+    assert "1 row rejected:" in result.stdout
+    fault = "the rejected rows could not be saved: no/where.csv: No such file or directory"
+    assert result.stderr.splitlines()[-1] == fault
+    result = run("export", "six", "--output", "no/where.csv")
+    assert (result.exit_code, result.stderr) == (1, "no/where.csv: No such file or directory\n")
+
+
+def test_nothing_is_left_of_an_export_that_breaks_off(here: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def cut_off() -> None:
+            with server.accept()[0] as caller:
+                caller.recv(65_536)
+                caller.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nnumber\r\n")
+
+        thread = threading.Thread(target=cut_off)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        result = run("export", "seven", "--url", url, "--output", "seven.csv")
+        thread.join()
+    assert result.exit_code == 1
+    assert f"{url}/ does not answer" in result.stderr
+    assert [path.name for path in here.iterdir()] == ["spring.csv"]
 
 
 def test_it_adds_from_standard_input_and_exports_what_there_is(here: Path) -> None:

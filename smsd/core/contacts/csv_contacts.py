@@ -152,8 +152,9 @@ class _Reading:
         line, cells = row
         if not any(map(str.strip, cells)):
             return None
+        source = tuple(cells[:MOST_COLUMNS])
         if reason := self._misshapen(cells):
-            return Reject(line, "", reason, "", tuple(cells))
+            return Reject(line, "", reason, "", source)
         padded = cells + [""] * (len(self._header) - len(cells))
         place = self._number
         try:
@@ -163,7 +164,7 @@ class _Reading:
                 values.append(value.clean(padded[place]))
         except CellRefused as refused:
             shown = padded[place][:LONGEST_SHOWN]
-            return Reject(line, self._header[place], refused.reason, shown, tuple(cells))
+            return Reject(line, self._header[place], refused.reason, shown, source)
         self._several += several
         self._short += len(cells) <= max(self._places)
         self._left_out += any(padded[place].strip() for place in self._unnamed)

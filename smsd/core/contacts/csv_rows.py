@@ -18,7 +18,6 @@ NONE = "\x1f"  # stands for no delimiter at all: the file has one column
 SAMPLE_ROWS = 50  # behind the header
 SAMPLE_LINES = 200
 AGREEING = 0.5  # of the rows of the sample have as many cells as the header
-MOST_CELLS = 200
 LONGEST_CELL = 4096  # characters
 LONGEST_KEPT = 1000  # characters of a row that is too long, for its reject
 

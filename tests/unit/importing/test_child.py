@@ -58,7 +58,7 @@ def test_rejects_of_nothing_but_empty_cells_are_bounded_too() -> None:
     target = io.BytesIO()
     run(io.BytesIO(encode_options(Options()) + b"\n" + octets), target)
     lengths = list(map(len, target.getvalue().splitlines()))
-    assert 100_000 < max(lengths) < LONGEST_FRAME
+    assert max(lengths) < LONGEST_FRAME
 
 
 def test_a_refusal_is_the_last_frame() -> None:

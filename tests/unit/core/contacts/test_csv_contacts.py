@@ -4,7 +4,15 @@ import codecs
 
 import pytest
 
-from smsd.core.contacts.events import MOST_IN_BATCH, Batch, Fields, ImportRefused, Options
+from smsd.core.contacts.columns import MOST_COLUMNS
+from smsd.core.contacts.events import (
+    MOST_IN_BATCH,
+    Batch,
+    Fields,
+    ImportRefused,
+    Options,
+    Reason,
+)
 from smsd.core.contacts.reader import read
 from tests.support.contacts import found_in
 
@@ -78,6 +86,18 @@ def test_an_export_is_read_by_its_own_column_of_numbers(number: str) -> None:
     assert found_in(exported, column="phone").numbers == ["+12025550102"]
     # Of another file `number` may be anything.
     assert found_in(b"number,phone\n4711,+12025550102\n").numbers == ["+12025550102"]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (b"+12025550123" + b",x" * 1000, Reason.TOO_MANY_COLUMNS),
+        (b"x" + b"," * 1000, Reason.NOT_A_NUMBER),
+    ],
+)
+def test_a_row_of_no_end_is_shown_as_far_as_a_row_may_go(row: bytes, reason: Reason) -> None:
+    rejects = found_in(b"phone,name\n" + row + b"\n").rejects
+    assert [(len(one.row), one.reason) for one in rejects] == [(MOST_COLUMNS, reason)]
 
 
 def test_excel_for_mac_needs_its_encoding() -> None:
