@@ -110,15 +110,18 @@ class GenericSettings(HttpSettings):
     def gateway(self) -> str:
         """What tells this gateway and account from others: its templates, without any secret.
 
-        A changed secret may be a new key or another account. Where an absence counts as a proof,
-        it counts as another account, and 16 bits of a slow digest show it: no secret is found so.
+        A changed secret may be a new key or another account, and another query of the look-up may
+        name another account, or be a mended one. Where an absence counts as a proof, both count as
+        another account; 16 bits of a slow digest show a secret: none is found so.
         """
-        look_up = (self.look_up.url, _by_lower_name(self.look_up.headers)) if self.look_up else ()
-        headers = _by_lower_name(self.headers)
-        parts = (self.base_url, self.url, self.user, headers, self.fields, *look_up)
-        templates = f"http {json.dumps(parts, sort_keys=True)}"
         asked = self.look_up_template()
-        if asked is None or not asked.proves_absence or not self.secrets:
+        proves_absence = asked is not None and asked.proves_absence
+        parts = [self.base_url, self.url, self.user, _by_lower_name(self.headers), self.fields]
+        if self.look_up:
+            url = self.look_up.url if proves_absence else self.look_up.url.partition("?")[0]
+            parts += [url, _by_lower_name(self.look_up.headers)]
+        templates = f"http {json.dumps(parts, sort_keys=True)}"
+        if not proves_absence or not self.secrets:
             return templates
         secrets = json.dumps(self._secrets(), sort_keys=True).encode()
         digest = hashlib.pbkdf2_hmac("sha256", secrets, templates.encode(), SLOWLY, dklen=2)

@@ -117,6 +117,15 @@ def test_where_an_absence_is_a_proof_another_secret_may_be_another_account(
     assert "h/sh" not in keyed("h/sh")
 
 
+@pytest.mark.parametrize("not_found", ["in_doubt", "unavailable"])
+def test_another_query_is_another_account_only_where_an_absence_is_a_proof(not_found: str) -> None:
+    def asked_by(query: str) -> str:
+        url = f"https://gw.example/status?{query}"
+        return gateway(look_up={"url": url, "id": "json:id", "not_found": not_found})
+
+    assert (asked_by("id={id}") == asked_by("ref={id}")) is (not_found == "in_doubt")
+
+
 def request(sought: Message, look_up: dict[str, object], **more: object) -> Request | None:
     asking = settings({"id": "json:id", **look_up}, **more).look_up_template()
     assert asking is not None
