@@ -69,7 +69,16 @@ class Parser:
         """End the process, if it has not ended by itself."""
         self._feeding.cancel()
         self._kill()
-        await asyncio.gather(self._feeding, self._process.wait(), return_exceptions=True)
+        # asyncio knows of its end only when its output is read to the end.
+        await asyncio.gather(
+            self._feeding, self._drop_output(), self._process.wait(), return_exceptions=True
+        )
+
+    async def _drop_output(self) -> None:
+        pipe = self._process.stdout
+        assert pipe is not None  # noqa: S101 - as it was started
+        while await pipe.read(PIECE):
+            pass
 
     async def _feed(self, options: Options, source: AsyncIterable[bytes]) -> None:
         pipe = self._process.stdin

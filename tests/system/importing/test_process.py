@@ -111,6 +111,17 @@ async def test_its_end_is_left_for_asyncio_to_notice(
     assert not caplog.records
 
 
+async def test_leaving_it_with_all_pipes_full_ends_it_too() -> None:
+    async with asyncio.timeout(30), parsing(Options(), endless(ROWS, ROWS[11:])) as parser:
+        async for _ in parser.frames():
+            break
+        before = -1
+        while parser.fed != before:  # until nothing moves any more
+            before = parser.fed
+            await asyncio.sleep(0.2)
+    await until_gone(parser.pid)
+
+
 async def test_leaving_early_and_cancelling_end_the_process() -> None:
     async with parsing(Options(), endless(ROWS, ROWS[11:])) as parser:
         async for _ in parser.frames():
