@@ -18,7 +18,7 @@ run: $(VENV)/.run ## Serve on an embedded Redis with the sandbox provider
 
 test: $(VENV)/.test ## Run all tests
 	$(BIN)/pytest $(TWO_AT_ONCE) tests/property tests/redis tests/unit --cov
-	$(BIN)/pytest tests/system
+	$(BIN)/pytest $(TWO_AT_ONCE) tests/system
 
 test-servers: $(VENV)/.test ## Run what needs a Redis against every server that can be had; QUICK=1 for less
 	$(BIN)/python -m tests.servers $(if $(QUICK),--quick)
