@@ -17,8 +17,8 @@ from tests.servers.install import Server, installed, server_at
 
 WHOLE = ("tests/redis",)
 TRANSITIONS = (
-    "append", "claim", "begin", "settle", "promote", "reclaim", "cancel", "replay", "in_flight",
-    "lookup", "dead_letters", "census", "fsck", "lease",
+    "append", "claim", "begin", "settle", "promote", "reclaim", "cancel", "replay", "unsettled",
+    "lookup", "dead_letters", "census", "fsck", "lease", "audiences", "audiences_crash",
 )  # fmt: skip
 QUICK = (
     *(f"tests/redis/store/test_{name}.py" for name in TRANSITIONS),
@@ -28,6 +28,7 @@ QUICK = (
 )
 OLD = ("tests/redis/redis/test_version.py",)
 LONGEST_S = 900.0
+TWO_AT_ONCE = ("-n", "2", "--dist", "loadfile")  # as `make test` does
 
 
 @dataclass
@@ -63,7 +64,7 @@ def _run(server: Server, *, tested: Version | None, quick: bool) -> Result:
     tests = OLD if server.is_too_old else QUICK if quick else WHOLE
     began = time.monotonic()
     code = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *tests],
+        [sys.executable, "-m", "pytest", "-q", *TWO_AT_ONCE, *tests],
         env=os.environ | server.environment | {chosen: server.path},
         timeout=LONGEST_S,
         check=False,
