@@ -57,16 +57,17 @@ class Judgement:
     )  # taken, or finished in another way, against an order
     while_held: list[str] = field(default_factory=list)  # it arrived though dispatch was held
     states: Counter[str] = field(default_factory=Counter)
+    taken: int = 0  # accepted ones, with an answer; what older data forgot since is in no state
 
     @property
     def faults(self) -> dict[str, list[str]]:
         lists = {each.name: getattr(self, each.name) for each in fields(self)}
-        del lists["states"]
+        del lists["states"], lists["taken"]
         return {name: found for name, found in lists.items() if found}
 
     @property
     def clean(self) -> bool:
-        return not self.faults and self.states["sent"] > 0
+        return not self.faults and self.taken > 0
 
 
 def states(client: redis.Redis, prefix: str = "smsd:") -> dict[str, dict[str, str]]:
@@ -146,6 +147,8 @@ def _judge_ends(
     excuses: Excuses,
 ) -> None:
     taken = {str(arrival["id"]) for arrival in arrivals if arrival["taken"]}
+    answers = {str(arrival["id"]) for arrival in arrivals if arrival["reply"] == "ok"}
+    verdict.taken = len(answers.intersection(answered))
     for message_id in answered:
         state = known.get(message_id, {}).get("state", "unknown")
         verdict.states[state] += 1
