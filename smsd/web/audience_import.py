@@ -32,6 +32,7 @@ from smsd.store.audiences.staging import Imported, Staging
 from smsd.store.audiences.version import AudienceChanged, StagingLost
 from smsd.web import audience_models as models
 from smsd.web.audience_names import AudienceNames
+from smsd.web.auth import caller
 from smsd.web.errors import ApiError, json_response, unavailable
 from smsd.web.query import read_query
 from smsd.web.route import CSV, JSON, NDJSON, Answer, Route, Streamed
@@ -183,8 +184,8 @@ def _options(query: dict[str, str], upload: Upload) -> Options:
 
 def _source(request: web.BaseRequest, options: Options, report: Report) -> Source:
     done = cast("Done", report.done)  # else the frames would have ended with an error
-    by = f"HTTP from {request.remote or 'a socket'}"
-    return Source(done.sha256, orjson.dumps(options).decode(), by, dict(report.rejected))
+    read_as = orjson.dumps(options).decode()
+    return Source(done.sha256, read_as, caller(request), dict(report.rejected))
 
 
 def _unreadable(refused: ImportRefused, options: Options) -> ApiError:

@@ -17,6 +17,11 @@ from smsd.web.hosts import check_browser
 from smsd.web.route import Access
 
 
+def caller(request: web.BaseRequest) -> str:
+    """The caller as a record of what was done names it."""
+    return f"HTTP from {request.remote or 'a socket'}"
+
+
 class Callers:
     """Those who bear one of the tokens; without any token, the programs on this machine."""
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from smsd.core.fields import FieldError
 from smsd.redis.availability import within
 from smsd.store.operator_hold import OperatorHold
+from smsd.web.auth import caller
 from smsd.web.body import read_object
 from smsd.web.errors import ANSWER_S, json_response
 from smsd.web.models import Strict
@@ -75,15 +76,11 @@ class HoldCalls:
         if not isinstance(reason, str):
             raise FieldError("reason", "must be a string that says why dispatch is held")
         async with within(ANSWER_S):
-            await self._operator.hold(reason, _caller(request))
+            await self._operator.hold(reason, caller(request))
         return json_response({"status": "held"})
 
     async def release(self, request: web.BaseRequest) -> web.Response:
         """`POST /release`: end every hold, also one for the provider's sake."""
         async with within(ANSWER_S):
-            await self._operator.release(_caller(request))
+            await self._operator.release(caller(request))
         return json_response({"status": "released"})
-
-
-def _caller(request: web.BaseRequest) -> str:
-    return f"HTTP from {request.remote or 'a socket'}"
