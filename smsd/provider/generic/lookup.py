@@ -21,8 +21,9 @@ only where the gateway was given our {id} with the message, and its 404 is certa
 smsd may be down. It is believed only if every look-up of half a minute ends so; after one without
 an answer the gateway may be catching up, and the half minute begins again (`InDoubtAsker` in
 `smsd/dispatch/in_doubt.py` asks). After a restart with another gateway configured nobody is asked:
-another one is one whose `url`, `user`, `headers`, `fields`, or `url` or `headers` of the `look_up`
-differ; and, if an absence can be a proof, one of its `secrets`, which may be another account's.
+another one is one whose `url`, `user`, `headers`, `fields`, or `url` (up to its query) or `headers`
+of the `look_up` differ; and, if an absence can be a proof, that query or one of its `secrets`,
+either of which may be another account's.
 {ref} is only as unique as callers make it.
 """
 
