@@ -1,0 +1,80 @@
+"""Campaigns: one body, many recipients. Rule: what is fixed at the start and what may change later.
+
+A message of a campaign has an id from which campaign and recipient can be told (`message_id`), by
+whoever has the campaign's key. So a recipient can never be given two messages, whatever is
+repeated, and a finished message need not be remembered by its id.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal, NamedTuple
+
+from smsd.core.fields import Priority
+
+Kind = Literal["marketing", "service"]
+
+
+class CampaignState(StrEnum):
+    """Where a campaign is."""
+
+    SCHEDULED = "scheduled"  # its `send_at` lies ahead
+    RUNNING = "running"
+    PAUSED = "paused"
+    FINISHED = "finished"  # each recipient is settled
+    NEEDS_ATTENTION = "needs_attention"  # each is settled or dead
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignRequest:
+    """What a caller asks for with `POST /campaigns`, once it is validated."""
+
+    name: str  # "": its id
+    message: str  # the body, with its placeholders
+    audience: str = ""
+    recipients: tuple[str, ...] = ()  # beside the audience, E.164
+    sender: str = ""
+    priority: Priority = "normal"
+    kind: Kind = "marketing"
+    send_at: int | None = None  # Unix ms
+    expires_at: int | None = None  # Unix ms
+    weight: int = 1  # its share of the rate beside other campaigns: 1 to 1000
+    ref: str = ""
+    transliterate: bool = False
+
+
+class Counts(NamedTuple):
+    """Recipients by where their messages are. `recipients` is the sum of the others."""
+
+    recipients: int = 0
+    waiting: int = 0  # not in line yet, or in line
+    held: int = 0
+    deferred: int = 0
+    in_flight: int = 0
+    sent: int = 0
+    dead: int = 0
+    suppressed: int = 0
+    expired: int = 0
+    cancelled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """A campaign, as it was when it was looked up."""
+
+    id: str
+    request: CampaignRequest
+    state: CampaignState
+    created: int  # Unix ms
+    columns: tuple[str, ...]  # of its recipients' values, in their order
+    key: tuple[int, int]  # of its messages' ids
+    reason: str = ""  # why it is paused or cancelled
+    by: str = ""  # who changed its state last
+    since: int = 0  # when, Unix ms
+    counts: Counts = field(default_factory=Counts)
+    dead: Mapping[str, int] = field(default_factory=dict)  # by reason
+    unexpanded: int = 0  # recipients without a message yet: a part of `waiting`
+    segments_sent: int = 0
+    segments_expanded: int = 0  # of the messages that have been made
+    segments_each: float = 1.0  # of those that have not: an estimate, where values differ

@@ -1,0 +1,188 @@
+"""Campaigns in Redis. Rule: a recipient has one state, and each change of it moves the counts.
+
+A campaign has a record (hash `smsd:campaign:ID`: its request, state and counts) and recipients: a
+copy of its audience's contacts, laid out as a version of an audience (`smsd:audience:ID`, see
+lua/_audience.lua). The value of a recipient is first the contact's values, and from the moment at
+which its message exists what became of that.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from smsd.core.campaign import Campaign, CampaignRequest
+from smsd.store.client import StoreClient
+
+
+class CampaignExists(Exception):  # noqa: N818 - a state, named as users see it
+    """Another campaign has this name."""
+
+
+class NoSuchAudience(Exception):  # noqa: N818
+    """No audience has this name."""
+
+
+class NoRecipients(Exception):  # noqa: N818
+    """The audience is empty."""
+
+
+class WrongState(Exception):  # noqa: N818
+    """The campaign's state does not permit it; the message names the state."""
+
+
+class CountChanged(Exception):  # noqa: N818
+    """Not as many as were expected would be concerned; `.found` is how many."""
+
+    def __init__(self, found: int) -> None:
+        super().__init__(found)
+        self.found = found
+
+
+class MissingValue(Exception):  # noqa: N818
+    """A recipient lacks a value that the body needs: `number`, `column`; `missing` of them do."""
+
+    def __init__(self, number: str, column: str, missing: int) -> None:
+        super().__init__(number, column, missing)
+        self.number, self.column, self.missing = number, column, missing
+
+
+class Recipient(NamedTuple):
+    """One recipient of a campaign, and what became of the message to them."""
+
+    number: str  # E.164
+    message_id: str
+    state: str  # as in `Counts`
+    at: int | None = None  # Unix ms, to the second
+    provider_id: str = ""
+    reason: str = ""  # why it is dead
+
+
+class RecipientPage(NamedTuple):
+    """Some recipients, and where to go on; "" at the end."""
+
+    recipients: list[Recipient]
+    cursor: str
+
+
+class Waiting(NamedTuple):
+    """Recipients whose messages are to be made next: of one bucket of the campaign."""
+
+    bucket: int
+    rows: list[tuple[str, Sequence[str]]]  # number in E.164, values in the order of the columns
+
+
+class Rendered(NamedTuple):
+    """A message that is to be put into the queue."""
+
+    number: str  # E.164
+    fields: Sequence[str]  # flat, as in an entry: without `id`
+    segments: int
+
+
+class Campaigns:
+    """All campaigns. Every change is idempotent, and kept with who asked and why."""
+
+    def __init__(self, client: StoreClient) -> None:
+        self._client = client
+
+    # -- start and look ---------------------------------------------------------------------------
+
+    async def start(
+        self,
+        request: CampaignRequest,
+        *,
+        by: str,
+        required: Sequence[str] = (),
+        columns: Sequence[str] = (),
+        segments_each: float = 1.0,
+        idempotency: tuple[str, str] | None = None,
+    ) -> tuple[Campaign, bool]:
+        """Freeze the recipients and start it: the campaign, and whether it was there before.
+
+        `required`: columns that no recipient may lack. `columns`: those that the body uses, each
+        of which the audience must have (raises `KeyError` with the name). `idempotency`: a key and
+        the fingerprint of the request. Raises `CampaignExists`, `NoSuchAudience`, `NoRecipients`,
+        `MissingValue`, `KeyConflict`, `AudienceChanged` (again and again).
+        """
+        raise NotImplementedError
+
+    async def show(self, id_or_name: str) -> Campaign | None:
+        """One campaign with its counts."""
+        raise NotImplementedError
+
+    async def page(self, after: str = "", count: int = 100) -> tuple[list[Campaign], str]:
+        """Campaigns, the latest first, and the cursor behind them."""
+        raise NotImplementedError
+
+    async def recipients(
+        self, campaign: Campaign, *, state: str = "", cursor: str = "", count: int = 100
+    ) -> RecipientPage:
+        """Some recipients, of one state if asked. Raises `BadCursor`."""
+        raise NotImplementedError
+
+    async def recipient(self, campaign: Campaign, number: str) -> Recipient | None:
+        """One recipient."""
+        raise NotImplementedError
+
+    # -- verbs ------------------------------------------------------------------------------------
+
+    async def pause(
+        self, campaign: Campaign, *, by: str, reason: str, expect: int | None = None
+    ) -> Campaign:
+        """Nothing of it starts any more, until it is resumed.
+
+        `expect`: how many recipients are not settled; raises `CountChanged`. Raises `WrongState`
+        where it has ended. (The same for the other verbs.)
+        """
+        raise NotImplementedError
+
+    async def resume(
+        self, campaign: Campaign, *, by: str, reason: str, expect: int | None = None
+    ) -> Campaign:
+        """Go on."""
+        raise NotImplementedError
+
+    async def cancel(
+        self, campaign: Campaign, *, by: str, reason: str, expect: int | None = None
+    ) -> Campaign:
+        """Nothing of it starts any more."""
+        raise NotImplementedError
+
+    async def edit(
+        self, campaign: Campaign, *, by: str, weight: int | None, expires_at: int | None
+    ) -> Campaign:
+        """Another weight, another expiry: for messages that have not been made yet."""
+        raise NotImplementedError
+
+    async def remove(self, campaign: Campaign) -> None:
+        """Forget one that has ended. Raises `WrongState`."""
+        raise NotImplementedError
+
+    # -- expansion, by the daemon that dispatches -------------------------------------------------
+
+    async def active(self) -> list[Campaign]:
+        """Those that have not ended: scheduled, running, paused, or with work left after a verb."""
+        raise NotImplementedError
+
+    async def waiting(self, campaign: Campaign, most: int) -> Waiting | None:
+        """The next recipients without a message, `most` at most; None where there are none."""
+        raise NotImplementedError
+
+    async def expand(self, campaign: Campaign, bucket: int, messages: Sequence[Rendered]) -> int:
+        """Put messages into the queue, each unless its recipient has one: how many were new.
+
+        0 where the campaign does not run any more. Safe to repeat. Raises `Fenced`, `OlderData`.
+        """
+        raise NotImplementedError
+
+    async def queued(self) -> int:
+        """Entries in the normal stream, claimed or not."""
+        raise NotImplementedError
+
+    async def tidy(self, campaign: Campaign) -> bool:
+        """One bounded step of what a verb or an expiry left to do; whether there may be more.
+
+        Resumed: messages that were taken back join the line. Cancelled or expired: messages that
+        wait are cancelled or expire. Every recipient settled: the state becomes finished, or
+        needs_attention, or running again after a replay. Kept long enough: it is removed.
+        """
+        raise NotImplementedError
