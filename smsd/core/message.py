@@ -171,7 +171,13 @@ def _written(chosen: Callable[[Field], bool]) -> Callable[[Content], list[str]]:
 # What stands in an entry of a message: what a deferral keeps of it. Always in one order: Redis
 # stores the names of equal orders once.
 _entry_fields = _written(lambda field: field.in_entry and not field.dropped_on_deferral)
-look_up_fields = _written(lambda field: field.in_look_up)  # what is true of it whoever gets it
+_look_up_fields = _written(lambda field: field.in_look_up)
+
+
+@lru_cache(maxsize=64)  # as for `_counted`
+def look_up_fields(content: Content) -> tuple[str, ...]:
+    """The flat fields of `content` that a look-up shows: true of it whoever gets it."""
+    return tuple(_look_up_fields(content))
 
 
 def to_fields(content: Content, *, with_priority: bool = False) -> list[str]:

@@ -30,7 +30,7 @@ class Pacer:
 
     def __init__(self, segments_per_second: float, *, ceiling: Ceiling) -> None:
         self._ceiling = ceiling
-        self._per_second, self._step, self.capacity = _measures(segments_per_second)
+        self._measure(segments_per_second)
         self._next = 0  # the schedule, in ns times `_per_second`: exact for any rational rate
         self._paused_until = 0
         # The latest, in order. All of one message, however slow the rate: see `set_rate`.
@@ -51,7 +51,7 @@ class Pacer:
         Segments that follow the last messages move closer together where the new rate is higher:
         at one an hour, the second half of a message would keep everything waiting for an hour.
         """
-        self._per_second, self._step, self.capacity = _measures(segments_per_second)
+        self._measure(segments_per_second)
         past = [instant for instant in self._instants if instant <= now]
         last = past[-1] if past else now
         following = list(self._instants)[len(past) :]
@@ -68,10 +68,9 @@ class Pacer:
 
     def due(self, segments: int, now: int) -> int:
         """The earliest instant, not before `now`, at which `segments` may start."""
-        start = max(now, -(-self._next // self._per_second))
         instants = self._instants
-        if instants and self._ceiling == "segment":
-            start = max(start, instants[-1])
+        last = instants[-1] if instants and self._ceiling == "segment" else now
+        start = max(now, -(-self._next // self._per_second), last)
         # The k-th new instant must lie a second after the one `capacity` places before it.
         spare = self.capacity - len(instants)
         if spare < segments:
@@ -92,15 +91,12 @@ class Pacer:
         self._paused_until = max(self._paused_until, until)
         self._next = max(self._next, until * self._per_second)
 
-    @property
-    def _credit(self) -> int:
-        return max(self._step, CREDIT * self._per_second)
+    def _measure(self, segments_per_second: float) -> None:
+        """Take on a rate p/q as p and q seconds in ns."""
+        rate = Fraction(str(segments_per_second))  # as written: 0.1 is a tenth
+        self._per_second, self._step = rate.numerator, SECOND * rate.denominator
+        self.capacity = -(-rate.numerator // rate.denominator)  # most instants in a second
+        self._credit = max(self._step, CREDIT * self._per_second)
 
     def _offset(self, k: int) -> int:
         return self.gap(k) if self._ceiling == "segment" else 0
-
-
-def _measures(segments_per_second: float) -> tuple[int, int, int]:
-    """A rate p/q as p, q seconds in ns, and the most instants that a second may hold."""
-    rate = Fraction(str(segments_per_second))  # as written: 0.1 is a tenth
-    return rate.numerator, SECOND * rate.denominator, -(-rate.numerator // rate.denominator)

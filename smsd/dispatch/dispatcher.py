@@ -7,9 +7,10 @@ still gets the full rate. Every delivery ends in `_end`.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from smsd.core.message import Message
 from smsd.core.outcome import Expire, InDoubt, Outcome, PutBack, Verdict
@@ -184,31 +185,45 @@ class Dispatcher:
         self._context.metrics.submit_seconds.observe((self._context.clock() - began) / SECOND)
         return await self._settle(one, outcome)
 
-    async def _settle(self, one: Delivery, outcome: Outcome) -> Verdict | None:
+    # (What only hands an awaitable on is not `async` itself: each such layer costs every message.)
+
+    def _settle(self, one: Delivery, outcome: Outcome) -> Awaitable[Verdict | None]:
         """Learn, resolve, decide, perform. None: it is still in doubt, and recovery asks on."""
-        submission, waiting = one.submission, len(self._prefetch) > 0
+        waiting = len(self._prefetch) > 0
         outcome, caused_hold = self._settler.learn(
-            submission.message, outcome, probe=one.probe, waiting=waiting
+            one.submission.message, outcome, probe=one.probe, waiting=waiting
         )
         one.probe = False
         if isinstance(outcome, InDoubt):
-            self._free_permit(one)  # to ask may take long, and nothing of it is in flight
-            try:
-                outcome = await self._settler.resolve(submission, outcome)
-            except Unanswered:
-                return None
+            return self._resolve(one, outcome, caused_hold=caused_hold)
+        return self._decide(one, outcome, caused_hold=caused_hold)
+
+    async def _resolve(
+        self, one: Delivery, outcome: InDoubt, *, caused_hold: bool
+    ) -> Verdict | None:
+        self._free_permit(one)  # to ask may take long, and nothing of it is in flight
+        try:
+            resolved = await self._settler.resolve(one.submission, outcome)
+        except Unanswered:
+            return None
+        return await self._decide(one, resolved, caused_hold=caused_hold)
+
+    def _decide(self, one: Delivery, outcome: Outcome, *, caused_hold: bool) -> Awaitable[Verdict]:
         rest_s = self._parts.hold.rest_s(caused_hold=caused_hold)
-        verdict = self._settler.decide(submission, outcome, rest_s=rest_s)
-        return await self._perform(one, outcome, verdict)
+        verdict = self._settler.decide(one.submission, outcome, rest_s=rest_s)
+        return self._perform(one, outcome, verdict)
 
-    async def _perform(self, one: Delivery, outcome: Outcome | None, verdict: Verdict) -> Verdict:
-        def on_refused() -> None:  # perhaps for long: up to a bound, others may be sent meanwhile
-            self._free_slot(one)
-            if len(self._deliveries) - self._parts.in_flight.taken < MOST_UNSETTLED:
-                self._free_permit(one)
+    def _perform(
+        self, one: Delivery, outcome: Outcome | None, verdict: Verdict
+    ) -> Awaitable[Verdict]:
+        on_refused = partial(self._on_refused, one)
+        return self._settler.perform(one.submission, outcome, verdict, on_refused=on_refused)
 
-        await self._settler.perform(one.submission, outcome, verdict, on_refused=on_refused)
-        return verdict
+    def _on_refused(self, one: Delivery) -> None:
+        """Its settlement waits, perhaps for long: up to a bound, others may be sent meanwhile."""
+        self._free_slot(one)
+        if len(self._deliveries) - self._parts.in_flight.taken < MOST_UNSETTLED:
+            self._free_permit(one)
 
     def _end(self, one: Delivery, verdict: Verdict | None) -> None:
         """End a delivery: its message is back in line or forgotten, and what it held is free.

@@ -52,20 +52,17 @@ class InFlight:
 
     def take(self) -> "Permit":
         """Take a permit; `release` must follow."""
-        self._set(self.taken + 1)
+        self.taken += 1
+        if self.taken >= self._most:
+            self._free.clear()
         return Permit(self, self._clock())
 
     def give_back(self, since: int) -> None:
         """Take back a permit that was held since then."""
         seconds = (self._clock() - since) / SECOND
         self._held += (seconds - self._held) * (WEIGHT if self._held else 1)
-        self._set(self.taken - 1)
-
-    def _set(self, taken: int) -> None:
-        self.taken = taken
-        if self.free <= 0:
-            self._free.clear()
-        elif not self._free.is_set():
+        self.taken -= 1
+        if self.taken == self._most - 1:
             self._free.set()
 
     def _check_waits(self, began: int, now: int) -> None:

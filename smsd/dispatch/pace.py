@@ -122,8 +122,10 @@ class Pace:
     def _learn(self, took: int, now: int) -> None:
         """How long preparation takes: longer at once, shorter slowly."""
         since, self._learned_at = now - self._learned_at, now
-        fading = max(FADING, FADING_SLOTS * self.pacer.gap())
-        self._preparation = max(took, self._preparation * max(0, fading - since) // fading)
+        if took < self._preparation:
+            fading = max(FADING, FADING_SLOTS * self.pacer.gap())
+            took = max(took, self._preparation * max(0, fading - since) // fading)
+        self._preparation = took
 
     def set_rate(self, segments_per_second: float) -> None:
         """Go on at another rate."""

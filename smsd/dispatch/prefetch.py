@@ -47,7 +47,7 @@ class Prefetch:
         return max(0, self._room - self._waiting["h"]), max(0, self._room - self._waiting["n"])
 
     def __len__(self) -> int:
-        return len(self._high) + len(self._waited) + len(self._normal)
+        return self._waiting["h"] + self._waiting["n"]
 
     def knows(self, name: str) -> bool:
         """Whether this entry waits here or is under way."""

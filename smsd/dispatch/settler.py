@@ -82,13 +82,13 @@ class Settler:
         What it shows of the provider goes to the hold, the throttle and the pace. `waiting`: other
         messages wait.
         """
-        own_sender = (
-            "" if message.content.sender == self._default_sender else message.content.sender
-        )
-        outcome = self._hold.find_fault(message.id, outcome, own_sender=own_sender != "")
+        sender = message.content.sender
+        own_sender = "" if sender == self._default_sender else sender
+        if not isinstance(outcome, Accepted):
+            outcome = self._hold.find_fault(message.id, outcome, own_sender=own_sender != "")
         caused_hold = self._hold.learn(message.id, outcome, probe=probe, waiting=waiting)
         too_fast = self._throttle.learn(own_sender or message.id, message.id, outcome)
-        if isinstance(outcome, Throttled) and too_fast:
+        if too_fast and isinstance(outcome, Throttled):
             pause = THROTTLE_PAUSE_S if outcome.retry_after is None else outcome.retry_after
             self._pace.pause(min(max(pause, 0.0), self._policy.max_delay))
         self._metrics.outcomes[type(outcome).__name__] += 1
@@ -99,6 +99,8 @@ class Settler:
         now_ms = self._now_ms()
         if message.has_expired(now_ms):
             return Expire()
+        if message.attempts == 0:
+            return None
         return self._hold.decide_before_attempt(message.attempts, self._policy, now_ms)
 
     async def resolve(
@@ -114,6 +116,8 @@ class Settler:
         self, submission: Submission, outcome: Outcome, *, rest_s: float | None = None
     ) -> Verdict:
         """The verdict on an outcome. `rest_s`: as in `core.outcome.decide`."""
+        if isinstance(outcome, Accepted):  # as nearly always
+            return Ack(outcome.provider_id)
         _, attempt, message = submission
         return decide(
             outcome,
@@ -133,28 +137,25 @@ class Settler:
         verdict: Verdict,
         *,
         on_refused: Callable[[], None] | None = None,
-    ) -> None:
-        """Log, count and carry out a verdict; without an `outcome` nothing was submitted.
+    ) -> Verdict:
+        """Log, count and carry out a verdict, and return it; without an `outcome` nothing was
+        submitted.
 
         Raises `Refused` if Redis refuses it. With `on_refused`, which is called each time, it is
         tried until Redis takes it: nobody else knows the outcome.
         """
         self._report(submission, outcome, verdict)
-        settled = await self._carry_out(submission, verdict, on_refused)
-        if settled is False:
-            log.warning("settled by another before", extra={"id": submission.message.id})
-
-    async def _carry_out(
-        self, submission: Submission, verdict: Verdict, on_refused: Callable[[], None] | None
-    ) -> bool | None:
         while True:
             try:
-                return await self._transition(submission, verdict)
+                if await self._transition(submission, verdict) is False:
+                    log.warning("settled by another before", extra={"id": submission.message.id})
             except Refused:
                 if on_refused is None:
                     raise
                 on_refused()
                 await asyncio.sleep(REFUSED_PAUSE_S)
+            else:
+                return verdict
 
     def _transition(self, submission: Submission, verdict: Verdict) -> Awaitable[bool | None]:
         """The one transition of the queue that is this verdict. False: it was settled before."""

@@ -49,7 +49,7 @@ class Entry(NamedTuple):
     @property
     def stream(self) -> Stream:
         """The stream it is in."""
-        return stream_of(self.name)
+        return "h" if self.name[:1] == "h" else "n"
 
     @property
     def default_priority(self) -> Priority:
@@ -75,7 +75,9 @@ class Entry(NamedTuple):
     @property
     def message_id(self) -> str:
         """The id of its message, whether its other fields can be read or not."""
-        return (self.given_id if self.ours else "") or self.first_message_id
+        if self.ours and (given := self.given_id):
+            return given
+        return self.first_message_id
 
     @property
     def fingerprint(self) -> str:

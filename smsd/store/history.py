@@ -14,7 +14,9 @@ _ENTRY_ID = re.compile(r"h?([0-9]{1,20})-[0-9]{1,20}")
 
 def history_line(now_ms: int, attempt: Attempt | None, state: State, *details: str) -> str:
     """The line of a change; the start of the attempt, if there was one, is a line before it."""
-    line = " ".join([f"{now_ms} {state}", *" ".join(details).split()])
+    line = f"{now_ms} {state}"
+    if details:
+        line = " ".join([line, *" ".join(details).split()])
     if not attempt or not attempt.started_ms:
         return line
     return f"{attempt.started_ms} {State.SENDING} {attempt.number}\n{line}"

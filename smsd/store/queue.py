@@ -182,18 +182,20 @@ class Queue:
         Where the answer is another than `begun`, do not send. An error is that of its entry alone.
         """
         # Of a message that is being sent from another entry, that attempt's: it is not sent again.
-        elsewhere = [self._under_way.elsewhere(entry) for entry, _, _ in sends]
+        ids = [entry.message_id for entry, _, _ in sends]
+        names = [entry.name for entry, _, _ in sends]
+        elsewhere = list(map(self._under_way.elsewhere, names, ids))
         marks = [mark or send[1].mark for send, mark in zip(sends, elsewhere, strict=True)]
         calls = [
-            Call("begin", {"name": entry.name, "mark": mark, "recipient": recipient})
-            for (entry, _, recipient), mark in zip(sends, marks, strict=True)
+            Call("begin", {"name": name, "mark": mark, "recipient": recipient})
+            for name, mark, (_, _, recipient) in zip(names, marks, sends, strict=True)
         ]
         replies = await self._client.insist_all(calls) if calls else []
         for at, reply in enumerate(replies):
             if reply == b"begun" and elsewhere[at]:
                 replies[at] = b"marked"
             elif reply == b"begun":
-                self._under_way.add(sends[at][0], marks[at])
+                self._under_way.add(names[at], ids[at], marks[at])
         return [reply if isinstance(reply, Exception) else _BEGUN[reply] for reply in replies]
 
     async def release(self, name: str, attempt: Attempt) -> None:
@@ -287,9 +289,8 @@ class Queue:
         message_id: str,
         request: dict[str, object],
     ) -> Settlement:
-        request["name"] = entry.name
-        request["mark"] = attempt.mark if attempt else ""
-        request["id"] = message_id
+        mark = attempt.mark if attempt else ""
+        request |= {"name": entry.name, "mark": mark, "id": message_id}
         statuses = [self._client.keys.message(message_id)]
         if script == "defer":
             statuses.append(self._client.keys.message(entry.first_message_id))

@@ -5,7 +5,7 @@ and being asked about. Its in-flight record is written again there, so that reco
 """
 
 from smsd.redis.scripts import Call
-from smsd.store.entry import Entry, first_entry
+from smsd.store.entry import first_entry
 from smsd.store.keys import Keys
 
 MOST = 10_000  # entries: what is in flight, and in doubt for minutes at the highest rates
@@ -21,11 +21,10 @@ class UnderWay:
         self._entries: dict[str, str] = {}  # by message's id: the entry
         self._answered: list[str] = []  # entries that ended, perhaps not in the data that is there
 
-    def add(self, entry: Entry, mark: str) -> None:
+    def add(self, entry_name: str, message_id: str, mark: str) -> None:
         """Remember a record; the oldest one is forgotten where there are too many."""
-        message_id = entry.message_id
-        self._begun[entry.name] = message_id, mark
-        self._entries[message_id] = entry.name
+        self._begun[entry_name] = message_id, mark
+        self._entries[message_id] = entry_name
         if len(self._begun) > MOST:
             self.discard(next(iter(self._begun)))
 
@@ -45,13 +44,13 @@ class UnderWay:
             self.discard(name)
         self._answered.clear()
 
-    def elsewhere(self, entry: Entry) -> str:
-        """The mark of its message's attempt from another entry, "" if there is none.
+    def elsewhere(self, entry_name: str, message_id: str) -> str:
+        """The mark of a message's attempt from another entry, "" if there is none.
 
         A server may have lost that it promoted a message, and promote it once more.
         """
-        name = self._entries.get(entry.message_id)
-        return "" if name is None or name == entry.name else self._begun[name][1]
+        name = self._entries.get(message_id)
+        return "" if name is None or name == entry_name else self._begun[name][1]
 
     def calls(self) -> list[Call]:
         """What writes them again."""

@@ -184,7 +184,7 @@ def test_an_entry_of_smsd_and_a_look_up_have_it_as_it_was_given(field: Field) ->
     # (One that waits for its time stands under that time.)
     assert kept.get(field.name) == (None if field.name == "send_at" else written)
     shown = look_up_fields(content)
-    assert ([field.name, written] == shown[:2]) is field.in_look_up
+    assert ((field.name, written) == shown[:2]) is field.in_look_up
 
 
 @named([field for field in GIVEN if field.in_look_up])
