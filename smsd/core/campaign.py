@@ -57,6 +57,8 @@ class Counts(NamedTuple):
     suppressed: int = 0
     expired: int = 0
     cancelled: int = 0
+    dropped: int = 0  # dead letters that a person threw away
+    lost: int = 0  # `smsd fsck` found the message nowhere
 
 
 @dataclass(frozen=True, slots=True)

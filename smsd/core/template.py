@@ -31,7 +31,7 @@ class Template:
         raise NotImplementedError
 
     def bind(self, columns: Sequence[str]) -> "BoundTemplate":
-        """For rows whose values are in the order of `columns`. Raises `KeyError` for one missing."""
+        """For rows with values in the order of `columns`. Raises `KeyError` for one missing."""
         raise NotImplementedError
 
 

@@ -16,6 +16,7 @@ from smsd.redis.connection import Examine, connect
 from smsd.redis.damage import Damage
 from smsd.store.arrivals import Arrivals
 from smsd.store.audiences import Audiences
+from smsd.store.campaigns import Campaigns
 from smsd.store.census import Census, take_census
 from smsd.store.client import StoreClient
 from smsd.store.dead_letters import DeadLetters
@@ -81,6 +82,7 @@ class Store:
         self.lookup = Lookup(self.client)
         self.dead_letters = DeadLetters(self.client, self.queue)
         self.audiences = Audiences(self.client)
+        self.campaigns = Campaigns(self.client, keep_idempotency_ms=bounds.keep_idempotency_ms)
         self.events = Events(self.client)
         self.operator_hold = OperatorHold(self.client)
 

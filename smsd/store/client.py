@@ -38,9 +38,15 @@ OF_AUDIENCES = (
     *("audience_begin", "audience_stage", "audience_merge", "audience_touch", "audience_clean"),
     *("audience_look", "audience_page"),
 )
+CHANGES_OF_CAMPAIGNS = ("campaign_start", "campaign_turn", "campaign_edit", "campaign_remove")
+OF_CAMPAIGNS = (
+    *CHANGES_OF_CAMPAIGNS,
+    *("campaign_copy", "campaign_add", "campaign_look", "campaign_page"),
+)
+CHANGES = frozenset((*CHANGES_OF_AUDIENCES, *CHANGES_OF_CAMPAIGNS))
 POLICY = Policy(
-    on_demand=frozenset({"cancel", "replay", "drop", "letters", *OF_AUDIENCES}),
-    replicated=frozenset({"append", "append_part", "begin", *CHANGES_OF_AUDIENCES}),
+    on_demand=frozenset({"cancel", "replay", "drop", "letters", *OF_AUDIENCES, *OF_CAMPAIGNS}),
+    replicated=frozenset({"append", "append_part", "begin", *CHANGES}),
     writing=frozenset({"append", "begin", "claim", "groups"}),
     undo=_undo,
 )

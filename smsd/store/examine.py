@@ -44,6 +44,7 @@ def beside(keys: Keys) -> Mapping[str, str]:
     others = (
         *(keys.hold, keys.held, keys.released, keys.staged, keys.ack),
         *(keys.audiences, keys.audiences_unfinished),
+        *(keys.campaigns, keys.campaign_names, keys.campaigns_active),
     )
     return {key: keys.kinds[key] for key in others}
 

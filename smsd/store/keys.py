@@ -102,6 +102,21 @@ class Keys:
         return f"{self.prefix}audience:unfinished"
 
     @property
+    def campaigns(self) -> str:
+        """Sorted set, all scores 0: ids of campaigns, which are in the order of their starts."""
+        return f"{self.prefix}campaigns"
+
+    @property
+    def campaign_names(self) -> str:
+        """Hash: name of a campaign to its id."""
+        return f"{self.prefix}campaign_names"
+
+    @property
+    def campaigns_active(self) -> str:
+        """Set: ids of the campaigns with something left to do."""
+        return f"{self.prefix}campaigns:active"
+
+    @property
     def ack(self) -> str:
         """String, short-lived: a write for the replicas to acknowledge."""
         return f"{self.prefix}ack"
@@ -144,6 +159,9 @@ class Keys:
             self.staged: "hash",
             self.audiences: "hash",
             self.audiences_unfinished: "zset",
+            self.campaigns: "zset",
+            self.campaign_names: "hash",
+            self.campaigns_active: "set",
             self.ack: "string",
         }
 
@@ -156,7 +174,8 @@ class Keys:
     @property
     def for_dispatch(self) -> frozenset[str]:
         """Those without which some cannot be sent or settled. The others are statistics."""
-        return self.for_intake | {self.inflight, self.dead, self.optouts, self.store}
+        places = {self.inflight, self.dead, self.optouts, self.store, self.campaigns_active}
+        return self.for_intake | places
 
     def message(self, message_id: str) -> str:
         """Hash: status of one message."""
@@ -180,3 +199,14 @@ class Keys:
     def audience_rejects(self, import_id: str) -> str:
         """Hash, kept for a day: rows that an import rejected, in compressed parts."""
         return f"{self.prefix}audience_rejects:{import_id}"
+
+    def campaign(self, id_: str) -> str:
+        """Hash: record of one campaign (store/campaigns/record.py).
+
+        Its recipients are a version of an audience with the same id.
+        """
+        return f"{self.prefix}campaign:{id_}"
+
+    def campaign_held(self, id_: str) -> str:
+        """Set: ids of its messages that were taken out of the queue, since it is paused."""
+        return f"{self.prefix}campaign:{id_}:held"

@@ -22,6 +22,8 @@ def kind_of(key: str, keys: Keys) -> str:
     first, *rest = key.removeprefix(keys.prefix).split(":")
     if first == "audience":
         return "audience" if len(rest) == 1 else "contacts"
+    if first == "campaign":
+        return "campaign" if len(rest) == 1 else "campaign_held"
     return OF_ONE[first] if rest and first in OF_ONE else key
 
 

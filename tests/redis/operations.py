@@ -10,6 +10,7 @@ from smsd.store.append import Append
 from smsd.store.identity import Data, accept
 from smsd.store.lease import lease_keys
 from smsd.store.operator_hold import OperatorHold
+from tests.redis import campaigns
 from tests.redis.audiences import import_rows
 from tests.support.store import (
     ALICE,
@@ -265,6 +266,17 @@ async def clean_audiences(store: Store) -> Operation:
     return store.audiences.clean
 
 
+async def start_campaign(store: Store) -> Operation:
+    await import_rows(store, "a", [[ALICE, "x"]], fields=["name"])
+    asked = campaigns.request(recipients=(BOB,))
+    return lambda: store.campaigns.start(asked, by="me", idempotency=("k", "f"))
+
+
+async def look_at_campaign(store: Store) -> Operation:
+    await (await start_campaign(store))()
+    return lambda: store.campaigns.show("spring")
+
+
 CASES: list[tuple[str, Prepared]] = [
     ("append", append_one),
     ("append", append_many_high),
@@ -314,4 +326,8 @@ CASES: list[tuple[str, Prepared]] = [
     ("audience_discard", discard_contact),
     ("audience_remove", remove_audience),
     ("audience_clean", clean_audiences),
+    ("campaign_copy", start_campaign),
+    ("campaign_add", start_campaign),
+    ("campaign_start", start_campaign),
+    ("campaign_look", look_at_campaign),
 ]

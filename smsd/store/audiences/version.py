@@ -50,8 +50,8 @@ class NewVersion:
     async def stage(self, contacts: Sequence[str]) -> None:
         """Add contacts, packed as `Rows` does."""
         if not self.begun:
-            await self._begin()
-        new, again = await self._next("audience_stage", {"contacts": contacts}, self.keys)
+            await self.begin()
+        new, again = map(int, await self.step("audience_stage", {"contacts": contacts}, self.keys))
         self.contacts += new
         self.duplicates += again
 
@@ -64,7 +64,8 @@ class NewVersion:
         request = {"most": MERGED, "kept": kept}
         all_changed = all_same = at = 0
         while at >= 0:
-            changed, same, at = await self._next("audience_merge", {**request, "at": at}, keys)
+            reply = await self.step("audience_merge", {**request, "at": at}, keys)
+            changed, same, at = map(int, reply)
             all_changed += changed
             all_same += same
         return Merged(all_changed, all_same)
@@ -75,7 +76,8 @@ class NewVersion:
             request = {"version": self.id, "abandoned": abandoned}
             await self._client.ask(Call("audience_touch", request, self.keys[:1]))
 
-    async def _begin(self) -> None:
+    async def begin(self) -> None:
+        """Let it be there, without a contact."""
         # Factors stay the same from version to version: a reader's cursor stays valid.
         high, low = self._base.factors if self._base else (_factor(), _factor())
         factors = {"high": high, "low": low}
@@ -83,9 +85,10 @@ class NewVersion:
         self.begun = True  # its reply may be lost
         await insist(self._client, Call("audience_begin", request, self.keys))
 
-    async def _next(
+    async def step(
         self, script: str, request: Mapping[str, object], keys: Sequence[str]
-    ) -> list[int]:
+    ) -> Sequence[int | bytes]:
+        """Run a script that brings contacts in. Raises `AudienceChanged`, `StagingLost`."""
         self.batch += 1
         numbered = {**request, "version": self.id, "batch": self.batch}
         reply = await insist(self._client, Call(script, numbered, keys))
@@ -93,7 +96,7 @@ class NewVersion:
             raise StagingLost
         if reply == b"changed":
             raise AudienceChanged
-        return [int(number) for number in cast("Sequence[int | bytes]", reply)]
+        return cast("Sequence[int | bytes]", reply)
 
 
 def _factor() -> int:

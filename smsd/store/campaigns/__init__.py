@@ -10,39 +10,30 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from smsd.core.campaign import Campaign, CampaignRequest
+from smsd.store.campaigns import reader, start
+from smsd.store.campaigns.errors import (
+    CampaignExists,
+    CountChanged,
+    MissingValue,
+    NoRecipients,
+    NoSuchAudience,
+    WrongState,
+)
 from smsd.store.client import StoreClient
 
-
-class CampaignExists(Exception):  # noqa: N818 - a state, named as users see it
-    """Another campaign has this name."""
-
-
-class NoSuchAudience(Exception):  # noqa: N818
-    """No audience has this name."""
-
-
-class NoRecipients(Exception):  # noqa: N818
-    """The audience is empty."""
-
-
-class WrongState(Exception):  # noqa: N818
-    """The campaign's state does not permit it; the message names the state."""
-
-
-class CountChanged(Exception):  # noqa: N818
-    """Not as many as were expected would be concerned; `.found` is how many."""
-
-    def __init__(self, found: int) -> None:
-        super().__init__(found)
-        self.found = found
-
-
-class MissingValue(Exception):  # noqa: N818
-    """A recipient lacks a value that the body needs: `number`, `column`; `missing` of them do."""
-
-    def __init__(self, number: str, column: str, missing: int) -> None:
-        super().__init__(number, column, missing)
-        self.number, self.column, self.missing = number, column, missing
+__all__ = [
+    "CampaignExists",
+    "Campaigns",
+    "CountChanged",
+    "MissingValue",
+    "NoRecipients",
+    "NoSuchAudience",
+    "Recipient",
+    "RecipientPage",
+    "Rendered",
+    "Waiting",
+    "WrongState",
+]
 
 
 class Recipient(NamedTuple):
@@ -81,8 +72,9 @@ class Rendered(NamedTuple):
 class Campaigns:
     """All campaigns. Every change is idempotent, and kept with who asked and why."""
 
-    def __init__(self, client: StoreClient) -> None:
+    def __init__(self, client: StoreClient, *, keep_idempotency_ms: int) -> None:
         self._client = client
+        self._keep_key_ms = keep_idempotency_ms
 
     # -- start and look ---------------------------------------------------------------------------
 
@@ -101,17 +93,31 @@ class Campaigns:
         `required`: columns that no recipient may lack. `columns`: those that the body uses, each
         of which the audience must have (raises `KeyError` with the name). `idempotency`: a key and
         the fingerprint of the request. Raises `CampaignExists`, `NoSuchAudience`, `NoRecipients`,
-        `MissingValue`, `KeyConflict`, `AudienceChanged` (again and again).
+        `MissingValue`, `KeyConflict`, `AudienceChanged` (again and again); `WrongState` where the
+        campaign that the same request has started was removed.
+
+        An audience of the configuration is not in Redis: its numbers come with the request's.
         """
-        raise NotImplementedError
+        digest, fingerprint = idempotency or ("", "")
+        order = start.Order(
+            request=request,
+            by=by,
+            required=required,
+            columns=columns,
+            segments_each=segments_each,
+            digest=digest,
+            fingerprint=fingerprint,
+            keep_key_ms=self._keep_key_ms,
+        )
+        return await start.start(self._client, order)
 
     async def show(self, id_or_name: str) -> Campaign | None:
-        """One campaign with its counts."""
-        raise NotImplementedError
+        """One campaign with its counts. Raises `Refused` where other hands have spoiled it."""
+        return await reader.show(self._client, id_or_name)
 
     async def page(self, after: str = "", count: int = 100) -> tuple[list[Campaign], str]:
-        """Campaigns, the latest first, and the cursor behind them."""
-        raise NotImplementedError
+        """Campaigns, the latest first, and the cursor behind them: "" at the end."""
+        return await reader.page(self._client, after, count)
 
     async def recipients(
         self, campaign: Campaign, *, state: str = "", cursor: str = "", count: int = 100

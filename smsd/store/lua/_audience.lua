@@ -19,10 +19,7 @@ local LOW_DIGITS, LONGEST = 10000000, 15 -- of a number
 local MOST_FACTOR, MOST_COUNTED = 67108864, 999999999999
 local SEPARATOR = '\31'
 
-local function need_zset(key)
-  local reason = wrong_type(key, 'zset')
-  if reason then refuse(key, reason) end
-end
+local function need_zset(key) need_type(key, 'zset') end
 
 -- What a field of a state holds, if it is a whole number in these bounds: other hands may have written anything.
 local function whole_number(value, least, most)

@@ -30,7 +30,9 @@ local function need(...)
   end
 end
 
-local function need_hash(key)
-  local reason = wrong_type(key, 'hash')
+local function need_type(key, kind)
+  local reason = wrong_type(key, kind)
   if reason then refuse(key, reason) end
 end
+
+local function need_hash(key) need_type(key, 'hash') end

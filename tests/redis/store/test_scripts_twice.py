@@ -13,7 +13,10 @@ from tests.support.store import (
     sha,
 )
 
-READ_ONLY = {"census", "letters", "reclaim", "audience_look", "audience_page"}
+READ_ONLY = {
+    *("census", "letters", "reclaim"),
+    *("audience_look", "audience_page", "campaign_look"),
+}
 SETTLEMENTS = {"finish", "defer", "bury"}
 
 
