@@ -1,6 +1,6 @@
 """Campaigns: one body, many recipients. Rule: what is fixed at the start and what may change later.
 
-A message of a campaign has an id from which campaign and recipient can be told (`message_id`), by
+A message of a campaign has an id from which campaign and recipient can be found (`message_id`), by
 whoever has the campaign's key. So a recipient can never be given two messages, whatever is
 repeated, and a finished message need not be remembered by its id.
 """
