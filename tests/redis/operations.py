@@ -7,10 +7,11 @@ from smsd.core.life import DeadReason
 from smsd.dispatch.claimer import parse_entry
 from smsd.redis.scripts import Call
 from smsd.store.append import Append
+from smsd.store.campaigns import expansion
 from smsd.store.identity import Data, accept
 from smsd.store.lease import lease_keys
 from smsd.store.operator_hold import OperatorHold
-from tests.redis import campaigns
+from tests.redis import campaigns, recipients
 from tests.redis.audiences import import_rows
 from tests.support.store import (
     ALICE,
@@ -277,6 +278,32 @@ async def look_at_campaign(store: Store) -> Operation:
     return lambda: store.campaigns.show("spring")
 
 
+async def wait_for_expansion(store: Store) -> Operation:
+    people = recipients.numbers(200)
+    campaign = await recipients.make(store, people)
+    await recipients.expand(store, campaign, *people[:199])
+    return lambda: expansion.waiting(store.client, campaign, 10)
+
+
+async def expand_campaign(store: Store) -> Operation:
+    campaign = await recipients.make(store, [ALICE, BOB])
+    return lambda: recipients.expand(store, campaign, ALICE, BOB)
+
+
+async def ack_of_campaign(store: Store) -> Operation:
+    campaign = await recipients.make(store, [ALICE, BOB])
+    await recipients.expand(store, campaign, ALICE)
+    entry, attempt, message = await store.begin_next()
+    return lambda: store.queue.ack(entry, attempt, message, "p")
+
+
+async def bury_of_campaign(store: Store) -> Operation:
+    campaign = await recipients.make(store, [ALICE, BOB])
+    await recipients.expand(store, campaign, ALICE)
+    entry, attempt, message = await store.begin_next()
+    return lambda: store.queue.bury(entry, attempt, message, reason=DeadReason.IN_DOUBT)
+
+
 CASES: list[tuple[str, Prepared]] = [
     ("append", append_one),
     ("append", append_many_high),
@@ -330,4 +357,8 @@ CASES: list[tuple[str, Prepared]] = [
     ("campaign_add", start_campaign),
     ("campaign_start", start_campaign),
     ("campaign_look", look_at_campaign),
+    ("campaign_waiting", wait_for_expansion),
+    ("campaign_expand", expand_campaign),
+    ("finish", ack_of_campaign),
+    ("bury", bury_of_campaign),
 ]

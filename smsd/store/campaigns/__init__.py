@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from smsd.core.campaign import Campaign, CampaignRequest
-from smsd.store.campaigns import reader, start
+from smsd.store.campaigns import expansion, reader, start
 from smsd.store.campaigns.errors import (
     CampaignExists,
     CountChanged,
@@ -19,6 +19,7 @@ from smsd.store.campaigns.errors import (
     NoSuchAudience,
     WrongState,
 )
+from smsd.store.campaigns.expansion import Rendered, Waiting
 from smsd.store.client import StoreClient
 
 __all__ = [
@@ -52,21 +53,6 @@ class RecipientPage(NamedTuple):
 
     recipients: list[Recipient]
     cursor: str
-
-
-class Waiting(NamedTuple):
-    """Recipients whose messages are to be made next: of one bucket of the campaign."""
-
-    bucket: int
-    rows: list[tuple[str, Sequence[str]]]  # number in E.164, values in the order of the columns
-
-
-class Rendered(NamedTuple):
-    """A message that is to be put into the queue."""
-
-    number: str  # E.164
-    fields: Sequence[str]  # flat, as in an entry: without `id`
-    segments: int
 
 
 class Campaigns:
@@ -167,22 +153,22 @@ class Campaigns:
 
     async def active(self) -> list[Campaign]:
         """Those that have not ended: scheduled, running, paused, or with work left after a verb."""
-        raise NotImplementedError
+        return await reader.look_readable(self._client, await expansion.active_ids(self._client))
 
-    async def waiting(self, campaign: Campaign, most: int) -> Waiting | None:
-        """The next recipients without a message, `most` at most; None where there are none."""
-        raise NotImplementedError
+    async def waiting(self, campaign: Campaign, most: int) -> list[Waiting]:
+        """The next recipients without a message, of one bucket, `most` at most; [] at the end."""
+        return await expansion.waiting(self._client, campaign, most)
 
-    async def expand(self, campaign: Campaign, bucket: int, messages: Sequence[Rendered]) -> int:
+    async def expand(self, campaign: Campaign, messages: Sequence[Rendered]) -> int:
         """Put messages into the queue, each unless its recipient has one: how many were new.
 
         0 where the campaign does not run any more. Safe to repeat. Raises `Fenced`, `OlderData`.
         """
-        raise NotImplementedError
+        return await expansion.expand(self._client, campaign, messages)
 
     async def queued(self) -> int:
         """Entries in the normal stream, claimed or not."""
-        raise NotImplementedError
+        return await expansion.queued(self._client)
 
     async def tidy(self, campaign: Campaign) -> bool:
         """One bounded step of what a verb or an expiry left to do; whether there may be more.

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple, cast
 
-from smsd.core.campaign import Campaign, CampaignRequest
+from smsd.core.campaign import MOST_KEY, Campaign, CampaignRequest
 from smsd.redis.client import text
 from smsd.redis.errors import RedisError
 from smsd.redis.scripts import Call
@@ -34,7 +34,6 @@ from smsd.store.client import StoreClient
 COPIED = 400  # buckets that one call copies
 ADDED = 300  # numbers that one call adds
 TRIES = 5  # while the audience is changed again and again
-FACTOR_BITS = 26
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _MOST_RANDOM = len(_DIGITS) ** 5
 
@@ -245,4 +244,4 @@ async def _answered(
 
 
 def _factor() -> int:
-    return 1 + secrets.randbelow((1 << FACTOR_BITS) - 1)
+    return 1 + secrets.randbelow(MOST_KEY)

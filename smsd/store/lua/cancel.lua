@@ -3,7 +3,7 @@
 -- takes: id, look_up_names
 -- keys: status, status?
 -- answers: cancelled | sending | unknown | its state | {id}
--- changes: queue, high, deferred, deferred_messages, status, events, counters
+-- changes: queue, high, deferred, deferred_messages, status, events, counters, campaign, campaigns_active, contacts
 --
 -- {id} where its entry says another id: ask again with that one's status as a second key, which knows whose entry it is.
 -- A look-up shows the fields of the entry that are named in `look_up_names`.

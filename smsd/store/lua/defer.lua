@@ -3,7 +3,8 @@
 -- takes: name, mark, id, due, priority, line, detail, look_up, dropped, attempts?, again?
 -- keys: status, status
 -- answers: settled | gone | marked
--- changes: queue, high, deferred, deferred_messages, inflight, status, events, store
+-- changes: queue, high, deferred, deferred_messages, inflight, status, events, store, campaign,
+--   campaigns_active, contacts
 --
 -- The second status is that of the id which the message has if no earlier entry held it.
 -- Without `attempts` it has never been in line: its `send_at` lies ahead.

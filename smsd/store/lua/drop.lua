@@ -3,7 +3,7 @@
 -- takes: letter
 -- keys: status
 -- answers: done | gone
--- changes: dead, status, events, counters
+-- changes: dead, status, events, counters, campaign, campaigns_active, contacts
 
 local function run(request, keys)
   local status = keys[1]

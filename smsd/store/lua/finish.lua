@@ -3,7 +3,8 @@
 -- takes: name, mark, id, state, line, look_up, again?
 -- keys: status
 -- answers: settled | gone | marked
--- changes: queue, high, deferred, deferred_messages, inflight, dead, status, events, counters, store
+-- changes: queue, high, deferred, deferred_messages, inflight, dead, status, events, counters, store, campaign,
+--   campaigns_active, contacts
 --
 -- Its entry may be gone although it is not settled: a successor took our attempt for one in doubt, or deferred it; or
 -- older data knows neither that it was replayed nor promoted. Then it is removed from where it is instead: its dead

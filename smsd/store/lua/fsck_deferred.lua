@@ -3,7 +3,7 @@
 -- takes: ids, repair
 -- keys: status*
 -- answers: {{id, what is missing, what its status says}, ...}
--- changes: deferred, deferred_messages, dead, status, events, counters
+-- changes: deferred, deferred_messages, dead, status, events, counters, campaign, campaigns_active, contacts
 --
 -- Mended: what makes no sense is buried, as promote would. A message goes back to be due, unless its status
 -- does not say that it waits: then it may have been sent, and a person decides about its dead letter.

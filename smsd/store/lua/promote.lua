@@ -1,17 +1,14 @@
 -- promote: due messages go back into the queue.
--- include: add, bury_deferred, counters, damage, deferred, fields, full, identity, status
+-- include: add, bury_deferred, counters, damage, deferred, fields, full, hex, identity, status
 -- takes: ids, foreign
 -- keys: status*
 -- answers: older | {how many did, how many could not and wait on, why the first of them could not}
--- changes: queue, high, deferred, deferred_messages, dead, status, events, counters
+-- changes: queue, high, deferred, deferred_messages, dead, status, events, counters, campaign,
+--   campaigns_active, contacts
 --
 -- 'older' where newer data was known. What no message can be made of is buried instead. One that has been in line before
 -- goes ahead of those that have not: it has waited. `foreign` gives, in hexadecimal digits, what stands where an id
 -- should, of those whose id had to be made up.
-
-local function octets_of(digits)
-  return (string.gsub(digits, '..', function(digit) return string.char(tonumber(digit, 16)) end))
-end
 
 local function promote(id, status, foreign)
   local name = foreign and octets_of(foreign) or id

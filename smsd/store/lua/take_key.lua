@@ -3,7 +3,7 @@
 -- takes: name, id, fingerprint, key_ttl, line?, look_up?
 -- keys: idempotency, status
 -- answers: first | duplicate | conflict
--- changes: queue, high, idempotency, status, events, counters, store
+-- changes: queue, high, idempotency, status, events, counters, store, campaign, campaigns_active, contacts
 --
 -- 'conflict' where another message has the key. The record holds the message's id, so the same message is the first
 -- again whoever asks again.
