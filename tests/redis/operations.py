@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from smsd.core.campaign import Campaign
 from smsd.core.life import DeadReason
 from smsd.dispatch.claimer import parse_entry
 from smsd.redis.scripts import Call
@@ -267,7 +268,7 @@ async def clean_audiences(store: Store) -> Operation:
     return store.audiences.clean
 
 
-async def start_campaign(store: Store) -> Operation:
+async def start_campaign(store: Store) -> Callable[[], Awaitable[tuple[Campaign, bool]]]:
     await import_rows(store, "a", [[ALICE, "x"]], fields=["name"])
     asked = campaigns.request(recipients=(BOB,))
     return lambda: store.campaigns.start(asked, by="me", idempotency=("k", "f"))
@@ -302,6 +303,27 @@ async def bury_of_campaign(store: Store) -> Operation:
     await recipients.expand(store, campaign, ALICE)
     entry, attempt, message = await store.begin_next()
     return lambda: store.queue.bury(entry, attempt, message, reason=DeadReason.IN_DOUBT)
+
+
+async def pause_campaign(store: Store) -> Operation:
+    campaign, _ = await (await start_campaign(store))()
+    return lambda: store.campaigns.pause(campaign, by="me", reason="r")
+
+
+async def cancel_campaign(store: Store) -> Operation:
+    campaign, _ = await (await start_campaign(store))()
+    return lambda: store.campaigns.cancel(campaign, by="me", reason="r")
+
+
+async def edit_campaign(store: Store) -> Operation:
+    campaign, _ = await (await start_campaign(store))()
+    return lambda: store.campaigns.edit(campaign, by="me", weight=2, expires_at=None)
+
+
+async def remove_campaign(store: Store) -> Operation:
+    campaign, _ = await (await start_campaign(store))()
+    campaign = await store.campaigns.cancel(campaign, by="me", reason="r")
+    return lambda: store.campaigns.remove(campaign, by="me")
 
 
 CASES: list[tuple[str, Prepared]] = [
@@ -361,4 +383,8 @@ CASES: list[tuple[str, Prepared]] = [
     ("campaign_expand", expand_campaign),
     ("finish", ack_of_campaign),
     ("bury", bury_of_campaign),
+    ("campaign_turn", pause_campaign),
+    ("campaign_turn", cancel_campaign),
+    ("campaign_edit", edit_campaign),
+    ("campaign_remove", remove_campaign),
 ]

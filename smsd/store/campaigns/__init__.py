@@ -9,8 +9,8 @@ which its message exists what became of that.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from smsd.core.campaign import Campaign, CampaignRequest
-from smsd.store.campaigns import expansion, reader, start
+from smsd.core.campaign import Campaign, CampaignRequest, CampaignState
+from smsd.store.campaigns import expansion, reader, start, verbs
 from smsd.store.campaigns.errors import (
     CampaignExists,
     CountChanged,
@@ -122,32 +122,39 @@ class Campaigns:
     ) -> Campaign:
         """Nothing of it starts any more, until it is resumed.
 
-        `expect`: how many recipients are not settled; raises `CountChanged`. Raises `WrongState`
-        where it has ended. (The same for the other verbs.)
+        `expect`: how many recipients are waiting, in flight, held or deferred; raises
+        `CountChanged`. Raises `WrongState` where it has ended. (The same for the other verbs.)
         """
-        raise NotImplementedError
+        asked = verbs.Turn(CampaignState.PAUSED, by, reason, expect)
+        return await verbs.turn(self._client, campaign, asked)
 
     async def resume(
         self, campaign: Campaign, *, by: str, reason: str, expect: int | None = None
     ) -> Campaign:
         """Go on."""
-        raise NotImplementedError
+        asked = verbs.Turn(CampaignState.RUNNING, by, reason, expect)
+        return await verbs.turn(self._client, campaign, asked)
 
     async def cancel(
         self, campaign: Campaign, *, by: str, reason: str, expect: int | None = None
     ) -> Campaign:
         """Nothing of it starts any more."""
-        raise NotImplementedError
+        asked = verbs.Turn(CampaignState.CANCELLED, by, reason, expect)
+        return await verbs.turn(self._client, campaign, asked)
 
     async def edit(
         self, campaign: Campaign, *, by: str, weight: int | None, expires_at: int | None
     ) -> Campaign:
-        """Another weight, another expiry: for messages that have not been made yet."""
-        raise NotImplementedError
+        """Another weight, another expiry (Unix ms): for messages that have not been made yet.
 
-    async def remove(self, campaign: Campaign) -> None:
-        """Forget one that has ended. Raises `WrongState`."""
-        raise NotImplementedError
+        What is None stays. Raises `WrongState` where it has ended.
+        """
+        changes = {"weight": weight, "expires_at": expires_at}
+        return await verbs.edit(self._client, campaign, changes, by)
+
+    async def remove(self, campaign: Campaign, *, by: str) -> None:
+        """Forget one that has ended, and of which no message is left. Raises `WrongState`."""
+        await verbs.remove(self._client, campaign, by)
 
     # -- expansion, by the daemon that dispatches -------------------------------------------------
 

@@ -219,7 +219,13 @@ async def _commit(
         by=order.by,
         now=client.now_ms(),
     )
-    request = {"version": id_, "batch": version.batch, "name": name, "fields": pack(beginning)}
+    request = {
+        "version": id_,
+        "batch": version.batch,
+        "name": name,
+        "fields": pack(beginning),
+        "by": order.by,
+    }
     places = [*version.keys, keys.campaign(id_), keys.campaigns, keys.campaign_names]
     places.append(keys.campaigns_active)
     if order.digest:

@@ -5,6 +5,12 @@ local function announce(id, state, detail)
   announced = true
 end
 
+-- Let listeners know what somebody did, and why. It is done by then, whatever stands where events should be.
+local function announce_act(id, state, detail, by)
+  local added = redis.pcall('XADD', EVENTS, '*', 'id', id, 'state', state, 'detail', detail, 'by', by)
+  announced = announced or type(added) == 'string'
+end
+
 at_end[#at_end + 1] = function()
   if announced then redis.pcall('XTRIM', EVENTS, 'MAXLEN', '~', MOST_EVENTS) end
 end

@@ -1,5 +1,4 @@
 -- _operator: an operator's hold. Rule: a release has a higher number than all that was before it.
--- include: events
 local LONGEST_NUMBER = 15 -- digits of a time in ms
 
 -- What other hands left there counts as none.
@@ -17,9 +16,3 @@ end
 
 -- (Lua would write a large number with an exponent.)
 local function digits_of(number) return string.format('%d', number) end
-
--- Let listeners know who held or released dispatch, and why. It is done by then, whatever stands where events should be.
-local function announce_hold(state, reason, by)
-  local added = redis.pcall('XADD', EVENTS, '*', 'id', '', 'state', state, 'detail', reason, 'by', by)
-  announced = announced or type(added) == 'string'
-end

@@ -1,5 +1,5 @@
 -- acquire: take or renew the lease, unless another daemon holds it.
--- include: fields, full, operator
+-- include: events, fields, full, operator
 -- takes: life_ms, dead, unrenewed_ms, hold?, held_s?, lost?
 -- keys: hold, held, released
 -- answers: {holder, ms since it renewed the lease, number of the last release, reason, by, since}
@@ -35,7 +35,7 @@ local function hold_again(lost, held, released)
   allow_writes_while_full()
   local after = math.max(tonumber(NOW), lost.release)
   redis.call('HSET', held, 'reason', lost.reason, 'by', lost.by, 'since', lost.since, 'after', digits_of(after))
-  announce_hold('held', lost.reason, lost.by)
+  announce_act('', 'held', lost.reason, lost.by)
 end
 
 -- Who holds the lease, if anybody. A lease is a string that runs out: other hands may have left anything there, and

@@ -1,9 +1,9 @@
 -- campaign_start: let a campaign be there, whose recipients are complete.
--- include: audience, damage
--- takes: version, batch, name, fields, fingerprint?, key_ttl?
+-- include: audience, damage, events
+-- takes: version, batch, name, fields, by, fingerprint?, key_ttl?
 -- keys: audiences_unfinished, audience, campaign, campaigns, campaign_names, campaigns_active, idempotency?
 -- answers: gone | started | exists | conflict | {'repeated', the id of the campaign that was started before}
--- changes: audiences_unfinished, audience, campaign, campaigns, campaign_names, campaigns_active, idempotency
+-- changes: audiences_unfinished, audience, campaign, campaigns, campaign_names, campaigns_active, idempotency, events
 --
 -- `version` is its id. `fields` are those of its record. 'exists' where another campaign has its name, 'conflict' where
 -- another request came with the idempotency key.
@@ -42,5 +42,6 @@ local function run(request, keys)
     redis.call('HSET', kept, 'fingerprint', request.fingerprint, 'campaign', request.version)
     redis.call('PEXPIRE', kept, request.key_ttl)
   end
+  announce_act(request.version, 'started', request.name, request.by)
   return 'started'
 end

@@ -1,5 +1,5 @@
 -- operator_hold: dispatch stays held until it is released, through every restart.
--- include: full, operator
+-- include: events, full, operator
 -- takes: reason, by, after?, token?, known?
 -- keys: held, released
 -- answers: the number that a release of it exceeds | other | released
@@ -38,6 +38,6 @@ local function run(request, keys)
   if standing and string.find(standing, request.reason, 1, true) then return after end
   local reason = joined(standing, request.reason)
   redis.call('HSET', held, 'reason', reason, 'by', named(by, request.by), 'since', since or NOW)
-  announce_hold('held', request.reason, request.by)
+  announce_act('', 'held', request.reason, request.by)
   return after
 end

@@ -1,5 +1,5 @@
 -- operator_release: end the hold; the number of the release also ends what the daemon holds for the provider's sake.
--- include: full, operator
+-- include: events, full, operator
 -- takes: by
 -- keys: held, released
 -- answers: released
@@ -25,6 +25,6 @@ local function run(request, keys)
   keep_known(held)
   redis.call('SET', released, digits_of(number))
   redis.call('DEL', held)
-  announce_hold('released', '', request.by)
+  announce_act('', 'released', '', request.by)
   return 'released'
 end
