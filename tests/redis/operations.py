@@ -305,6 +305,11 @@ async def bury_of_campaign(store: Store) -> Operation:
     return lambda: store.queue.bury(entry, attempt, message, reason=DeadReason.IN_DOUBT)
 
 
+async def page_of_campaign(store: Store) -> Operation:
+    campaign, _ = await (await start_campaign(store))()
+    return lambda: store.campaigns.recipients(campaign)
+
+
 async def pause_campaign(store: Store) -> Operation:
     campaign, _ = await (await start_campaign(store))()
     return lambda: store.campaigns.pause(campaign, by="me", reason="r")
@@ -383,6 +388,7 @@ CASES: list[tuple[str, Prepared]] = [
     ("campaign_expand", expand_campaign),
     ("finish", ack_of_campaign),
     ("bury", bury_of_campaign),
+    ("campaign_page", page_of_campaign),
     ("campaign_turn", pause_campaign),
     ("campaign_turn", cancel_campaign),
     ("campaign_edit", edit_campaign),

@@ -90,7 +90,7 @@ class Audiences:
         Whoever follows the cursors meets each contact once that is there all the time, though
         contacts come and go meanwhile and the audience may be replaced. Raises `BadCursor`.
         """
-        request = {"at": _position(cursor), "most": min(count, MOST_IN_PAGE)}
+        request = {"at": position(cursor), "most": min(count, MOST_IN_PAGE)}
         found = await self._ask_version(name, "audience_page", request)
         if found is None:
             return None
@@ -104,7 +104,7 @@ class Audiences:
 
     async def lookup(self, name: str, number: str) -> Contact | None:
         """One contact; None where there is none, or no such audience."""
-        if not _NUMBER.fullmatch(number):
+        if not is_number(number):
             return None
         digits = number.removeprefix("+")
         found = await self._ask_version(name, "audience_look", {"number": digits})
@@ -199,7 +199,13 @@ async def _scan(key: str, cursor: int, redis: Redis) -> tuple[int, dict[bytes, b
     return cast("tuple[int, dict[bytes, bytes]]", await redis.hscan(key, cursor, count=RECORDS))
 
 
-def _position(cursor: str) -> int:
+def is_number(number: str) -> bool:
+    """Whether it may be one: 15 digits at most."""
+    return _NUMBER.fullmatch(number) is not None
+
+
+def position(cursor: str) -> int:
+    """The hash value that a page's cursor names. Raises `BadCursor`."""
     if cursor and not (cursor.isascii() and cursor.isdigit() and len(cursor) <= MOST_DIGITS):
         raise BadCursor(cursor)
     return int(cursor or 0)

@@ -7,10 +7,9 @@ which its message exists what became of that.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from smsd.core.campaign import Campaign, CampaignRequest, CampaignState
-from smsd.store.campaigns import expansion, reader, start, verbs
+from smsd.store.campaigns import expansion, reader, recipients, start, verbs
 from smsd.store.campaigns.errors import (
     CampaignExists,
     CountChanged,
@@ -20,6 +19,7 @@ from smsd.store.campaigns.errors import (
     WrongState,
 )
 from smsd.store.campaigns.expansion import Rendered, Waiting
+from smsd.store.campaigns.recipients import Recipient, RecipientPage
 from smsd.store.client import StoreClient
 
 __all__ = [
@@ -35,24 +35,6 @@ __all__ = [
     "Waiting",
     "WrongState",
 ]
-
-
-class Recipient(NamedTuple):
-    """One recipient of a campaign, and what became of the message to them."""
-
-    number: str  # E.164
-    message_id: str
-    state: str  # as in `Counts`
-    at: int | None = None  # Unix ms, to the second
-    provider_id: str = ""
-    reason: str = ""  # why it is dead
-
-
-class RecipientPage(NamedTuple):
-    """Some recipients, and where to go on; "" at the end."""
-
-    recipients: list[Recipient]
-    cursor: str
 
 
 class Campaigns:
@@ -73,16 +55,16 @@ class Campaigns:
         columns: Sequence[str] = (),
         segments_each: float = 1.0,
         idempotency: tuple[str, str] | None = None,
+        numbers: Sequence[str] | None = None,
     ) -> tuple[Campaign, bool]:
         """Freeze the recipients and start it: the campaign, and whether it was there before.
 
         `required`: columns that no recipient may lack. `columns`: those that the body uses, each
         of which the audience must have (raises `KeyError` with the name). `idempotency`: a key and
-        the fingerprint of the request. Raises `CampaignExists`, `NoSuchAudience`, `NoRecipients`,
+        the fingerprint of the request. `numbers`: those of the audience, where the configuration
+        has it. Raises `CampaignExists`, `NoSuchAudience`, `NoRecipients`,
         `MissingValue`, `KeyConflict`, `AudienceChanged` (again and again); `WrongState` where the
         campaign that the same request has started was removed.
-
-        An audience of the configuration is not in Redis: its numbers come with the request's.
         """
         digest, fingerprint = idempotency or ("", "")
         order = start.Order(
@@ -91,6 +73,7 @@ class Campaigns:
             required=required,
             columns=columns,
             segments_each=segments_each,
+            numbers=numbers,
             digest=digest,
             fingerprint=fingerprint,
             keep_key_ms=self._keep_key_ms,
@@ -108,12 +91,15 @@ class Campaigns:
     async def recipients(
         self, campaign: Campaign, *, state: str = "", cursor: str = "", count: int = 100
     ) -> RecipientPage:
-        """Some recipients, of one state if asked. Raises `BadCursor`."""
-        raise NotImplementedError
+        """Some recipients, of one state if asked; fewer than `count` where those are rare.
+
+        `state`: one of `recipients.STATES`. Raises `BadCursor`.
+        """
+        return await recipients.page(self._client, campaign, state, cursor, count)
 
     async def recipient(self, campaign: Campaign, number: str) -> Recipient | None:
-        """One recipient."""
-        raise NotImplementedError
+        """One recipient; None where this number is none."""
+        return await recipients.look(self._client, campaign, number)
 
     # -- verbs ------------------------------------------------------------------------------------
 

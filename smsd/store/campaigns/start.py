@@ -46,6 +46,7 @@ class Order(NamedTuple):
     required: Sequence[str]  # columns
     columns: Sequence[str]
     segments_each: float
+    numbers: Sequence[str] | None  # of the audience, where it is not in Redis
     digest: str  # of the idempotency key; "" for none
     fingerprint: str
     keep_key_ms: int
@@ -96,7 +97,9 @@ def _base36(number: int) -> str:
 
 async def _started_before(client: StoreClient, order: Order) -> Campaign | None:
     """The campaign that the same request has started. Raises for another one of its name."""
-    keys = client.keys
+    keys, name = client.keys, order.request.name
+    # First the name: what has it by then may be what the same request has started meanwhile.
+    exists = bool(name) and await reader.show(client, name) is not None
     if order.digest:
         key, names = keys.idempotency(order.digest), ["fingerprint", "campaign"]
         first, id_ = await client.read(lambda redis: redis.hmget(key, names))
@@ -104,8 +107,8 @@ async def _started_before(client: StoreClient, order: Order) -> Campaign | None:
             if id_ is None or text(first) != order.fingerprint:
                 raise KeyConflict
             return await _started(client, text(id_))
-    if order.request.name and await reader.show(client, order.request.name):
-        raise CampaignExists(order.request.name)
+    if exists:
+        raise CampaignExists(name)
     return None
 
 
@@ -118,7 +121,7 @@ async def _started(client: StoreClient, id_: str) -> Campaign:
 
 async def _audience(client: StoreClient, order: Order) -> Found | None:
     """The audience, if it has one, in which nothing changed while it was looked up."""
-    name = order.request.audience
+    name = "" if order.numbers is not None else order.request.audience
     for _ in range(TRIES if name else 0):
         found = await find(client, name)
         if found is None:
@@ -148,7 +151,7 @@ async def _freeze(
     """Bring all recipients in. Raises `MissingValue`, `NoRecipients`, and as `NewVersion` does."""
     await version.begin()
     missing = await _copy(client, order, version, base) if base else Missing()
-    added = await _add(order.request.recipients, version)
+    added = await _add((*(order.numbers or ()), *order.request.recipients), version)
     if order.required and added.many:
         missing = Missing(missing.many + added.many, missing.number, missing.column)
         if not missing.number:

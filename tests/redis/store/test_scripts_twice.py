@@ -15,7 +15,7 @@ from tests.support.store import (
 
 READ_ONLY = {
     *("census", "letters", "reclaim"),
-    *("audience_look", "audience_page", "campaign_look"),
+    *("audience_look", "audience_page", "campaign_look", "campaign_page"),
 }
 SETTLEMENTS = {"finish", "defer", "bury"}
 

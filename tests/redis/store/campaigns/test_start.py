@@ -83,6 +83,14 @@ async def test_numbers_alone_will_do(store: Store) -> None:
     assert campaign.columns == ()
 
 
+async def test_an_audience_of_the_configuration_brings_its_numbers(store: Store) -> None:
+    campaign, _ = await store.campaigns.start(
+        request(recipients=(BOB,)), by="me", numbers=[ALICE, BOB]
+    )
+    assert set(await frozen(store, campaign)) == {ALICE, BOB}
+    assert campaign.request.audience == "a"
+
+
 async def test_later_changes_of_the_audience_do_not_matter(store: Store) -> None:
     given = await audience(store, 300)
     campaign = await start(store)
