@@ -58,6 +58,8 @@ class Metrics:
         self.late_seconds = Distribution(_LATE_S)
         self.submit_seconds = Distribution(_SUBMIT_S)
         self.in_flight = 0
+        self.campaigns_active = 0
+        self.recipients_expanded = 0
         self.messages: dict[str, int] = {}  # by place
         self.difference = 0
         self.stuck = 0
@@ -80,6 +82,7 @@ class Metrics:
         yield from self._of_submissions()
         yield from self._of_the_pace()
         yield from self._of_messages()
+        yield from self._of_campaigns()
         yield from self._of_redis()
         yield from self._of_dispatch()
 
@@ -129,6 +132,18 @@ class Metrics:
         )
         yield GaugeMetricFamily(
             "smsd_messages_stuck", "Deferred messages that nothing would send", self.stuck
+        )
+
+    def _of_campaigns(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "smsd_campaigns_active",
+            "Campaigns with recipients that are not settled, on the daemon that dispatches",
+            self.campaigns_active if self.leader else 0,
+        )
+        yield CounterMetricFamily(
+            "smsd_recipients_expanded",
+            "Recipients of campaigns whose messages were put in line",
+            self.recipients_expanded,
         )
 
     def _of_redis(self) -> Iterator[Metric]:

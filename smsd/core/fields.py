@@ -280,6 +280,10 @@ FIELDS: tuple[Field, ...] = (
         dropped_on_deferral=True, dropped_on_replay=True,
     ),
     _own(
+        "fault", PLAIN, "Why a recipient of a campaign can get no message.", in_entry=True,
+        in_look_up=False, in_dead_letter=False,
+    ),
+    _own(
         "segments", NUMBER, "How many segments it takes.",
         attribute="content.segments.segments", in_dead_letter=False, placeholder="segments",
     ),

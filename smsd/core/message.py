@@ -208,6 +208,9 @@ def from_fields(
             name: value for name, value in fields.items() if value or name not in OPTIONAL_FIELDS
         }
     message_id, attempts = _earlier_life(fields, default_id) if ours else (default_id, 0)
+    if ours and "fault" in fields:
+        column, _, detail = fields["fault"].partition(": ")
+        raise FieldError(column, detail)
     key = read_visible("key", fields.pop("key")) if "key" in fields else ""
     recipient = parse_recipient(fields.pop("to", None))
     content = parse(fields, limits, now_ms, PRODUCER_FIELDS)

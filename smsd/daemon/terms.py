@@ -11,6 +11,7 @@ from smsd.daemon.storage import Storage
 from smsd.dispatch.claimer import Claimer
 from smsd.dispatch.context import Context
 from smsd.dispatch.dispatcher import Dispatcher, Parts
+from smsd.dispatch.expander import Expander
 from smsd.dispatch.hold import Hold
 from smsd.dispatch.in_doubt import InDoubtAsker
 from smsd.dispatch.in_flight import InFlight
@@ -125,4 +126,7 @@ class Terms:
         recovery = Recovery(context, store.unsettled, claimer, prefetch, settler)
         parts = Parts(provider, prefetch, pace, self._hold, in_flight, settler)
         dispatcher, promoter = Dispatcher(context, parts), Promoter(context)
-        return Term(prefetch, pace, claimer, recovery, dispatcher, promoter, self._hold)
+        expander = Expander(
+            context, store.campaigns, store.arrivals, prefetch, self._hold, rate=lambda: pacer.rate
+        )
+        return Term(prefetch, pace, claimer, recovery, dispatcher, promoter, expander, self._hold)

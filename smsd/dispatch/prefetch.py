@@ -9,7 +9,7 @@ from collections import deque
 from typing import NamedTuple
 
 from smsd.core.message import Message
-from smsd.store.entry import Entry
+from smsd.store.entry import Entry, Stream
 
 LOOK_AHEAD_S = 2.0
 SMALLEST, LARGEST = 32, 4096  # messages a stream, at the slowest rates and at the fastest
@@ -33,6 +33,7 @@ class Prefetch:
         self._normal: deque[Claimed] = deque()
         # By stream: a message of high priority may be in the normal one, and the other way round.
         self._waiting = {"h": 0, "n": 0}
+        self._segments = {"h": 0, "n": 0}  # of those
         self._known: set[str] = set()
         self._arrived = asyncio.Event()
 
@@ -48,6 +49,10 @@ class Prefetch:
 
     def __len__(self) -> int:
         return self._waiting["h"] + self._waiting["n"]
+
+    def segments(self, stream: Stream) -> int:
+        """How many segments of a stream's messages wait here."""
+        return self._segments[stream]
 
     def knows(self, name: str) -> bool:
         """Whether this entry waits here or is under way."""
@@ -77,7 +82,9 @@ class Prefetch:
     def take(self) -> Claimed:
         """The next message, high priority first. It stays known until `forget`."""
         claimed = (self._high or self._waited or self._normal).popleft()
-        self._waiting[claimed.entry.stream] -= 1
+        stream = claimed.entry.stream
+        self._waiting[stream] -= 1
+        self._segments[stream] -= claimed.message.content.segments.segments
         return claimed
 
     def forget(self, name: str) -> None:
@@ -85,7 +92,9 @@ class Prefetch:
         self._known.discard(name)
 
     def _added(self, claimed: Claimed) -> None:
-        self._waiting[claimed.entry.stream] += 1
+        stream = claimed.entry.stream
+        self._waiting[stream] += 1
+        self._segments[stream] += claimed.message.content.segments.segments
         self._known.add(claimed.entry.name)
         self._arrived.set()
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from smsd.dispatch.claimer import Claimer
 from smsd.dispatch.dispatcher import Dispatcher
+from smsd.dispatch.expander import Expander
 from smsd.dispatch.hold import Hold
 from smsd.dispatch.pace import Pace
 from smsd.dispatch.prefetch import Prefetch
@@ -32,6 +33,7 @@ class Term:
     recovery: Recovery
     dispatcher: Dispatcher
     promoter: Promoter
+    expander: Expander
     hold: Hold
     recovered: bool = field(default=False, init=False)
 
@@ -75,7 +77,13 @@ class Term:
         log.info("dispatch begins")
         tasks = [
             asyncio.create_task(part.run(), name=type(part).__name__)
-            for part in (self.claimer, self.dispatcher, self.promoter, self.recovery)
+            for part in (
+                self.claimer,
+                self.dispatcher,
+                self.promoter,
+                self.expander,
+                self.recovery,
+            )
         ]
         try:
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -1,6 +1,7 @@
 """Waiting for entries. Rule: a waiting read claims nothing, so its reply may be lost."""
 
 from contextlib import suppress
+from typing import NamedTuple, cast
 
 from redis.asyncio import Redis
 from redis.typing import KeyT, StreamIdT
@@ -11,6 +12,13 @@ from smsd.store.client import StoreClient
 from smsd.store.keys import GROUP
 
 PATIENCE_S = 0.5  # a blocking read is never cancelled, so it is short
+
+
+class Unclaimed(NamedTuple):
+    """How many entries of each stream nobody has claimed."""
+
+    high: int
+    normal: int
 
 
 class Arrivals:
@@ -32,6 +40,24 @@ class Arrivals:
         with suppress(GroupMissing):  # UNBLOCKED: the server has become another's replica
             await self._client.read(lambda _: self._reader.xread(after, count=1, block=block))
 
+    async def unclaimed(self) -> Unclaimed:
+        """Count what waits in the streams. (A group's lag is unknown once an entry is deleted.)"""
+        keys = self._client.keys
+
+        async def ask(redis: Redis) -> list[object]:
+            pipeline = redis.pipeline(transaction=False)
+            for stream in (keys.high, keys.queue):
+                pipeline.xlen(stream)
+                pipeline.xpending(stream, GROUP)
+            replies = cast("list[object]", await pipeline.execute(raise_on_error=False))
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    raise reply
+            return replies
+
+        replies = await self._client.with_groups(lambda: self._client.read(ask))
+        return Unclaimed(_unclaimed(*replies[:2]), _unclaimed(*replies[2:]))
+
     async def _last_claimed(self, stream: str) -> str:
         async def ask() -> str:
             for group in await self._client.read(lambda redis: redis.xinfo_groups(stream)):
@@ -40,3 +66,8 @@ class Arrivals:
             raise GroupMissing
 
         return await self._client.with_groups(ask)
+
+
+def _unclaimed(length: object, pending: object) -> int:
+    claimed = cast("dict[str, int]", pending)["pending"]
+    return max(0, cast("int", length) - claimed)

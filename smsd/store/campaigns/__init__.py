@@ -159,10 +159,6 @@ class Campaigns:
         """
         return await expansion.expand(self._client, campaign, messages)
 
-    async def queued(self) -> int:
-        """Entries in the normal stream, claimed or not."""
-        return await expansion.queued(self._client)
-
     async def tidy(self, campaign: Campaign) -> bool:
         """One bounded step of what a verb or an expiry left to do; whether there may be more.
 

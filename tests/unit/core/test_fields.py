@@ -120,7 +120,7 @@ def test_who_knows_which_is_as_it_is_promised() -> None:
     given = {"to", "message", "from", "priority", "send_at", "expires_at", "campaign", "ref"}
     assert given == SEND_FIELDS
     assert given | {"key"} == PRODUCER_FIELDS
-    assert given | {"key", "id", "attempts"} == ENTRY_FIELDS
+    assert given | {"key", "id", "attempts", "fault"} == ENTRY_FIELDS
     shown = {"to", "from", "expires_at", "campaign", "ref", "attempts"}
     assert shown == set(ENTRY_IN_LOOK_UP)
     of_status = {"segments", "encoding", "provider_id", "due", "reason", "code", "detail"}

@@ -212,6 +212,14 @@ def test_a_bare_entry_is_a_message_with_the_id_it_is_given() -> None:
     assert message == Message("1-0", "+12025550123", read(), attempts=0)
 
 
+def test_an_entry_that_could_not_be_filled_in_says_why() -> None:
+    with pytest.raises(FieldError, match="is missing") as refused:
+        from_fields(
+            entry(id="m_1-a", fault="first_name: is missing"), "1-0", LIMITS, NOW, ours=True
+        )
+    assert refused.value.field == "first_name"
+
+
 def test_an_entry_keeps_the_id_and_attempts_of_its_earlier_life() -> None:
     message = from_fields(entry(id="m_1-a", attempts=3), "1-0", LIMITS, NOW, ours=True)
     assert (message.id, message.attempts) == ("m_1-a", 3)
