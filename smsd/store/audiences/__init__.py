@@ -190,6 +190,7 @@ class Audiences:
         for version in map(text, cast("list[bytes]", due)):
             request = {"version": version, "before": before, "most": CLEANED}
             places = [keys.audiences, keys.audiences_unfinished, keys.audience(version)]
+            places.append(keys.campaign(version))
             call = Call("audience_clean", request, places)
             while await self._client.ask(call) == b"more":  # noqa: ASYNC110 - it is a step of ours
                 await asyncio.sleep(PAUSE_S)

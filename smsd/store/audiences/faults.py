@@ -50,15 +50,15 @@ class AudienceFaults:
                 yield AudienceFault(name, reason, "counted again")
 
     async def of_keys(self, keys: Sequence[str]) -> list[AudienceFault]:
-        """Those among these keys that belong to no audience, or are of a wrong type."""
+        """Those among these that belong to no audience or campaign, or are of a wrong type."""
         versions = [key.removeprefix(self._keys.audience("")).partition(":")[0] for key in keys]
         places = [self._keys.audiences, self._keys.audiences_unfinished]
         for version, key in zip(versions, keys, strict=True):
-            places += (self._keys.audience(version), key)
+            places += (self._keys.audience(version), self._keys.campaign(version), key)
         request = {"versions": versions, "repair": self._repair}
         found = await self._client.ask(Call("fsck_audiences", request, places))
         reasons = {
-            b"left": ("belongs to no audience: it was left behind", "removed"),
+            b"left": ("belongs to no audience and no campaign: it was left behind", "removed"),
             b"foreign": ("holds no contacts: other hands wrote there", "removed"),
         }
         return [

@@ -131,3 +131,8 @@ local function is_seen(audiences, key, name)
   local record_text = redis.pcall('HGET', audiences, redis.pcall('HGET', key, 'name'))
   return type(record_text) == 'string' and version_in(record_text) == name
 end
+
+-- Whether readers see a version, or it is that of a campaign, which has its name.
+local function is_used(audiences, key, name, campaign)
+  return is_seen(audiences, key, name) or redis.call('EXISTS', campaign) == 1
+end

@@ -1,9 +1,11 @@
 -- audience_clean: remove some buckets of a version that no reader sees and that nobody has touched since `before`.
 -- include: audience, damage
 -- takes: version, before, most
--- keys: audiences, audiences_unfinished, audience
+-- keys: audiences, audiences_unfinished, audience, campaign
 -- answers: more | done | kept
 -- changes: audiences_unfinished, audience, contacts
+--
+-- `campaign` is that whose recipients the version is, if it is one's.
 --
 -- From the first step on no import can go on with it. Where other hands have spoiled its state nobody knows which buckets
 -- there are: `smsd fsck` finds them.
@@ -16,12 +18,12 @@ local function state_left(key)
 end
 
 local function run(request, keys)
-  local audiences, unfinished, key = unpack(keys)
+  local audiences, unfinished, key, campaign = unpack(keys)
   need_zset(unfinished)
   local touched = redis.call('ZSCORE', unfinished, request.version)
   if not touched then return 'done' end
   if tonumber(touched) > request.before then return 'kept' end
-  if is_seen(audiences, key, request.version) then -- only other hands could have listed it
+  if is_used(audiences, key, request.version, campaign) then -- only other hands could have listed it
     redis.call('ZREM', unfinished, request.version)
     return 'kept'
   end

@@ -1,11 +1,11 @@
--- fsck_audiences: keys of audiences that belong to none, or are of a wrong type.
+-- fsck_audiences: keys of audiences that belong to none and to no campaign, or are of a wrong type.
 -- include: audience
 -- takes: versions, repair
 -- keys: audiences, audiences_unfinished, any*
 -- answers: {{key, 'left' | 'foreign'}, ...}
 -- changes: audience, contacts
 --
--- Of each key its version, that version's state, and the key itself. Repaired: it is removed.
+-- Of each key its version, that version's state, its campaign, and the key itself. Repaired: it is removed.
 
 -- One whose state is lost cannot be cleaned away.
 local function is_unfinished(unfinished, state, version)
@@ -13,18 +13,20 @@ local function is_unfinished(unfinished, state, version)
   return touched and type(buckets) == 'string' and whole_number(buckets, 1, MOST_BUCKETS)
 end
 
-local function fault_of(audiences, unfinished, version, state, key)
+local function fault_of(shared, version, state, campaign, key)
+  local audiences, unfinished = unpack(shared)
   local kind = redis.call('TYPE', key).ok
   if kind == 'none' then return nil end
-  if not is_seen(audiences, state, version) and not is_unfinished(unfinished, state, version) then return 'left' end
+  local used = is_used(audiences, state, version, campaign)
+  if not used and not is_unfinished(unfinished, state, version) then return 'left' end
   return kind ~= 'hash' and 'foreign' or nil
 end
 
 local function run(request, keys)
   local faults = {}
   for i, version in ipairs(request.versions) do
-    local state, key = keys[2 * i + 1], keys[2 * i + 2]
-    local what = fault_of(keys[1], keys[2], version, state, key)
+    local state, campaign, key = unpack(keys, 3 * i, 3 * i + 2)
+    local what = fault_of(keys, version, state, campaign, key)
     if what then
       faults[#faults + 1] = {key, what}
       if request.repair then redis.call('UNLINK', key) end
