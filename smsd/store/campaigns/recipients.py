@@ -16,7 +16,7 @@ from smsd.store.campaigns.record import OTHERS, WAITING
 from smsd.store.campaigns.results import unpack
 from smsd.store.client import StoreClient
 
-STEPS = 20  # of one page: 2,000 buckets, some 60,000 recipients
+STEPS = 20  # of one page: 1,000 buckets, some 30,000 recipients
 # As in `Counts`, to what is kept; a message that is in flight is one that waits.
 STATES: Mapping[str, Sequence[str]] = {"waiting": WAITING} | {state: (state,) for state in OTHERS}
 _SHOWN = {kept: shown for shown, all_kept in STATES.items() for kept in all_kept}

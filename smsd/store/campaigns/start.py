@@ -18,7 +18,6 @@ from smsd.redis.errors import RedisError
 from smsd.redis.scripts import Call
 from smsd.store.append import KeyConflict
 from smsd.store.audiences.reader import Found, find, insist
-from smsd.store.audiences.record import SEPARATOR
 from smsd.store.audiences.version import AudienceChanged, NewVersion, StagingLost
 from smsd.store.campaigns import reader
 from smsd.store.campaigns.errors import (
@@ -31,7 +30,7 @@ from smsd.store.campaigns.errors import (
 from smsd.store.campaigns.record import Start, pack
 from smsd.store.client import StoreClient
 
-COPIED = 400  # buckets that one call copies
+COPIED = 200  # buckets that one call copies
 ADDED = 300  # numbers that one call adds
 TRIES = 5  # while the audience is changed again and again
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -168,7 +167,7 @@ async def _copy(client: StoreClient, order: Order, version: NewVersion, base: Fo
     request = {
         "most": COPIED,
         "revision": audience.revision,
-        "required": [_pattern(audience.fields.index(column)) for column in order.required],
+        "required": [audience.fields.index(column) + 1 for column in order.required],
     }
     missing, at = Missing(), 0
     while at >= 0:
@@ -180,11 +179,6 @@ async def _copy(client: StoreClient, order: Order, version: NewVersion, base: Fo
             first = missing if missing.many else Missing(0, number, column)
             missing = first._replace(many=missing.many + lacking)
     return missing
-
-
-def _pattern(place: int) -> str:
-    """A pattern of Lua: values with one in this place, from 0."""
-    return f"^{f'[^{SEPARATOR}]*{SEPARATOR}' * place}[^{SEPARATOR}]"
 
 
 async def _add(numbers: Sequence[str], version: NewVersion) -> Missing:

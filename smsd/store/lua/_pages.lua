@@ -5,14 +5,14 @@
 -- replaced, meets each one once that was there all the time. Those with the same hash value stay together. A page holds
 -- fewer than asked for where they are large, and where many buckets hold none.
 
-local MOST_READ = 100 -- many may be empty
+local MOST_READ = 50 -- many may be empty
 local MOST_OCTETS = 100000
 
 local function in_order(version, contacts, at, wanted)
   local found = {}
   for i = 1, #contacts, 2 do
-    local hash = is_number(contacts[i]) and hash_of(version, contacts[i])
-    if hash and hash >= at and wanted(contacts[i + 1]) then found[#found + 1] = {hash, contacts[i], contacts[i + 1]} end
+    local hash = wanted(contacts[i + 1]) and is_number(contacts[i]) and hash_of(version, contacts[i])
+    if hash and hash >= at then found[#found + 1] = {hash, contacts[i], contacts[i + 1]} end
   end
   table.sort(found, function(one, other) return one[1] < other[1] end)
   return found

@@ -1,6 +1,7 @@
 """Starting a campaign. Rule: its recipients are frozen, all of them, or there is no campaign."""
 
 import asyncio
+import random
 from dataclasses import replace
 
 import pytest
@@ -160,6 +161,23 @@ async def test_a_value_is_missing_where_it_is_empty(store: Store, packed: str, p
     with pytest.raises(MissingValue) as caught:
         await start(store, required=[columns[place]])
     assert (caught.value.number, caught.value.column) == (ALICE, columns[place])
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_of_any_rows_those_that_lack_a_value_are_counted(store: Store, seed: int) -> None:
+    chance, columns = random.Random(seed), ["one", "two", "three"]
+    rows = [[n, *(chance.choice(["", "x", "é %d"]) for _ in columns)] for n in numbers(300)]
+    await import_rows(store, "a", rows, fields=columns)
+    required = chance.sample(columns, chance.randint(1, 3))
+    lacking = {
+        row[0]: next(one for one in required if not row[1 + columns.index(one)])
+        for row in rows
+        if not all(row[1 + columns.index(one)] for one in required)
+    }
+    with pytest.raises(MissingValue) as caught:
+        await start(store, required=required)
+    assert caught.value.missing == len(lacking)
+    assert lacking[caught.value.number] == caught.value.column
 
 
 async def test_a_number_of_the_request_has_no_values(store: Store) -> None:
