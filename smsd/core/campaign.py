@@ -96,7 +96,7 @@ class Campaign:
 def message_id(campaign_id: str, key: Key, number: str) -> str:
     """The id of the message to a number in E.164: the campaign's, `_`, and the number scrambled.
 
-    lua/_campaign.lua undoes it, in numbers that are exact up to 2**53: no product exceeds that.
+    lua/_recipients.lua undoes it, in numbers that are exact up to 2**53: no product exceeds that.
     """
     digits = number.removeprefix("+")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= _LONGEST):

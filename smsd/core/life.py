@@ -91,6 +91,7 @@ TRANSITIONS: Mapping[State | None, Mapping[Event, State]] = {
     State.DEFERRED: {
         Event.PROMOTE: State.QUEUED,
         Event.ACK: State.SENT,  # late
+        Event.EXPIRE: State.EXPIRED,  # with its campaign, which was paused
         Event.BURY_DEFERRED: State.DEAD,
         Event.CANCEL: State.CANCELLED,
         Event.LOSE: State.LOST,
@@ -117,18 +118,18 @@ SETTLED_AGAIN: Mapping[State, Mapping[Event, State]] = {
 }
 
 EFFECTS: Mapping[Event, Effect] = {
-    Event.APPEND: Effect(("append", "append_part")),
+    Event.APPEND: Effect(("append", "append_part", "campaign_expand")),
     Event.SCHEDULE: Effect(("append", "append_part"), "scheduled"),
     Event.BEGIN: Effect(("begin", "mark_again", "fsck_set_aside")),
     Event.RELEASE: Effect(("release",)),
     Event.ACK: Effect(("finish",), "sent"),
-    Event.EXPIRE: Effect(("finish",), "expired"),
+    Event.EXPIRE: Effect(("finish", "campaign_release"), "expired"),
     Event.SUPPRESS: Effect(("finish",), "suppressed"),
     Event.DEFER: Effect(("defer",)),
     Event.BURY: Effect(("bury",), "buried"),
     Event.BURY_DEFERRED: Effect(("promote", "mark_again", "fsck_deferred"), "buried"),
     Event.PROMOTE: Effect(("promote",), "promoted"),
-    Event.CANCEL: Effect(("cancel",), "cancelled"),
+    Event.CANCEL: Effect(("cancel", "finish", "campaign_release"), "cancelled"),
     Event.REPEAT: Effect(("take_key",), "duplicate"),
     Event.REPLAY: Effect(("replay",), "replayed"),
     Event.DROP: Effect(("drop",), "dropped"),

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from smsd.core.campaign import split_id
 from smsd.core.fields import MESSAGE_ID, Priority
 
 Stream = Literal["h", "n"]  # the stream an entry is in: high priority or normal
@@ -36,6 +37,12 @@ def is_entry(name: str) -> bool:
 def first_entry(message_id: str) -> str:
     """The name of a message's first entry, where the message has its id from that entry."""
     return message_id if message_id.startswith("h") else f"n{message_id}"
+
+
+def campaign_of(message_id: str) -> dict[str, object]:
+    """What a script is given of the campaign that a message is of: nothing for most."""
+    parts = split_id(message_id) if message_id[0] == "c" else None
+    return {"campaign": parts[0]} if parts else {}
 
 
 class Entry(NamedTuple):

@@ -6,7 +6,6 @@ are what a person may ask for. Each is one Lua script (`lua/`), safe to repeat a
 """
 
 import asyncio
-import hashlib
 import itertools
 import logging
 import secrets
@@ -16,7 +15,7 @@ from typing import Literal, cast, get_args
 
 from smsd.core.fields import ENTRY_IN_LOOK_UP, NOT_DEFERRED, NOT_REPLAYED
 from smsd.core.life import DeadReason, State
-from smsd.core.message import Message, look_up_fields
+from smsd.core.message import Message
 from smsd.redis.availability import within
 from smsd.redis.client import text
 from smsd.redis.errors import Refused
@@ -24,18 +23,17 @@ from smsd.redis.group_commit import GroupCommit
 from smsd.redis.scripts import Call
 from smsd.store.append import Append, Appended, KeyConflict, QueueFull
 from smsd.store.client import StoreClient
-from smsd.store.entry import LARGEST_ENTRY, Attempt, Entry
+from smsd.store.entry import LARGEST_ENTRY, Attempt, Entry, campaign_of
 from smsd.store.handed_out import handed_out
 from smsd.store.history import history_line
 from smsd.store.identity import OlderData
+from smsd.store.keyed import KEYED, Keyed, key_call, shown_fields
 from smsd.store.long_lists import LongLists, Unfinished
 from smsd.store.under_way import UnderWay
 
 log = logging.getLogger("smsd.queue")
-Begun = Literal["begun", "fenced", "older", "marked", "gone", "suppressed"]
+Begun = Literal["begun", "fenced", "older", "marked", "gone", "paused", "cancelled", "suppressed"]
 _BEGUN: Mapping[object, Begun] = {reply.encode(): reply for reply in get_args(Begun)}
-Keyed = Literal["first", "duplicate", "conflict"]
-_KEYED: Mapping[object, Keyed] = {reply.encode(): reply for reply in get_args(Keyed)}
 Settlement = asyncio.Future[bool]  # False: it had been settled before
 # What an append may take: in line, when its group leaves, and then with its group; and for how long
 # of that an absent Redis is asked again. Nobody waits for longer than 8 s.
@@ -153,26 +151,13 @@ class Queue:
         """For each message with a key, whether it is the first that brings it.
 
         A `duplicate` has been taken out of the queue. A `conflict` has not: its key came with
-        another message. Keys of entries and of requests are apart: an entry has no answer, and a
-        request no entry, to compare.
+        another message.
         """
-        calls = [self._key_call(entry, message) for entry, message in keyed]
+        now_ms, keys, ttl = self._client.now_ms(), self._client.keys, self._keep_idempotency_ms
+        calls = [key_call(entry, message, now_ms, keys, ttl) for entry, message in keyed]
         async with self._numbering:
             replies = await self._client.insist_all(calls) if calls else []
-        return [reply if isinstance(reply, Exception) else _KEYED[reply] for reply in replies]
-
-    def _key_call(self, entry: Entry, message: Message) -> Call:
-        keys, digest = self._client.keys, hashlib.sha256(f"entry:{message.key}".encode())
-        request = {
-            "name": entry.name,
-            "id": message.id,
-            "fingerprint": entry.fingerprint,
-            "key_ttl": self._keep_idempotency_ms,
-            "line": history_line(self._client.now_ms(), None, State.DUPLICATE),
-            "look_up": _look_up_fields(message),
-        }
-        own_keys = [keys.idempotency(digest.hexdigest()), keys.message(message.id)]
-        return Call("take_key", request, own_keys)
+        return [reply if isinstance(reply, Exception) else KEYED[reply] for reply in replies]
 
     # -- begin, and its undoing -----------------------------------------------------------------
 
@@ -187,8 +172,8 @@ class Queue:
         elsewhere = list(map(self._under_way.elsewhere, names, ids))
         marks = [mark or send[1].mark for send, mark in zip(sends, elsewhere, strict=True)]
         calls = [
-            Call("begin", {"name": name, "mark": mark, "recipient": recipient})
-            for name, mark, (_, _, recipient) in zip(names, marks, sends, strict=True)
+            Call("begin", {"name": name, "mark": mark, "recipient": recipient} | campaign_of(id_))
+            for name, mark, (_, _, recipient), id_ in zip(names, marks, sends, ids, strict=True)
         ]
         replies = await self._client.insist_all(calls) if calls else []
         for at, reply in enumerate(replies):
@@ -218,11 +203,25 @@ class Queue:
         outcome = ["reason", "opted_out", "detail", "the recipient has opted out"]
         return self._finish(entry, None, message, State.SUPPRESSED, outcome)
 
+    def take_back(self, entry: Entry, message: Message) -> Settlement:
+        """Its campaign is cancelled: it is not sent."""
+        return self._finish(entry, None, message, State.CANCELLED, [])
+
+    def hold(self, entry: Entry, message: Message) -> Settlement:
+        """Its campaign is paused: out of the stream until that is resumed."""
+        request: dict[str, object] = {
+            **self._deferral(message, None, "its campaign is paused"),
+            **campaign_of(message.id),
+        }
+        if message.attempts:
+            request["attempts"] = message.attempts
+        return self._settle("defer", entry, None, message.id, request)
+
     def _finish(
         self, entry: Entry, attempt: Attempt | None, message: Message, state: State, more: list[str]
     ) -> Settlement:
         line = history_line(self._client.now_ms(), attempt if state is State.SENT else None, state)
-        look_up = _look_up_fields(message) + more
+        look_up = shown_fields(message) + more
         request: dict[str, object] = {"state": state, "line": line, "look_up": look_up}
         return self._settle("finish", entry, attempt, message.id, request)
 
@@ -240,18 +239,20 @@ class Queue:
 
         Without an `attempt` it has never been in line: its `send_at` lies ahead.
         """
-        request: dict[str, object] = {
-            "due": until,
+        request = {"due": until, **self._deferral(message, attempt, why)}
+        if attempt:
+            request["attempts"] = attempts
+            request["look_up"] = [*shown_fields(message), "attempts", str(attempts)]
+        return self._settle("defer", entry, attempt, message.id, request)
+
+    def _deferral(self, message: Message, attempt: Attempt | None, why: str) -> dict[str, object]:
+        return {
             "priority": message.content.priority,
             "dropped": NOT_DEFERRED,
             "line": history_line(self._client.now_ms(), attempt, State.DEFERRED, why),
             "detail": why,
-            "look_up": _look_up_fields(message),
+            "look_up": shown_fields(message),
         }
-        if attempt:
-            request["attempts"] = attempts
-            request["look_up"] = [*_look_up_fields(message), "attempts", str(attempts)]
-        return self._settle("defer", entry, attempt, message.id, request)
 
     def bury(
         self,
@@ -275,7 +276,7 @@ class Queue:
         if message is None:
             request["look_up_names"] = ENTRY_IN_LOOK_UP
         else:
-            request["look_up"] = _look_up_fields(message)
+            request["look_up"] = shown_fields(message)
         if message and opted_out:
             request["opted_out"] = message.recipient
         id_ = message.id if message else entry.message_id
@@ -294,6 +295,8 @@ class Queue:
         statuses = [self._client.keys.message(message_id)]
         if script == "defer":
             statuses.append(self._client.keys.message(entry.first_message_id))
+        if campaign := request.get("campaign"):
+            statuses.append(self._client.keys.campaign_held(str(campaign)))
         return self._settle_together(Call(script, request, statuses))
 
     async def _settle_group(self, calls: Sequence[Call]) -> list[bool | Exception]:
@@ -393,8 +396,3 @@ PAGE = 100  # entries that are reclaimed at a time
 
 def _is_utf8(raw: bytes) -> bool:
     return text(raw).encode() == raw
-
-
-def _look_up_fields(message: Message) -> list[str]:
-    """What a look-up shows beside the state."""
-    return ["to", message.recipient, *look_up_fields(message.content)]

@@ -331,6 +331,46 @@ async def remove_campaign(store: Store) -> Operation:
     return lambda: store.campaigns.remove(campaign, by="me")
 
 
+async def _in_state(store: Store, state: str) -> tuple[Campaign, list[str]]:
+    """A campaign with a message in line, claimed, as it has this state."""
+    campaign = await recipients.make(store, [ALICE, BOB])
+    ids = await recipients.expand(store, campaign, ALICE)
+    await recipients.set_state(store, campaign, state)
+    return campaign, ids
+
+
+async def hold(store: Store) -> Operation:
+    await _in_state(store, "paused")
+    entry, message = await store.claim_one()
+    return lambda: store.queue.hold(entry, message)
+
+
+async def take_back(store: Store) -> Operation:
+    await _in_state(store, "cancelled")
+    entry, message = await store.claim_one()
+    return lambda: store.queue.take_back(entry, message)
+
+
+async def resume_held(store: Store) -> Operation:
+    campaign, _ = await _in_state(store, "paused")
+    entry, message = await store.claim_one()
+    await store.queue.hold(entry, message)
+    await recipients.set_state(store, campaign, "running")
+    return lambda: store.campaigns.tidy(campaign)
+
+
+async def finish_campaign(store: Store) -> Operation:
+    campaign = await recipients.make(store, [ALICE])
+    await recipients.expand(store, campaign, ALICE)
+    await store.queue.ack(*await store.begin_next(), "p")
+    return lambda: store.campaigns.tidy(campaign)
+
+
+async def sweep_cancelled(store: Store) -> Operation:
+    campaign, _ = await _in_state(store, "cancelled")
+    return lambda: store.campaigns.tidy(campaign)
+
+
 CASES: list[tuple[str, Prepared]] = [
     ("append", append_one),
     ("append", append_many_high),
@@ -388,6 +428,12 @@ CASES: list[tuple[str, Prepared]] = [
     ("campaign_expand", expand_campaign),
     ("finish", ack_of_campaign),
     ("bury", bury_of_campaign),
+    ("defer", hold),
+    ("finish", take_back),
+    ("campaign_tidy", finish_campaign),
+    ("campaign_unsettled", sweep_cancelled),
+    ("cancel", sweep_cancelled),
+    ("campaign_release", resume_held),
     ("campaign_page", page_of_campaign),
     ("campaign_turn", pause_campaign),
     ("campaign_turn", cancel_campaign),

@@ -20,6 +20,7 @@ from smsd.store.campaigns.errors import (
 )
 from smsd.store.campaigns.expansion import Rendered, Waiting
 from smsd.store.campaigns.recipients import Recipient, RecipientPage
+from smsd.store.campaigns.tidy import Tidying
 from smsd.store.client import StoreClient
 
 __all__ = [
@@ -43,6 +44,7 @@ class Campaigns:
     def __init__(self, client: StoreClient, *, keep_idempotency_ms: int) -> None:
         self._client = client
         self._keep_key_ms = keep_idempotency_ms
+        self._tidying = Tidying(client)
 
     # -- start and look ---------------------------------------------------------------------------
 
@@ -162,8 +164,8 @@ class Campaigns:
     async def tidy(self, campaign: Campaign) -> bool:
         """One bounded step of what a verb or an expiry left to do; whether there may be more.
 
-        Resumed: messages that were taken back join the line. Cancelled or expired: messages that
-        wait are cancelled or expire. Every recipient settled: the state becomes finished, or
-        needs_attention, or running again after a replay. Kept long enough: it is removed.
+        Resumed: messages that were taken back are due. Cancelled or expired: messages that wait
+        are cancelled or expire. Every recipient settled: the state becomes finished, or
+        needs_attention, or running again after a replay.
         """
-        raise NotImplementedError
+        return await self._tidying.step(campaign)

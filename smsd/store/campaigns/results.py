@@ -1,6 +1,6 @@
 """What became of a recipient's message. Rule: their value in Redis says it, in a few octets.
 
-lua/_campaign.lua writes it: a control character for the state, the seconds since the campaign was
+lua/_recipients.lua writes it: a control character for the state, the seconds since the campaign was
 made, and the provider's id or why it is dead. A contact's values hold no control character.
 """
 

@@ -1,5 +1,5 @@
 -- _status: the status of a message is what a look-up shows. It is a statistic: it never refuses a transition.
--- include: campaign, events, fields
+-- include: events, fields, recipients
 
 -- Of a history that has no end (a message that is throttled for ever), its first line and the latest.
 local MOST_HISTORY = 8192
@@ -23,7 +23,7 @@ end
 
 -- Record a change of state, for look-ups (`history` holds one line a change) and for listeners.
 -- What was true of the former place (where it was, when it was due, why it was dead) is true no longer.
--- A recipient of a campaign that is settled has no status any more: see _campaign. `shown`: their state, where it is another.
+-- A recipient of a campaign that is settled has no status any more: see _recipients. `shown`: their state, where it is another.
 local function record(status, id, state, line, detail, fields, shown)
   if move_recipient(id, shown or state, fields or {}) then
     redis.pcall('UNLINK', status)

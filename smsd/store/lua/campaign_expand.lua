@@ -1,5 +1,5 @@
 -- campaign_expand: put messages of a campaign into the queue, each unless its recipient has one.
--- include: add, campaign, entries, fields, identity, status
+-- include: add, campaign, entries, fields, identity, recipients, status
 -- takes: campaign, stream, messages
 -- keys: status*
 -- answers: older | fenced | how many are new
@@ -21,7 +21,7 @@ local function run(request, keys)
   if redis.pcall('GET', LEASE) ~= OWNER then return 'fenced' end
   if is_older() then return 'older' end
   local campaign = campaign_named(request.campaign)
-  if not campaign or campaign.state ~= 'running' or campaign.rest ~= 'unexpanded' then return 0 end
+  if not campaign or campaign.state ~= 'running' or campaign.ending then return 0 end
   local new = 0
   for i, message in ipairs(request.messages) do
     local id, fields, segments = unpack(message)

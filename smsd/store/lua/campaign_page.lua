@@ -1,5 +1,5 @@
 -- campaign_page: recipients of a campaign in the order of their hash values, from one on.
--- include: audience, campaign, damage, pages
+-- include: audience, damage, pages, recipients
 -- takes: at, most, states?
 -- keys: campaign, audience
 -- answers: gone | {the hash value to go on from, -1 at the end, {number, value, ...}, the state of all without a message or ''}

@@ -1,5 +1,5 @@
 -- campaign_waiting: recipients of a campaign who have no message yet, of one bucket.
--- include: audience, campaign
+-- include: audience, campaign, recipients
 -- takes: campaign, most
 -- keys: none
 -- answers: {the hash value to go on from, -1 at the end, {number, values, ...}}
@@ -23,7 +23,7 @@ end
 local function run(request)
   local campaign = campaign_named(request.campaign)
   local version = campaign and recipients_of(campaign)
-  if not version or campaign.rest ~= 'unexpanded' then return {-1, {}} end
+  if not version or campaign.ending then return {-1, {}} end
   local at, found = campaign.at, {}
   for _ = 1, MOST_READ do
     if at >= RANGE then break end

@@ -1,13 +1,23 @@
 -- defer: out of the stream, into the deferred messages, until `due`, without the fields named in `dropped`.
--- include: damage, entries, fields, settle, settle_again, status
--- takes: name, mark, id, due, priority, line, detail, look_up, dropped, attempts?, again?
--- keys: status, status
+-- include: campaign, damage, entries, fields, settle, settle_again, status
+-- takes: name, mark, id, due?, campaign?, priority, line, detail, look_up, dropped, attempts?, again?
+-- keys: status, status, campaign_held?
 -- answers: settled | gone | marked
 -- changes: queue, high, deferred, deferred_messages, inflight, status, events, store, campaign,
---   campaigns_active, contacts
+--   campaign_held, campaigns_active, contacts
 --
 -- The second status is that of the id which the message has if no earlier entry held it.
--- Without `attempts` it has never been in line: its `send_at` lies ahead.
+-- Without `attempts` it has never been sent. Without `due` it is due when its `campaign` is not paused any more.
+
+local NEVER = '+inf'
+
+-- When it is due, and its recipient's state.
+local function place_of(request)
+  if request.due then return request.due, 'deferred' end
+  local campaign = campaign_named(request.campaign)
+  local waits = campaign and (campaign.state == 'paused' or campaign.state == 'cancelled')
+  return waits and NEVER or NOW, waits and 'held' or 'deferred' -- it may have been resumed since it was asked about
+end
 
 local function run(request, keys)
   local id, status = request.id, keys[1]
@@ -24,8 +34,14 @@ local function run(request, keys)
   local kept = without(fields, request.dropped)
   append_all(kept, {'id', id, 'priority', request.priority})
   if request.attempts then append_all(kept, {'attempts', request.attempts}) end
-  redis.call('ZADD', DEFERRED, request.due, id)
+  local due, shown = place_of(request)
+  redis.call('ZADD', DEFERRED, due, id)
   redis.call('HSET', MESSAGES, id, cjson.encode(kept))
-  record(status, id, 'deferred', request.line, request.detail, append_all(request.look_up, {'due', request.due}))
+  if due == NEVER then
+    redis.pcall('SADD', keys[3], id)
+  else
+    append_all(request.look_up, {'due', due})
+  end
+  record(status, id, 'deferred', request.line, request.detail, request.look_up, shown)
   return 'settled'
 end

@@ -1,4 +1,4 @@
--- finish: a message is sent, suppressed or expired: remove its entry, keep its status for a while.
+-- finish: a message is sent, suppressed, expired or cancelled: remove its entry, keep its status for a while.
 -- include: counters, entries, settle, settle_again, status
 -- takes: name, mark, id, state, line, look_up, again?
 -- keys: status

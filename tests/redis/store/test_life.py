@@ -148,6 +148,29 @@ async def _cancel(life: Life) -> None:
     await life.store.queue.cancel(ID)
 
 
+async def _take_back(life: Life) -> None:
+    await life.store.queue.take_back(life.entry, life.message)
+
+
+async def _cancel_with_campaign(life: Life) -> None:
+    await _end_with_campaign(life, {"state": "cancelled"})
+
+
+async def _expire_with_campaign(life: Life) -> None:
+    await _end_with_campaign(life, {"state": "paused", "expires_at": life.store.wall()})
+
+
+async def _end_with_campaign(life: Life, record: dict[str, str | int]) -> None:
+    """It was held since its campaign was paused."""
+    keys = life.store.keys
+    await life.store.redis.hset(keys.campaign("c1"), mapping={"key": "1 2", **record})
+    if await life.store.redis.zscore(keys.deferred, ID):
+        await life.store.redis.zadd(keys.deferred, {ID: "inf"})
+    request = {"campaign": "c1", "ids": [ID]}
+    places = [keys.campaign_held("c1"), life.status]
+    await life.store.client.ask(Call("campaign_release", request, places))
+
+
 async def _repeat(life: Life) -> None:
     """An earlier message has the same key and says the same."""
     digest = hashlib.sha256(b"entry:k").hexdigest()
@@ -199,7 +222,7 @@ WAYS: dict[Event, list[Way]] = {
     ],
     Event.RELEASE: [Way("release", _release)],
     Event.ACK: [Way("finish", _ack)],
-    Event.EXPIRE: [Way("finish", _expire)],
+    Event.EXPIRE: [Way("finish", _expire), Way("campaign_release", _expire_with_campaign)],
     Event.SUPPRESS: [Way("finish", _suppress)],
     Event.DEFER: [Way("defer", _defer)],
     Event.BURY: [Way("bury", _bury)],
@@ -209,7 +232,11 @@ WAYS: dict[Event, list[Way]] = {
         Way("fsck_deferred", _find_unreadable),
     ],
     Event.PROMOTE: [Way("promote", _promote)],
-    Event.CANCEL: [Way("cancel", _cancel)],
+    Event.CANCEL: [
+        Way("cancel", _cancel),
+        Way("finish", _take_back),
+        Way("campaign_release", _cancel_with_campaign),
+    ],
     Event.REPEAT: [Way("take_key", _repeat)],
     Event.REPLAY: [Way("replay", _replay)],
     Event.DROP: [Way("drop", _drop)],
@@ -218,13 +245,19 @@ WAYS: dict[Event, list[Way]] = {
 BY_ANOTHER_TEST = {Event.APPEND, Event.SCHEDULE, Event.MOVE}
 # A script decides by what it finds which event it makes.
 TOGETHER: dict[Make, set[Event]] = {_mark_again: {Event.BEGIN, Event.BURY_DEFERRED}}
-# One that loses a message can lose it in these states alone.
-LOSES: dict[Make, set[State]] = {_lose_message: {State.DEFERRED}}
+# Some make it in these states alone, and others in the rest.
+ONLY_IN: dict[Make, set[State]] = {
+    _lose_message: {State.DEFERRED},
+    _expire: {State.QUEUED, State.SENDING},
+    _expire_with_campaign: {State.DEFERRED},
+    _take_back: {State.QUEUED},
+    _cancel_with_campaign: {State.DEFERRED},
+}
 
 
 def _after(state: State, event: Event, way: Way) -> tuple[Event, State]:
     """Which event it is in that state, and the state after it."""
-    if state in LOSES.get(way.make, {state}):
+    if state in ONLY_IN.get(way.make, {state}):
         for one in sorted(TOGETHER.get(way.make, {event})):
             if one in TRANSITIONS.get(state, {}):
                 return one, TRANSITIONS[state][one]
