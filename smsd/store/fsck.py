@@ -20,6 +20,7 @@ from smsd.redis.damage import COMMANDS
 from smsd.redis.errors import Refused
 from smsd.redis.scripts import Call
 from smsd.store.audiences.faults import AudienceFault, AudienceFaults
+from smsd.store.campaigns.faults import CampaignFault, CampaignFaults
 from smsd.store.census import Census, take_census
 from smsd.store.client import StoreClient
 from smsd.store.examine import KeyFault, look, renew, set_aside
@@ -28,7 +29,7 @@ STEP = 50  # what one script looks at: a quarter of a millisecond of Redis
 MOST_COPIED = 200_000  # entries of a stream that is made anew: a second or two of Redis
 TRIES = 5  # to book a difference that changes under our hands
 
-Kind = Literal["key", "entry", "mark", "deferred", "status", "audience", "counters"]
+Kind = Literal["key", "entry", "mark", "deferred", "status", "audience", "campaign", "counters"]
 
 ORPHAN = "was delivered and is not pending: nobody will ever send it"
 STRAY = "is marked in flight, but its entry is gone"
@@ -78,6 +79,7 @@ class Fsck:
             self._statuses,
             self._records,
             self._audiences,
+            self._campaigns,
             self._counters,
         )
         for part in looks:
@@ -189,6 +191,14 @@ class Fsck:
     def _audience_fault(self, found: AudienceFault) -> Fault:
         return Fault("audience", found.name, found.reason, found.remedy, self._repair)
 
+    async def _campaigns(self) -> AsyncGenerator[Fault, None]:
+        look = CampaignFaults(self._client, repair=self._repair)
+        async for found in look.of_lists():
+            yield _campaign_fault(found)
+        async for keys in self._scan(_keys_with(self._client.keys.campaign(""))):
+            async for found in look.of_keys(keys):
+                yield _campaign_fault(found)
+
     async def _counters(self) -> AsyncGenerator[Fault, None]:
         census = await take_census(self._client)
         for _ in range(TRIES):
@@ -275,6 +285,10 @@ def _keys_with(prefix: str) -> Step:
         return next_, [cast("bytes", key) for key in found]
 
     return step
+
+
+def _campaign_fault(found: CampaignFault) -> Fault:
+    return Fault("campaign", found.name, found.reason, found.remedy, found.mended)
 
 
 def _explained(difference: int) -> tuple[str, str]:
