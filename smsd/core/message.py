@@ -202,21 +202,50 @@ def from_fields(
     `default_priority`: where it has no field that gives one.
     `ours`: we put the entry there ourselves. In any other `id` and `attempts` are unknown fields.
     """
-    fields = _decoded(raw)
-    if b"" in raw:  # a flat field cannot be null: this is how producers leave one out
-        fields = {
-            name: value for name, value in fields.items() if value or name not in OPTIONAL_FIELDS
-        }
+    if not ours and raw[:1] == [b"to"] and raw[1].isascii():
+        content = _timeless(tuple(raw[2:]), limits, default_priority)
+        if content is not None:
+            return Message(default_id, parse_recipient(raw[1].decode()), content)
+    fields = _given(raw)
     message_id, attempts = _earlier_life(fields, default_id) if ours else (default_id, 0)
     if ours and "fault" in fields:
         column, _, detail = fields["fault"].partition(": ")
         raise FieldError(column, detail)
     key = read_visible("key", fields.pop("key")) if "key" in fields else ""
     recipient = parse_recipient(fields.pop("to", None))
+    content = _content(fields, limits, now_ms, default_priority)
+    return Message(message_id, recipient, content, attempts, key)
+
+
+@lru_cache(maxsize=64)  # as for `_counted`: all but `to` is the same
+def _timeless(raw: tuple[bytes, ...], limits: Limits, default_priority: Priority) -> Content | None:
+    """The content of flat fields whose meaning does not depend on the time; else None."""
+    if not _TIMELESS.issuperset(raw[::2]):
+        return None
+    try:
+        return _content(_given(raw), limits, 0, default_priority)
+    except FieldError:  # which of an entry's faults is named first is not for this to say
+        return None
+
+
+_TIMELESS = {name.encode() for name in PRODUCER_FIELDS - {"to", "key", "send_at"}}
+
+
+def _content(
+    fields: Mapping[str, str], limits: Limits, now_ms: int, default_priority: Priority
+) -> Content:
     content = parse(fields, limits, now_ms, PRODUCER_FIELDS)
     if default_priority != "normal" and "priority" not in fields:
         content = content._replace(priority=default_priority)
-    return Message(message_id, recipient, content, attempts, key)
+    return content
+
+
+def _given(raw: Sequence[bytes]) -> dict[str, str]:
+    """The fields that are given: one cannot be null, so producers leave it out by an empty one."""
+    fields = _decoded(raw)
+    if b"" not in raw:
+        return fields
+    return {name: value for name, value in fields.items() if value or name not in OPTIONAL_FIELDS}
 
 
 def _earlier_life(fields: dict[str, str], default_id: str) -> tuple[str, int]:

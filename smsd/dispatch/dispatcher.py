@@ -111,17 +111,17 @@ class Dispatcher:
         await self._parts.in_flight.wait(work=len(self._prefetch) > 0)
         await self._prefetch.arrival()
         most = min(most, len(self._prefetch), self._parts.in_flight.free)
+        now_ms, gateway = self._context.now_ms(), self._settler.asker.gateway
         due: list[Delivery] = []
         while segments > 0 and len(due) < most:
-            due.append(self._take_next(probe=probe))
+            due.append(self._take_next(now_ms, gateway, probe=probe))
             segments -= due[-1].slot.segments
         self._record_progress()
         return due
 
-    def _take_next(self, *, probe: bool) -> Delivery:
+    def _take_next(self, now_ms: int, gateway: str, *, probe: bool) -> Delivery:
         entry, message = self._prefetch.take()
-        context, gateway = self._context, self._settler.asker.gateway
-        attempt = Attempt(message.attempts + 1, context.now_ms(), context.owner, gateway)
+        attempt = Attempt(message.attempts + 1, now_ms, self._context.owner, gateway)
         segments = message.content.segments.segments
         slot = self._parts.pace.slot(
             segments,

@@ -59,8 +59,8 @@ class InFlight:
 
     def give_back(self, since: int) -> None:
         """Take back a permit that was held since then."""
-        seconds = (self._clock() - since) / SECOND
-        self._held += (seconds - self._held) * (WEIGHT if self._held else 1)
+        held = self._held
+        self._held += ((self._clock() - since) / SECOND - held) * (WEIGHT if held else 1)
         self.taken -= 1
         if self.taken == self._most - 1:
             self._free.set()

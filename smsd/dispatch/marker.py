@@ -33,13 +33,15 @@ class Marker:
 
     def __init__(self, context: Context, settler: Settler) -> None:
         self._queue = context.queue
+        self._now_ms = context.now_ms
         self._metrics = context.metrics
         self._on_fenced = context.on_fenced
         self._settler = settler
 
     async def mark(self, due: Sequence[Submission]) -> Marking:
         """Write an in-flight record for each that may be submitted."""
-        early = [self._settler.decide_before_attempt(one.message) for one in due]
+        now_ms = self._now_ms()
+        early = [self._settler.decide_before_attempt(one.message, now_ms) for one in due]
         marks = [
             (one.entry, one.attempt, one.message.recipient)
             for one, verdict in zip(due, early, strict=True)

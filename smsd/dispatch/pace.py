@@ -37,7 +37,7 @@ class Pace:
         self._clock = clock
         self._metrics = metrics
         self._lock = FairLock()
-        self._together = _in_a_turn(pacer)
+        self._measure()
         self._slots = 0  # handed out and not used yet
         self._expected = 0  # segments of those that will be ready in time
         self._approaching: deque[PacedSlot] = deque()  # being prepared, oldest first
@@ -122,16 +122,20 @@ class Pace:
     def _learn(self, took: int, now: int) -> None:
         """How long preparation takes: longer at once, shorter slowly."""
         since, self._learned_at = now - self._learned_at, now
-        if took < self._preparation:
-            fading = max(FADING, FADING_SLOTS * self.pacer.gap())
-            took = max(took, self._preparation * max(0, fading - since) // fading)
+        if took < self._preparation and since < self._fading:
+            took = max(took, self._preparation * (self._fading - since) // self._fading)
         self._preparation = took
 
     def set_rate(self, segments_per_second: float) -> None:
         """Go on at another rate."""
         self.pacer.set_rate(segments_per_second, self._clock())
-        self._together = _in_a_turn(self.pacer)
+        self._measure()
         self._metrics.pace_target = segments_per_second
+
+    def _measure(self) -> None:
+        gap = self.pacer.gap()
+        self._together = max(1, BUSY_TURN // gap)  # how many may leave in one turn of the loop
+        self._fading = max(FADING, FADING_SLOTS * gap)
 
     def pause(self, seconds: float) -> None:
         """Let nothing leave for a while: the provider asked for it."""
@@ -190,11 +194,6 @@ class Pace:
     def _in_last_second(self) -> int:
         now = self._clock()
         return sum(now - SECOND < instant <= now for instant in self._second)
-
-
-def _in_a_turn(pacer: Pacer) -> int:
-    """How many may leave in one turn of the loop."""
-    return max(1, BUSY_TURN // pacer.gap())
 
 
 class PacedSlot:

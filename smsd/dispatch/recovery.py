@@ -51,6 +51,7 @@ class Recovery:
         self._settler = settler
         # `recover` finds them and returns, so that dispatch can begin; `run` asks beside dispatch.
         self._to_ask: list[Submission] = []
+        self._has_recovered = False
         self._asked_about: set[str] = set()  # entries, from when they are found to their settlement
 
     async def run(self) -> None:
@@ -86,6 +87,9 @@ class Recovery:
 
     async def _recover(self) -> None:
         in_flight = await self._unsettled.in_flight()
+        if not self._has_recovered:  # nothing was sent in this term yet
+            self._queue.begin_term(in_flight)
+            self._has_recovered = True
         for stream in STREAMS:
             with suppress(Refused):  # what can be recovered is; the rest waits for the next round
                 await self._recover_stream(stream, in_flight)

@@ -94,9 +94,8 @@ class Settler:
         self._metrics.outcomes[type(outcome).__name__] += 1
         return outcome, caused_hold
 
-    def decide_before_attempt(self, message: Message) -> Verdict | None:
+    def decide_before_attempt(self, message: Message, now_ms: int) -> Verdict | None:
         """The verdict on a message that is not to be submitted, or None if it may be."""
-        now_ms = self._now_ms()
         if message.has_expired(now_ms):
             return Expire()
         if message.attempts == 0:

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Literal, cast, get_args
 
@@ -302,14 +302,8 @@ class Queue:
     async def _settle_group(self, calls: Sequence[Call]) -> list[bool | Exception]:
         async with self._numbering:
             replies = await self._client.insist_all(calls)
-        for call, reply in zip(calls, replies, strict=True):
-            # (In older data its place may be another, until it has been settled there again.)
-            if reply in (b"settled", b"released") or self._client.identity.trusted:
-                self._under_way.discard(str(call.request["name"]))
-            elif not isinstance(reply, Exception):
-                self._under_way.answered(str(call.request["name"]))
-        if self._client.identity.trusted:
-            self._under_way.discard_answered()
+        names = [str(call.request["name"]) for call in calls]
+        self._under_way.settled(names, replies, trusted=self._client.identity.trusted)
         return [reply if isinstance(reply, Exception) else reply == b"settled" for reply in replies]
 
     # -- deferred messages ----------------------------------------------------------------------
@@ -382,6 +376,11 @@ class Queue:
     async def settle_all(self) -> None:
         """Return when all that stands in line to be settled by now is."""
         await self._settle_together(Call("release", {"name": "", "mark": ""}))  # the line's end
+
+    def begin_term(self, in_flight: Collection[str]) -> None:
+        """Forget what is under way but for these entries: another daemon has settled the rest."""
+        if self._client.identity.trusted:  # else the data may only lack its records
+            self._under_way.keep(in_flight)
 
     async def mark_again(self) -> None:
         """Write what is under way, or left in doubt, into data that has forgotten it."""

@@ -4,11 +4,14 @@ Older data may hold such a message as one that was never sent, though it is unde
 and being asked about. Its in-flight record is written again there, so that recovery finds it.
 """
 
+from collections.abc import Collection, Sequence
+
 from smsd.redis.scripts import Call
 from smsd.store.entry import first_entry
 from smsd.store.keys import Keys
 
 MOST = 10_000  # entries: what is in flight, and in doubt for minutes at the highest rates
+NOTHING = ("", "")
 TOGETHER = 100  # entries that one script looks at
 
 
@@ -28,20 +31,37 @@ class UnderWay:
         if len(self._begun) > MOST:
             self.discard(next(iter(self._begun)))
 
-    def discard(self, entry_name: str) -> None:
-        """It is settled, or was not sent."""
-        id_, _ = self._begun.pop(entry_name, ("", ""))
-        if self._entries.get(id_) == entry_name:
-            del self._entries[id_]
+    def discard(self, *entry_names: str) -> None:
+        """They are settled, or were not sent."""
+        for name in entry_names:
+            id_, _ = self._begun.pop(name, NOTHING)
+            if self._entries.get(id_) == name:
+                del self._entries[id_]
 
-    def answered(self, entry_name: str) -> None:
-        """It is over, and is to be settled again in the data that is there by now."""
-        self._answered.append(entry_name)
+    def keep(self, entry_names: Collection[str]) -> None:
+        """Forget all but these."""
+        self.discard(*(self._begun.keys() - set(entry_names)))
+
+    def settled(
+        self, entry_names: Sequence[str], replies: Sequence[object], *, trusted: bool
+    ) -> None:
+        """They are over; where the data is not `trusted`, not all of them are in it.
+
+        In older data a message's place may be another, until it has been settled there again.
+        """
+        if trusted:
+            self.discard(*entry_names)
+            self.discard_answered()
+            return
+        for name, reply in zip(entry_names, replies, strict=True):
+            if reply in (b"settled", b"released"):
+                self.discard(name)
+            elif not isinstance(reply, Exception):
+                self._answered.append(name)
 
     def discard_answered(self) -> None:
         """They were settled again."""
-        for name in self._answered:
-            self.discard(name)
+        self.discard(*self._answered)
         self._answered.clear()
 
     def elsewhere(self, entry_name: str, message_id: str) -> str:

@@ -30,6 +30,10 @@ class Text:
     letter: str = ""
     reason: str = ""
 
+    def is_queued_again(self, hand: "Hand") -> bool:
+        """Whether a person has replayed what somebody has in hand."""
+        return self.place == "queue" and self.name != hand.entry.name
+
     def queued(self, lane: str) -> None:
         self.place, self.lane, self.name = "queue", lane, ""
 

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smsd.core.fields import ENTRY_FIELDS, SEND_FIELDS, FieldError
-from smsd.core.message import Limits, from_fields, parse, parse_recipient
+from smsd.core.message import Limits, Message, from_fields, parse, parse_recipient
 from smsd.store.entry import Entry
 from smsd.web.auth import Callers
 from smsd.web.body import read_object
@@ -120,6 +120,26 @@ def test_any_fields_of_an_entry_are_a_message_or_at_fault(raw: list[bytes], now_
     with suppress(FieldError):
         message = from_fields(raw, "1-0", LIMITS, now_ms)
         assert re.fullmatch(r"\+[0-9]{6,15}", message.recipient)
+
+
+@LONG
+@given(entries, st.integers(0, 2**42))
+def test_an_entry_is_the_same_message_wherever_its_number_stands(
+    raw: list[bytes], now_ms: int
+) -> None:
+    """(One that begins with its number may be read from memory.)"""
+
+    def read(flat: list[bytes]) -> Message | None:
+        try:
+            return from_fields(flat, "1-0", LIMITS, now_ms)
+        except FieldError:
+            return None
+
+    pairs = list(zip(raw[::2], raw[1::2], strict=True))
+    first = sorted(pairs, key=lambda pair: pair[0] != b"to")
+    last = sorted(pairs, key=lambda pair: pair[0] == b"to")
+    found = [read([part for pair in order for part in pair]) for order in (first, first, last)]
+    assert found[0] == found[1] == found[2]
 
 
 mangled = st.builds(

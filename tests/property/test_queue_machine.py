@@ -343,8 +343,9 @@ class QueueMachine(RuleBasedStateMachine):
             return False
         text = self.texts[hand.message.id]
         in_doubt = text.place == "dead" and text.reason == "in_doubt"
-        taken_back = how == "ack" and (in_doubt or text.place == "deferred")
-        return self._at(hand.entry.name) is not None or taken_back
+        again = text.is_queued_again(hand) and self.marks.get(text.name, mark) == mark
+        taken_back = in_doubt or text.place == "deferred" or again
+        return self._at(hand.entry.name) is not None or (how == "ack" and taken_back)
 
     def _unmark(self, name: str, mark: str) -> None:
         if self.marks.get(name) == mark:

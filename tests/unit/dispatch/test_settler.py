@@ -160,6 +160,5 @@ async def test_a_message_that_was_settled_before_is_logged(
 
 def test_what_has_expired_gets_its_verdict_before_it_is_marked() -> None:
     bench = Bench()
-    assert bench.settler.decide_before_attempt(MESSAGE) is None
-    bench.now_ms = 10
-    assert bench.settler.decide_before_attempt(MESSAGE) == Expire()
+    assert bench.settler.decide_before_attempt(MESSAGE, 9) is None
+    assert bench.settler.decide_before_attempt(MESSAGE, 10) == Expire()
