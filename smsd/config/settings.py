@@ -245,10 +245,20 @@ class Message(Table):
     )
 
 
+def _currency(name: str) -> str:
+    if re.fullmatch("([A-Z]{3})?", name) is None:
+        raise ValueError('expected a code of three capitals, like "USD", or ""')
+    return name
+
+
 class Campaign(Table):
     """`[campaign]`: many recipients."""
 
     default_audience: str = "demo"  # "": a message without `to` is refused
+    price_per_segment: float = Field(0.0, ge=0, le=1_000_000)  # 0: no cost is shown
+    currency: Annotated[str, AfterValidator(_currency)] = ""
+    pause_on_failures: int = Field(20, ge=0, le=50)  # of its last 50 messages; 0: never
+    keep_days: float = Field(30.0, gt=0, le=3650)  # after it has ended
 
 
 class Log(Table):

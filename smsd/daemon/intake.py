@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import Callable
 from typing import cast
 
 from aiohttp import web
@@ -25,6 +26,13 @@ from smsd.web.audience_import import AudienceImport
 from smsd.web.audience_names import AudienceNames
 from smsd.web.audiences import AudienceCalls
 from smsd.web.auth import Callers
+from smsd.web.campaign_plan import Planner
+from smsd.web.campaign_progress import Progress
+from smsd.web.campaign_recipients import RecipientCalls
+from smsd.web.campaign_retry import RetryCall
+from smsd.web.campaign_start import CampaignStart
+from smsd.web.campaign_view import CampaignView, Price
+from smsd.web.campaigns import CampaignCalls
 from smsd.web.dead_letters import DeadLetterCalls
 from smsd.web.edge.body_memory import BodyMemory
 from smsd.web.edge.guard import Guard
@@ -52,9 +60,20 @@ class Intake:
         storage: Storage,
         metrics: Metrics,
         readiness: Readiness,
+        *,
+        rate: Callable[[], float],
     ) -> None:
+        """`rate`: segments per second, as it is set by now."""
         self._settings = settings
+        self._rate = rate
         http = settings.http
+        self.progress = Progress(
+            storage.store.campaigns,
+            queue_length=storage.store.queue_length,
+            rate=rate,
+            clock=asyncio.get_running_loop().time,
+            now_ms=now_ms,
+        )
         self._callers = Callers([token.get_secret_value() for token in http.tokens], http.hosts)
         self._uploads = _uploads(settings)
         self._router = Router(
@@ -145,9 +164,33 @@ class Intake:
             AudienceImport(storage.store.audiences, names),
             AudienceCalls(storage.store.audiences, names),
             ContactCalls(storage.store.audiences, names),
+            *self._of_campaigns(SendLimits(limits, settings.http.max_recipients), storage, names),
             DeadLetterCalls(storage.store.dead_letters),
             HoldCalls(storage.store.operator_hold),
             operations,
+        ]
+
+    def _of_campaigns(
+        self, limits: SendLimits, storage: Storage, names: AudienceNames
+    ) -> list[routes.Feature]:
+        store, campaign = storage.store, self._settings.campaign
+        view = CampaignView(self.progress, Price(campaign.price_per_segment, campaign.currency))
+        planner = Planner(
+            store.audiences,
+            store.opt_outs,
+            self.progress,
+            view,
+            limits=limits.message,
+            now_ms=now_ms,
+        )
+        start = CampaignStart(
+            store.campaigns, store.audiences, names, view, planner, limits=limits, now_ms=now_ms
+        )
+        return [
+            start,
+            CampaignCalls(store.campaigns, view, now_ms=now_ms),
+            RetryCall(store.campaigns, store.dead_letters),
+            RecipientCalls(store.campaigns),
         ]
 
 

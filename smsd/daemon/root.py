@@ -73,7 +73,14 @@ class Daemon:
             await provider.start()
             stack.push_async_callback(provider.close)
             readiness = Readiness(self._storage, self._hold, self._stopping, self._owner)
-            intake = Intake(self._settings, self._limits, self._storage, self._metrics, readiness)
+            intake = Intake(
+                self._settings,
+                self._limits,
+                self._storage,
+                self._metrics,
+                readiness,
+                rate=lambda: self._settings.rate.segments_per_second,
+            )
             await intake.open()
             stack.push_async_callback(intake.close)
             collector.tune()
@@ -99,6 +106,7 @@ class Daemon:
         parts = [
             dispatch,
             *(asyncio.create_task(part, name=name) for name, part in self._other_parts().items()),
+            asyncio.create_task(intake.progress.run(), name="campaigns"),
         ]
         stop = asyncio.create_task(self._stopping.wait())
         try:

@@ -27,6 +27,7 @@ from smsd.store.lease import Lease
 from smsd.store.lookup import Lookup
 from smsd.store.lost_writes import Loss, LostWrites
 from smsd.store.operator_hold import HeldBy, Operator, OperatorHold
+from smsd.store.opt_outs import OptOuts
 from smsd.store.queue import Queue
 from smsd.store.reconcile import Reconciler
 from smsd.store.unsettled import Unsettled
@@ -83,12 +84,19 @@ class Store:
         self.dead_letters = DeadLetters(self.client, self.queue)
         self.audiences = Audiences(self.client)
         self.campaigns = Campaigns(self.client, keep_idempotency_ms=bounds.keep_idempotency_ms)
+        self.opt_outs = OptOuts(self.client)
         self.events = Events(self.client)
         self.operator_hold = OperatorHold(self.client)
 
     async def census(self) -> Census:
         """Count every message."""
         return await take_census(self.client)
+
+    async def queue_length(self) -> int:
+        """Count the messages in line, claimed or not."""
+        keys = self.keys
+        high = await self.client.read(lambda redis: redis.xlen(keys.high))
+        return int(high + await self.client.read(lambda redis: redis.xlen(keys.queue)))
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -24,7 +24,8 @@ class Choice:
     message_id: str = ""
     dead_letter_id: str = ""
     reason: str = ""
-    campaign: str = ""
+    campaign: str = ""  # as its message names it
+    id_begins: str = ""  # the message's, as those of one campaign do
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,16 @@ def read_order(fields: Mapping[str, object], *, replay: bool) -> Order:
         raise FieldError("all", f"does not go together with {', '.join(SELECTORS)}")
     if not everything and chosen == Choice():
         raise FieldError("all", f"must be true where none of {', '.join(SELECTORS)} is given")
-    after, until = (_dead_letter_id(name, fields.get(name, "")) for name in ("after", "until"))
+    after, until = read_places(fields)
     return Order(chosen, after, until, _flag("in_doubt", fields))
+
+
+def read_places(fields: Mapping[str, object]) -> tuple[str, str]:
+    """`after` and `until`, which continue an earlier sweep. Raises `FieldError`."""
+    return (
+        _dead_letter_id("after", fields.get("after", "")),
+        _dead_letter_id("until", fields.get("until", "")),
+    )
 
 
 def read_after(fields: Mapping[str, object]) -> str:

@@ -54,6 +54,7 @@ class DeadLetter(NamedTuple):
             and choice.message_id in ("", self.message_id)
             and choice.reason in ("", self.fields.get("reason"))
             and choice.campaign in ("", self.fields.get("campaign"))
+            and self.message_id.startswith(choice.id_begins)
         )
 
     def shown(self, *, with_text: bool) -> dict[str, object]:

@@ -1,10 +1,9 @@
 """Messages as callers write and see them. Rule: a message's fields come from the table in core."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model
-from pydantic.config import JsonDict
 
 from smsd.core import fields
 from smsd.core.life import State
@@ -37,28 +36,6 @@ SendRequest = create_model(
     __doc__="A message to one or many recipients; without `to`, to the default audience.",
     **{field.name: _accepted(field) for field in fields.FIELDS if field.in_send},
 )
-
-
-class SendHeaders(Strict):
-    """The headers of a request to send."""
-
-    idempotency_key: str | None = Field(
-        None,
-        alias="Idempotency-Key",
-        description="The same key and body get the first answer again, for as long as the setting"
-        " keep_idempotency of [queue] says: 24 hours by default.",
-        json_schema_extra=cast("JsonDict", fields.VISIBLE.schema),
-    )
-
-
-class QueuedHeaders(Strict):
-    """The headers of the answer to one."""
-
-    idempotent_replayed: Literal["true"] | None = Field(
-        None,
-        alias="Idempotent-Replayed",
-        description="The first answer to this Idempotency-Key, again; nothing was queued anew.",
-    )
 
 
 class Ucs2Because(Strict):

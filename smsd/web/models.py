@@ -48,6 +48,10 @@ class ErrorContent(Strict):
     )
     fault_count: int | None = Field(None, ge=1, description="All bad ones.")
     rejected: Rejected | None = Field(None, description="Of a file in which no row is a contact.")
+    found: int | None = Field(None, ge=0, description="What is there in place of `expect`.")
+    column: str | None = Field(None, description="That recipients have no value in.")
+    number: str | None = Field(None, description="Of one of them.")
+    missing: int | None = Field(None, ge=1, description="How many they are.")
 
 
 class Error(Strict):

@@ -1,7 +1,6 @@
 """`POST /send`. Rule: 200 means durable; all else means not queued, or that it is unknown."""
 
 import asyncio
-import hashlib
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,20 +9,20 @@ import orjson
 from aiohttp import web
 
 from smsd.core import segment
-from smsd.core.fields import FieldError, read_visible
-from smsd.core.message import Content, Limits, parse, parse_recipient
+from smsd.core.fields import FieldError
+from smsd.core.message import Content, Limits, parse
 from smsd.redis.availability import Availability, within
 from smsd.redis.errors import Away
 from smsd.store.append import Append, Appended, KeyConflict, QueueFull
 from smsd.store.long_lists import Unfinished
 from smsd.store.queue import Queue
 from smsd.web.body import MOST_VALUES, read_object
-from smsd.web.errors import ANSWER_S, ApiError, unavailable
-from smsd.web.message_models import Queued, QueuedHeaders, SendHeaders, SendRequest
+from smsd.web.errors import ANSWER_S, unavailable
+from smsd.web.idempotency import REPLAYED, KeyHeaders, ReplayedHeaders, conflict, read_key
+from smsd.web.message_models import Queued, SendRequest
+from smsd.web.recipients import read_recipients
 from smsd.web.route import BODY, Answer, Route
-from smsd.web.slices import STEP, Slices
 
-MOST_FAULTS = 20  # bad numbers that one answer names
 LONGEST_LIST = 10_000  # numbers: a longer list than is allowed is refused by its length
 SHORT_BODY = 4096  # octets of a body whose reading is one short step
 
@@ -67,9 +66,9 @@ class Send:
                 "/send",
                 self.send,
                 "Queue a message for one or many recipients. 200 means that it is durable.",
-                {200: Answer("Queued.", Queued, headers=QueuedHeaders)},
+                {200: Answer("Queued.", Queued, headers=ReplayedHeaders)},
                 body=SendRequest,
-                headers=SendHeaders,
+                headers=KeyHeaders,
                 refusals=(409, 429),
             ),
         )
@@ -79,7 +78,7 @@ class Send:
         body = request[BODY]
         if not self._availability.up:
             raise unavailable("redis_away", "Redis does not answer; nothing was queued")
-        key, fingerprint = _idempotency(request.headers.get("Idempotency-Key"), body)
+        key, fingerprint = read_key(request, body)
         if key and (answer := await self._answer_again(key, fingerprint)):
             return answer
 
@@ -104,8 +103,11 @@ class Send:
     async def _parse(self, body: bytes) -> tuple[Append, dict[str, object]]:
         now_ms = self._now_ms()
         fields = read_object(body, most_values=self._most_values, most_names=self._most_names)
+        recipients: Sequence[str]
         if "to" in fields:  # `null` is no number, and must not mean the default audience
-            recipients, duplicates = await self._recipients(fields.pop("to"))
+            recipients, duplicates = await read_recipients(
+                fields.pop("to"), self._limits.max_recipients
+            )
         else:
             recipients, duplicates = self._default_recipients(), 0
         content = parse(fields, self._limits.message, now_ms)
@@ -119,14 +121,14 @@ class Send:
         if first is None:
             return None
         if first[0] != fingerprint:
-            raise _conflict()
+            raise conflict()
         return _answer(first[1], {})
 
     async def _append(self, wanted: Append) -> Appended:
         try:
             return await self._queue.append(wanted)
         except KeyConflict:
-            raise _conflict() from None
+            raise conflict() from None
         except QueueFull:
             raise unavailable("queue_full", "the queue is full", status=429) from None
         except Unfinished:
@@ -146,41 +148,6 @@ class Send:
         if not self._default_audience:
             raise FieldError("to", "is missing")
         return self._default_audience
-
-    async def _recipients(self, raw: object) -> tuple[Sequence[str], int]:
-        """The recipients, each once, and how many were repetitions."""
-        if not isinstance(raw, list):
-            return [parse_recipient(raw)], 0
-        most = self._limits.max_recipients
-        if not 0 < len(raw) <= most:
-            raise FieldError("to", f"must name 1 to {most} numbers, not {len(raw)}")
-        numbers = await _numbers(raw)
-        return numbers, len(raw) - len(numbers)
-
-
-async def _numbers(raw: list[object]) -> list[str]:
-    """Each number once. Raises `ApiError` with the first faults."""
-    numbers: dict[str, None] = {}
-    faults: list[dict[str, str]] = []
-    slices = Slices()
-    for place, one in enumerate(raw):
-        if place % STEP == 0:
-            await slices.rest()
-        try:
-            numbers[parse_recipient(one, f"to[{place}]")] = None
-        except FieldError as fault:  # (not kept: 10,000 tracebacks are work for the collector)
-            faults.append({"field": fault.field, "message": str(fault)})
-    if faults:
-        raise _faults(faults)
-    return list(numbers)
-
-
-def _idempotency(key: str | None, body: bytes) -> tuple[str, str]:
-    """Digests of the key and of the body it was sent with; both are empty without a key."""
-    if key is None:
-        return "", ""
-    read_visible("Idempotency-Key", key)
-    return hashlib.sha256(key.encode()).hexdigest(), hashlib.sha256(body).hexdigest()
 
 
 def _summary(content: Content, messages: int, duplicates: int) -> dict[str, object]:
@@ -215,25 +182,5 @@ def _answer(appended: Appended, summary: dict[str, object]) -> web.Response:
     return web.Response(
         body=orjson.dumps(content) + b"\n",
         content_type="application/json",
-        headers={"Idempotent-Replayed": "true"} if again else None,
-    )
-
-
-def _conflict() -> ApiError:
-    return ApiError(
-        409,
-        "idempotency_conflict",
-        "this Idempotency-Key was used with another body",
-        field="Idempotency-Key",
-    )
-
-
-def _faults(faults: list[dict[str, str]]) -> ApiError:
-    first = faults[0]
-    return ApiError(
-        400,
-        "invalid_field",
-        f"{first['field']} {first['message']}",
-        field=first["field"],
-        more={"faults": faults[:MOST_FAULTS], "fault_count": len(faults)},
+        headers=REPLAYED if again else None,
     )

@@ -7,6 +7,10 @@ from smsd.web import routes
 from smsd.web.audience_contacts import ContactCalls
 from smsd.web.audience_import import AudienceImport
 from smsd.web.audiences import AudienceCalls
+from smsd.web.campaign_recipients import RecipientCalls
+from smsd.web.campaign_retry import RetryCall
+from smsd.web.campaign_start import CampaignStart
+from smsd.web.campaigns import CampaignCalls
 from smsd.web.contract import document
 from smsd.web.dead_letters import DeadLetterCalls
 from smsd.web.hold import HoldCalls
@@ -21,6 +25,10 @@ FEATURES: tuple[type[routes.Feature], ...] = (
     AudienceImport,
     AudienceCalls,
     ContactCalls,
+    CampaignStart,
+    CampaignCalls,
+    RetryCall,
+    RecipientCalls,
     DeadLetterCalls,
     HoldCalls,
     Operations,

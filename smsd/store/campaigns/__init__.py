@@ -82,6 +82,10 @@ class Campaigns:
         )
         return await start.start(self._client, order)
 
+    async def started_before(self, idempotency: tuple[str, str]) -> Campaign | None:
+        """What the same request has started. Raises `KeyConflict`, and `WrongState` as `start`."""
+        return await start.started_by(self._client, *idempotency)
+
     async def show(self, id_or_name: str) -> Campaign | None:
         """One campaign with its counts. Raises `Refused` where other hands have spoiled it."""
         return await reader.show(self._client, id_or_name)

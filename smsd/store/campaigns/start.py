@@ -96,19 +96,25 @@ def _base36(number: int) -> str:
 
 async def _started_before(client: StoreClient, order: Order) -> Campaign | None:
     """The campaign that the same request has started. Raises for another one of its name."""
-    keys, name = client.keys, order.request.name
+    name = order.request.name
     # First the name: what has it by then may be what the same request has started meanwhile.
     exists = bool(name) and await reader.show(client, name) is not None
-    if order.digest:
-        key, names = keys.idempotency(order.digest), ["fingerprint", "campaign"]
-        first, id_ = await client.read(lambda redis: redis.hmget(key, names))
-        if first is not None:
-            if id_ is None or text(first) != order.fingerprint:
-                raise KeyConflict
-            return await _started(client, text(id_))
-    if exists:
+    before = await started_by(client, order.digest, order.fingerprint) if order.digest else None
+    if before is None and exists:
         raise CampaignExists(name)
-    return None
+    return before
+
+
+async def started_by(client: StoreClient, digest: str, fingerprint: str) -> Campaign | None:
+    """See `Campaigns.started_before`."""
+    key, names = client.keys.idempotency(digest), ["fingerprint", "campaign"]
+    first, id_ = await client.read(lambda redis: redis.hmget(key, names))
+    if first is None:
+        return None
+    if id_ is None or text(first) != fingerprint:
+        raise KeyConflict
+    await client.confirm()
+    return await _started(client, text(id_))
 
 
 async def _started(client: StoreClient, id_: str) -> Campaign:

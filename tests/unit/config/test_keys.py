@@ -199,6 +199,20 @@ KEYS = {
             '"nobody"': 'expected "" or a name under [audiences] (there: demo), got "nobody"',
         },
     ),
+    "campaign.price_per_segment": Key(
+        "0.0079",
+        0.0079,
+        {'"1"': "expected a number", "-0.1": "expected greater than or equal to 0"},
+    ),
+    "campaign.currency": Key(
+        "EUR",
+        "EUR",
+        {"1": f"{STRING} 1", '"euro"': "expected a code of three capitals"},
+    ),
+    "campaign.pause_on_failures": Key(
+        "0", 0, {"-1": "expected greater than or equal to 0", "51": "less than or equal to 50"}
+    ),
+    "campaign.keep_days": Key("0.5", 0.5, {"0": "expected greater than 0", "3651.0": "3650"}),
     "audiences.demo": Key(
         '["+1 202 555 0111"]',
         ("+12025550111",),

@@ -39,7 +39,7 @@ async def test_a_slice_of_a_list_of_10_000_numbers_ends_as_soon_as_its_time_is_u
         read += 1
         return parse_recipient(raw, field)
 
-    monkeypatch.setattr("smsd.web.send.parse_recipient", counted)
+    monkeypatch.setattr("smsd.web.recipients.parse_recipient", counted)
     monkeypatch.setattr("smsd.web.slices.SLICE_S", 0.0)  # it is up at each look at the clock
     reader = send()
     numbers = [written.format(n) for n in range(10_000)]
