@@ -109,6 +109,16 @@ class Suppress:
 
 
 @dataclass(frozen=True, slots=True)
+class Withhold:
+    """Its campaign is paused: it waits until that goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBack:
+    """Its campaign is cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
 class PutBack:
     """Put the message back in line as it was: nothing of it has left."""
 
@@ -116,7 +126,7 @@ class PutBack:
     last: bool = False  # all others go first, since it is why dispatch is held
 
 
-Verdict = Ack | Defer | Bury | Expire | Suppress | PutBack
+Verdict = Ack | Defer | Bury | Expire | Suppress | Withhold | TakeBack | PutBack
 
 
 @dataclass(frozen=True, slots=True)

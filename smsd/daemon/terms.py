@@ -8,6 +8,7 @@ from smsd.core.message import Limits
 from smsd.core.pacer import Pacer
 from smsd.daemon.clocks import clock, now_ms
 from smsd.daemon.storage import Storage
+from smsd.dispatch.auto_pause import AutoPause
 from smsd.dispatch.claimer import Claimer
 from smsd.dispatch.context import Context
 from smsd.dispatch.dispatcher import Dispatcher, Parts
@@ -121,7 +122,13 @@ class Terms:
         prefetch, pace = Prefetch(rate), Pace(pacer, clock=clock, metrics=self._metrics)
         in_flight = InFlight(settings.provider.max_in_flight, clock=clock, rate=lambda: pacer.rate)
         asker = InDoubtAsker(provider, find_settled=store.events.find_settled)
-        settler = Settler(context, asker, self._hold, pace)
+        auto_pause = AutoPause(
+            context,
+            store.campaigns,
+            store.dead_letters,
+            most=settings.campaign.pause_on_failures,
+        )
+        settler = Settler(context, asker, self._hold, pace, on_settled=auto_pause.learn)
         claimer = Claimer(context, store.arrivals, prefetch)
         recovery = Recovery(context, store.unsettled, claimer, prefetch, settler)
         parts = Parts(provider, prefetch, pace, self._hold, in_flight, settler)
@@ -129,4 +136,14 @@ class Terms:
         expander = Expander(
             context, store.campaigns, store.arrivals, prefetch, self._hold, rate=lambda: pacer.rate
         )
-        return Term(prefetch, pace, claimer, recovery, dispatcher, promoter, expander, self._hold)
+        return Term(
+            prefetch,
+            pace,
+            claimer,
+            recovery,
+            dispatcher,
+            promoter,
+            expander,
+            auto_pause,
+            self._hold,
+        )

@@ -5,10 +5,10 @@ all gets its verdict here.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from smsd.core.outcome import PutBack, Suppress, Verdict
+from smsd.core.outcome import PutBack, Suppress, TakeBack, Verdict, Withhold
 from smsd.dispatch.context import Context
 from smsd.dispatch.settler import Settler, Submission, log_failure
 from smsd.redis.errors import Refused
@@ -16,6 +16,12 @@ from smsd.store.queue import Begun
 
 log = logging.getLogger("smsd.dispatch")
 NOT_MARKED = PutBack("it was not marked")
+UNSENT: Mapping[Begun, Verdict] = {
+    "suppressed": Suppress(),
+    "paused": Withhold(),
+    "cancelled": TakeBack(),
+    "older": NOT_MARKED,
+}
 
 Answer = Literal["begun"] | Verdict | None
 """Submit it, or the verdict on it unsent, or None: its entry is not ours to settle now."""
@@ -62,10 +68,8 @@ class Marker:
         match begun:
             case "begun":
                 return "begun"
-            case "suppressed":
-                return Suppress()
-            case "older":
-                return NOT_MARKED
+            case "suppressed" | "paused" | "cancelled" | "older":
+                return UNSENT[begun]
             case "fenced":
                 self._on_fenced()
                 return NOT_MARKED

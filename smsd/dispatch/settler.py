@@ -20,8 +20,10 @@ from smsd.core.outcome import (
     Outcome,
     PutBack,
     Suppress,
+    TakeBack,
     Throttled,
     Verdict,
+    Withhold,
     decide,
 )
 from smsd.dispatch.context import Context
@@ -33,6 +35,7 @@ from smsd.redis.errors import Refused
 from smsd.store.entry import Attempt, Entry
 
 log = logging.getLogger("smsd.dispatch")
+OnSettled = Callable[[str, Attempt, Verdict], None]  # with the message's id
 THROTTLE_PAUSE_S = 1.0  # where the provider does not say for how long
 REFUSED_PAUSE_S = 1.0  # before Redis is asked again for what it refused
 
@@ -43,6 +46,8 @@ EVENTS: Mapping[type[Verdict], tuple[int, str, str]] = {
     Bury: (logging.WARNING, "dead-lettered", "bury"),
     Expire: (logging.INFO, "expired", "expire"),
     Suppress: (logging.INFO, "suppressed", "suppress"),
+    Withhold: (logging.INFO, "held", "hold"),
+    TakeBack: (logging.INFO, "cancelled", "cancel"),
     PutBack: (logging.INFO, "put back in line", "put_back"),
 }
 
@@ -62,7 +67,16 @@ class Submission(NamedTuple):
 class Settler:
     """Turns outcomes into transitions of the queue."""
 
-    def __init__(self, context: Context, asker: InDoubtAsker, hold: Hold, pace: Pace) -> None:
+    def __init__(
+        self,
+        context: Context,
+        asker: InDoubtAsker,
+        hold: Hold,
+        pace: Pace,
+        *,
+        on_settled: OnSettled = lambda _message_id, _attempt, _verdict: None,
+    ) -> None:
+        """`on_settled` is called with each message that is settled."""
         self._queue = context.queue
         self._policy = context.policy
         self._default_sender = context.limits.default_from
@@ -72,6 +86,7 @@ class Settler:
         self._hold = hold
         self._pace = pace
         self._throttle = Throttle()
+        self._on_settled = on_settled
         self.asker = asker
 
     def learn(
@@ -154,9 +169,12 @@ class Settler:
                 on_refused()
                 await asyncio.sleep(REFUSED_PAUSE_S)
             else:
+                self._on_settled(submission.message.id, submission.attempt, verdict)
                 return verdict
 
-    def _transition(self, submission: Submission, verdict: Verdict) -> Awaitable[bool | None]:
+    def _transition(  # noqa: C901, PLR0911, PLR0912 - one case per verdict: it reads as a table
+        self, submission: Submission, verdict: Verdict
+    ) -> Awaitable[bool | None]:
         """The one transition of the queue that is this verdict. False: it was settled before."""
         entry, attempt, message = submission
         match verdict:
@@ -183,6 +201,10 @@ class Settler:
                 return self._queue.expire(entry, attempt, message)
             case Suppress():
                 return self._queue.suppress(entry, message)
+            case Withhold():
+                return self._queue.hold(entry, message)
+            case TakeBack():
+                return self._queue.take_back(entry, message)
             case _:
                 assert_never(verdict)
 

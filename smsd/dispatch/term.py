@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from smsd.dispatch.auto_pause import AutoPause
 from smsd.dispatch.claimer import Claimer
 from smsd.dispatch.dispatcher import Dispatcher
 from smsd.dispatch.expander import Expander
@@ -34,6 +35,7 @@ class Term:
     dispatcher: Dispatcher
     promoter: Promoter
     expander: Expander
+    auto_pause: AutoPause
     hold: Hold
     recovered: bool = field(default=False, init=False)
 
@@ -82,6 +84,7 @@ class Term:
                 self.dispatcher,
                 self.promoter,
                 self.expander,
+                self.auto_pause,
                 self.recovery,
             )
         ]

@@ -55,7 +55,15 @@ class Life:
         parts = Parts(NONE, self.prefetch, self.pace, self.hold, self.in_flight, settler)
         self.dispatcher = Dispatcher(context, parts)
         self.term = Term(
-            self.prefetch, self.pace, self.claimer, NONE, self.dispatcher, NONE, NONE, self.hold
+            self.prefetch,
+            self.pace,
+            self.claimer,
+            NONE,
+            self.dispatcher,
+            NONE,
+            NONE,
+            NONE,
+            self.hold,
         )
         self.term.recovered = True
 
