@@ -82,8 +82,13 @@ class Recorder:
         lines = self.record.read_text().splitlines()
         return sorted((json.loads(line) for line in lines), key=lambda arrival: arrival["at"])
 
-    def settings(self, *, timeout: float = 10.0) -> str:
-        """A config.toml that points the daemon here."""
+    def settings(self, *, timeout: float = 10.0, with_texts: bool = False) -> str:
+        """A config.toml that points the daemon here.
+
+        `with_texts`: the record has the texts, too, as `said`.
+        """
+        said = ', said = "{text}"' if with_texts else ""
+        fields = 'to = "{to}", text = "{text}", id = "{id}", segments = "{segments}"'
         return f"""
             [provider]
             name = "http"
@@ -91,7 +96,7 @@ class Recorder:
             [provider.http]
             url = "http://127.0.0.1:{self.port}/send"
             body = "json"
-            fields = {{to = "{{to}}", text = "{{text}}", id = "{{id}}", segments = "{{segments}}"}}
+            fields = {{{fields}{said}}}
             id = "json:id"
         """
 
