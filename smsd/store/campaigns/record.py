@@ -8,6 +8,7 @@ The hash has these fields:
     state             paused, finished, needs_attention, cancelled or running; a campaign whose
                       `send_at` lies ahead is scheduled
     reason, by, since why it is in that state, who brought it there, and when
+    turn              how often a person has changed it
     weight            its share; and, where it has one,
     expires_at        Unix ms
     n:STATE           recipients by state: unexpanded (no message has been made), queued, held,
@@ -16,6 +17,7 @@ The hash has these fields:
     segments_expanded, segments_sent
     at                the lowest hash value that a recipient without a message can have
     rest              what became of all those at once, where they are not expanded any more
+    gone              1 where `smsd fsck` found that its recipients are
 """
 
 from collections.abc import Mapping, Sequence

@@ -15,6 +15,7 @@ from smsd.store.campaigns.errors import CountChanged, WrongState
 from smsd.store.client import StoreClient
 
 GOING = (CampaignState.RUNNING, CampaignState.PAUSED)  # (in Redis, a scheduled one runs)
+TRIES = 20  # while others change its state
 ENDED = (CampaignState.FINISHED, CampaignState.NEEDS_ATTENTION, CampaignState.CANCELLED)
 
 
@@ -39,7 +40,14 @@ async def turn(client: StoreClient, campaign: Campaign, asked: Turn) -> Campaign
     }
     if asked.expect is not None:
         request["expect"] = asked.expect
-    _raise_refusal(await insist(client, Call("campaign_turn", request, keys)))
+    reply: object = b"again"
+    for _ in range(TRIES):
+        turns = await client.read(lambda redis: redis.hget(keys[0], "turn"))
+        numbered = request | {"turn": text(turns or b"0")}
+        reply = await insist(client, Call("campaign_turn", numbered, keys))
+        if reply != b"again":  # which may be since our own reply was lost
+            break
+    _raise_refusal(reply)
     return await _now(client, campaign)
 
 
@@ -76,6 +84,8 @@ async def remove(client: StoreClient, campaign: Campaign, by: str) -> None:
 def _raise_refusal(reply: object) -> None:
     if reply == b"absent":
         raise WrongState("has been removed")
+    if reply == b"again":
+        raise WrongState("is changed again and again")
     if not isinstance(reply, list):
         return
     what, detail = cast("tuple[bytes, bytes | int]", reply)
