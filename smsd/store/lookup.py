@@ -9,10 +9,12 @@ happen; until then its id leads to its entry, which was named after it.
 
 from contextlib import suppress
 
+from smsd.core.campaign import split_id
 from smsd.core.fields import ENTRY_IN_LOOK_UP, LOOK_UP
 from smsd.core.life import State
 from smsd.redis.client import decode_fields, text
 from smsd.redis.errors import Refused
+from smsd.store.campaigns import message as campaign_message
 from smsd.store.client import StoreClient
 from smsd.store.entry import first_entry, is_entry
 from smsd.store.history import read_history
@@ -32,6 +34,9 @@ class Lookup:
             fields = decode_fields(await self._client.read(lambda redis: redis.hgetall(key)))
         if fields.get("state", State.QUEUED) != State.QUEUED:
             return _shown(message_id, fields)
+        if not fields and (parts := split_id(message_id)):
+            fields = await campaign_message.look_up(self._client, *parts) or {}
+            return _shown(message_id, fields) if fields else None
         name = fields.get("entry") or first_entry(message_id)
         entry = await self._entry(name) if is_entry(name) else None
         if entry is None or not await self._is_of(message_id, entry.get("id", message_id), name):

@@ -1,5 +1,5 @@
 -- _settle_again: a settlement whose entry is not there, since a server lost what came after.
--- include: damage, deferred, entries, full
+-- include: counters, damage, deferred, entries, full, recipients
 
 -- Name and fields of the entry that an attempt is for. Where a server lost that it had promoted the message and did so
 -- once more, it is that entry, marked with the same attempt: see `Queue.begin`.
@@ -20,4 +20,14 @@ local function deferred_again(request, status)
   need(DEFERRED, MESSAGES)
   allow_writes_while_full()
   return redis.call('ZSCORE', DEFERRED, request.id) and unpacked(redis.call('HGET', MESSAGES, request.id) or '')
+end
+
+-- Older data may have the recipient of a campaign's message without one. Whether it has; then the message counts as
+-- accepted, and may be settled.
+local function accepted_again(id)
+  local campaign, _, _, value = recipient_of(id)
+  if not campaign or state_in(value) then return false end
+  allow_writes_while_full()
+  count('scheduled') -- in no stream of this data
+  return true
 end

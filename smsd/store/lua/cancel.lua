@@ -1,5 +1,5 @@
 -- cancel: take back a message that is still waiting.
--- include: counters, damage, deferred, entries, fields, shown, status
+-- include: counters, damage, deferred, entries, events, fields, recipients, shown, status
 -- takes: id, look_up_names
 -- keys: status, status?
 -- answers: cancelled | sending | unknown | its state | {id}
@@ -22,9 +22,24 @@ local function take_entry(id, name, other)
   return fields
 end
 
+-- The state of a recipient of a campaign who has no message, or of whose message nothing else is kept. (Without one, they
+-- get none any more.)
+local function state_of_recipient(id)
+  local campaign, _, _, value = recipient_of(id)
+  if not campaign then return nil end
+  local state = state_in(value) or campaign.rest
+  if state == 'unexpanded' then
+    move_recipient(id, 'cancelled', {})
+    announce(id, 'cancelled', '')
+    return 'cancelled'
+  end
+  return not UNSETTLED[state] and state or nil
+end
+
 local function run(request, keys)
   local id, status = request.id, keys[1]
   local state, name = unpack(redis.pcall('HMGET', status, 'state', 'entry'))
+  state = state or state_of_recipient(id)
   local shown = {}
   if state == 'deferred' then
     need(DEFERRED, MESSAGES)

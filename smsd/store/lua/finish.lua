@@ -9,6 +9,7 @@
 -- Its entry may be gone although it is not settled: a successor took our attempt for one in doubt, or deferred it; or
 -- older data knows neither that it was replayed nor promoted. Then it is removed from where it is instead: its dead
 -- letter, what waits to be sent again, or the entry of another promotion, unless another attempt is under way from that.
+-- And a recipient of a campaign whom older data has without a message is settled.
 
 local function remove_entry(name, mark)
   local found = redis.pcall('HGET', INFLIGHT, name)
@@ -38,7 +39,9 @@ local function run(request, keys)
   local answer = settle(request.name, request.mark, sent)
   if answer ~= 'settled' then
     local may_be_elsewhere = sent or answer == 'gone' and deferred_again(request, status)
-    if not may_be_elsewhere or not remove_elsewhere(request, status) then return answer end
+    local found = may_be_elsewhere and remove_elsewhere(request, status)
+    found = found or answer == 'gone' and (sent or request.again) and accepted_again(request.id)
+    if not found then return answer end
   end
   count(request.state)
   record(status, request.id, request.state, request.line, '', request.look_up)
