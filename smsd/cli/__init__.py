@@ -6,6 +6,7 @@ import click
 
 from smsd import __version__, daemon
 from smsd.cli.audience import audience
+from smsd.cli.campaign import campaign
 from smsd.cli.console import EX_CONFIG, config_option, fail
 from smsd.cli.dead_letters import dead_letters
 from smsd.cli.fsck import fsck
@@ -45,5 +46,5 @@ def check_config(config_path: Path) -> None:
     click.echo(f"{config_path}: fine")
 
 
-for command in (status, send, audience, dead_letters, hold, release, watch, fsck):
+for command in (status, send, audience, campaign, dead_letters, hold, release, watch, fsck):
     main.add_command(command)

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
@@ -13,11 +13,11 @@ from aiohttp import ClientError
 
 from smsd.cli.console import EX_FAILED, EX_USAGE, fail, print_line
 from smsd.cli.http import Api, RefusedError, daemon_options, with_daemon
+from smsd.cli.save import CSV, NotWrittenError, save
 
 EX_REJECTED = 3  # it is imported, but for some rows
 PIECE = 65_536  # octets
 STDIN = "-"
-CSV = "text/csv"
 MEDIA_TYPES = {"csv": CSV, "ndjson": "application/x-ndjson", "json": "application/json"}
 SUFFIXES = {".json": "json", ".ndjson": "ndjson", ".jsonl": "ndjson"}
 SHOWN = 5  # rejected rows
@@ -108,7 +108,7 @@ def export(
     query = {"excel": "true"} if excel else {}
     path = f"{_path(name)}/contacts"
     try:
-        with_daemon(config_path, url, lambda api: _save(api, path, output, query=query))
+        with_daemon(config_path, url, lambda api: save(api, path, output, query=query))
     except NotWrittenError as error:
         fail(str(error), EX_FAILED)
 
@@ -158,10 +158,6 @@ def _path(name: str, number: str | None = None) -> str:
     return f"{path}/contacts/{quote(number, safe='')}" if number else path
 
 
-class NotWrittenError(Exception):
-    """A file of ours could not be written."""
-
-
 # -- files ----------------------------------------------------------------------------------------
 
 
@@ -202,34 +198,10 @@ async def _pieces(octets: BinaryIO, advance: Callable[[int], None]) -> AsyncIter
         advance(len(piece))
 
 
-async def _save(
-    api: Api, path: str, output: Path | None, *, query: dict[str, str] | None = None
-) -> None:
-    """Write what is answered as CSV; to a file only when all of it has come."""
-    async with api.open("GET", path, query=query, headers={"Accept": CSV}) as answer:
-        if output is None:
-            async for piece in answer.content.iter_any():
-                sys.stdout.buffer.write(piece)
-            return
-        partial = output.with_name(f".{output.name}.part")
-        try:
-            with partial.open("wb") as file:
-                async for piece in answer.content.iter_any():
-                    file.write(piece)
-            partial.replace(output)
-        except (ClientError, TimeoutError):  # some of them are OSErrors, too
-            raise
-        except OSError as error:
-            raise NotWrittenError(f"{output}: {error.strerror}") from None
-        finally:
-            with suppress(OSError):
-                partial.unlink()
-
-
 async def _save_rejects(api: Api, path: str, output: Path) -> str:
     """Why they could not be saved; "" if they were. The import took place all the same."""
     try:
-        await _save(api, path, output)
+        await save(api, path, output)
     except (NotWrittenError, RefusedError, ClientError, TimeoutError, OSError) as error:
         return str(error) or type(error).__name__
     return ""

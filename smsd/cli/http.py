@@ -73,6 +73,28 @@ class Api:
         async with self.open(method, path, query=query, headers=headers, body=body) as answer:
             return orjson.loads(await answer.read())
 
+    async def send(
+        self,
+        method: str,
+        path: str,
+        content: Mapping[str, object],
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """The JSON of the answer to a request with JSON. Raises as `call` does."""
+        asked = self._session.request(
+            method,
+            path,
+            params=query,
+            headers={"Content-Type": "application/json", **(headers or {})},
+            data=orjson.dumps(content),
+        )
+        async with asked as answer:
+            if not answer.ok:
+                raise RefusedError(answer.status, _message(answer, await answer.read()))
+            return orjson.loads(await answer.read())
+
     @asynccontextmanager
     async def open(
         self,

@@ -1,6 +1,5 @@
 """`smsd send`. Rule: what POST /send would refuse is refused here, in the same words."""
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,7 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from smsd import daemon
-from smsd.cli.console import EX_FAILED, config_option, fail, print_line
+from smsd.cli.console import EX_FAILED, config_option, fail, print_line, read_text
 from smsd.cli.store import with_store
 from smsd.config import Settings
 from smsd.core.fields import FIELDS, FieldError
@@ -43,7 +42,7 @@ def send(config_path: Path, recipients: Sequence[str], message: str, **options: 
     }
 
     async def append(store: Store, settings: Settings) -> list[str]:
-        fields["message"] = _stdin() if message == "-" else _argument(message)
+        fields["message"] = read_text(message)
         return (await store.queue.append(_request(settings, recipients, fields))).ids
 
     try:
@@ -63,19 +62,3 @@ def _request(settings: Settings, recipients: Sequence[str], fields: dict[str, ob
         raise FieldError("to", f"must name 1 to {settings.http.max_recipients} numbers")
     content = parse(fields, daemon.build_limits(settings), now_ms)
     return Append.of(content, numbers, now_ms)
-
-
-def _argument(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # octets that are not UTF-8 arrive as halves of surrogate pairs
-        raise FieldError("message", "is not valid UTF-8") from None
-    return text
-
-
-def _stdin() -> str:
-    octets = sys.stdin.buffer.read()
-    try:
-        return octets.decode().removesuffix("\n")  # the one that ends the last line of any file
-    except UnicodeDecodeError:
-        raise FieldError("message", "is not valid UTF-8") from None
