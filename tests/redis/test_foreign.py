@@ -21,7 +21,9 @@ from smsd.store.identity import OlderData
 from smsd.store.keys import GROUP, Keys
 from smsd.store.lease import lease_holder, reported_hold
 from tests.redis.audiences import import_rows
+from tests.redis.campaigns import request
 from tests.redis.dispatching import at_work, dispatcher, recovery
+from tests.redis.recipients import expand
 from tests.support.provider import ScriptedProvider
 from tests.support.store import ALICE, BOB, LIMITS, Store, until
 
@@ -97,6 +99,35 @@ async def _import(store: Store) -> None:
     await store.audiences.clean()
 
 
+async def _campaign(store: Store) -> None:
+    asked = request(name="", audience="", recipients=(ALICE, BOB))
+    campaign, _ = await store.campaigns.start(asked, by="me")
+    campaign = await store.campaigns.pause(campaign, by="me", reason="")
+    campaign = await store.campaigns.resume(campaign, by="me", reason="")
+    assert len((await store.campaigns.recipients(campaign)).recipients) == 2
+    assert campaign.id in {one.id for one in (await store.campaigns.page())[0]}
+    assert campaign.id in {one.id for one in await store.campaigns.active()}
+    campaign = await store.campaigns.cancel(campaign, by="me", reason="")
+    assert campaign.counts.cancelled == 2
+    assert not await store.campaigns.tidy(campaign)
+    await store.campaigns.remove(campaign, by="me")
+    await store.audiences.clean()
+
+
+async def _send_of_campaign(store: Store) -> None:
+    asked = request(name="", audience="", recipients=(ALICE,))
+    campaign, _ = await store.campaigns.start(asked, by="me")
+    [id_] = await expand(store, campaign, ALICE)
+    [entry] = [one for one in await store.queue.claim(100, 100) if one.message_id == id_]
+    message = parse_entry(entry, LIMITS, store.wall())
+    attempt = store.attempt()
+    assert await store.begin(entry, attempt, ALICE) == "begun"
+    assert await store.queue.ack(entry, attempt, message, "p")
+    found = await store.campaigns.show(campaign.id)
+    assert found is not None
+    assert found.counts.sent == 1
+
+
 STEPS: dict[str, Callable[[Store], Awaitable[Any]]] = {
     "send": _send,
     "send with high priority": lambda store: _send(store, priority="high"),
@@ -105,6 +136,8 @@ STEPS: dict[str, Callable[[Store], Awaitable[Any]]] = {
     "die and rise": _die_and_rise,
     "cancel": _cancel,
     "import": _import,
+    "campaign": _campaign,
+    "send of a campaign": _send_of_campaign,
     "count": lambda store: store.census(),
     "look up the hold": lambda store: reported_hold(store.client, store.owner),
     "ask who holds the lease": lambda store: lease_holder(store.client),
@@ -113,18 +146,23 @@ STEPS: dict[str, Callable[[Store], Awaitable[Any]]] = {
     "make the groups": lambda store: store.client.ensure_groups(),
 }
 # What each key is needed for; the rest goes on without it.
+SENDS = {"send", "retry", "die and rise", "send of a campaign"}
+CAMPAIGN = {"campaign", "send of a campaign"}
 NEEDED = {
-    "queue": {"send", "retry", "die and rise", "cancel", "wait", "make the groups"},
+    "queue": SENDS | {"cancel", "wait", "make the groups"},
     "high": {"send with high priority", "retry", "wait", "make the groups"},
     "deferred": {"schedule", "retry", "cancel"},
     "deferred_messages": {"schedule", "retry", "cancel"},
-    "inflight": {"send", "send with high priority", "retry", "die and rise", "cancel", "recover"},
+    "inflight": SENDS | {"send with high priority", "cancel", "recover"},
     "dead": {"die and rise"},
-    "optouts": {"send", "send with high priority", "retry", "die and rise"},
+    "optouts": SENDS | {"send with high priority"},
     "hold": {"look up the hold"},
     "audiences": {"import"},
-    "audiences_unfinished": {"import"},
-    "store": {"send", "send with high priority", "retry", "die and rise", "recover"},
+    "audiences_unfinished": {"import", *CAMPAIGN},
+    "campaigns": CAMPAIGN,
+    "campaign_names": CAMPAIGN,
+    "campaigns_active": CAMPAIGN,
+    "store": SENDS | {"send with high priority", "recover"},
 }
 
 
@@ -246,6 +284,9 @@ JUNK: dict[str, Put] = {
     "held": lambda client, key: client.hset(key, "since", b"\xff"),
     "audiences": lambda client, key: client.hset(key, mapping={b"\xff": b"\xff", "x": "{"}),
     "audiences_unfinished": lambda client, key: client.zadd(key, {b"\xff": "-inf", "x": "inf"}),
+    "campaigns": lambda client, key: client.zadd(key, {b"\xff": "-inf", "c1": 0, "x": 1}),
+    "campaign_names": lambda client, key: client.hset(key, mapping={b"\xff": b"\xff", "x": "c1"}),
+    "campaigns_active": lambda client, key: client.sadd(key, b"\xff", "c1", "x"),
     "released": lambda client, key: client.set(key, b"\xff"),
     "store": lambda client, key: client.hset(key, mapping={"lease_ms": b"\xff", "x": "y"}),
     "lease": lambda client, key: client.set(key, b"\xff", px=1),
