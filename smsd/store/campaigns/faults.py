@@ -56,7 +56,11 @@ class CampaignFaults:
 
     async def of_lists(self) -> AsyncIterator[CampaignFault]:
         """Campaigns that are listed, and are not there."""
-        listed = await self._client.read(self._listed)
+        junk, listed = await self._client.read(self._listed)
+        for name in junk:
+            yield CampaignFault(text(name), ABSENT, "listed no more", self._repair)
+        if junk and self._repair:
+            await self._client.read(lambda redis: self._remove(redis, junk))
         ids = sorted(listed)
         for at in range(0, len(ids), TOGETHER):
             some = ids[at : at + TOGETHER]
@@ -81,12 +85,26 @@ class CampaignFaults:
         async for fault in self._of_records(readable):
             yield fault
 
-    async def _listed(self, redis: Redis) -> Mapping[str, str]:
-        """All ids that are listed anywhere, each with the name that stands for it."""
+    async def _listed(self, redis: Redis) -> tuple[list[bytes], Mapping[str, str]]:
+        """What can be no campaign, as it is listed; and ids, each with the name for it."""
         index, names, active = self._lists
-        found = {text(id_): "" for id_ in await redis.zrange(index, 0, -1)}
-        found |= {text(id_): "" for id_ in await redis.smembers(active)}
-        return found | {text(id_): text(name) for name, id_ in (await redis.hgetall(names)).items()}
+        ids_listed = [*await redis.zrange(index, 0, -1), *await redis.smembers(active)]
+        found = dict.fromkeys(cast("list[bytes]", ids_listed), b"")
+        junk = [one for one in found if not _is_id(one)]
+        named = cast("Mapping[bytes, bytes]", await redis.hgetall(names))
+        for name, id_ in named.items():
+            if _is_id(id_) and name == text(name).encode():
+                found[id_] = name
+            else:
+                junk.append(name)
+        ids = {text(id_): text(name) for id_, name in found.items() if _is_id(id_)}
+        return junk, ids
+
+    async def _remove(self, redis: Redis, junk: Sequence[bytes]) -> None:
+        index, names, active = self._lists
+        await redis.zrem(index, *junk)
+        await redis.srem(active, *junk)
+        await redis.hdel(names, *junk)
 
     async def _reason(self, name: str) -> str:
         """Why a key cannot be used, or has no use."""
@@ -192,6 +210,10 @@ class Counted(NamedTuple):
     def _numbers(self) -> Mapping[str, int]:
         """What is no number counts as -1: no recipients are so many."""
         return {field: int(many) if many.isdecimal() else -1 for field, many in self.counts.items()}
+
+
+def _is_id(raw: bytes) -> bool:
+    return _ID.fullmatch(text(raw)) is not None
 
 
 def _total(counts: Mapping[str, int]) -> int:

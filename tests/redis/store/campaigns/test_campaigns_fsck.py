@@ -142,6 +142,22 @@ async def test_a_fault_is_found_and_then_mended(store: Store, spoil: Spoil) -> N
     assert [await store.state(one) for one in ids] == ["queued"] * 20  # messages are left alone
 
 
+async def test_what_can_be_no_campaign_is_listed_no_more(store: Store) -> None:
+    await audience(store, 40)
+    campaign, keys = await start(store), store.keys
+    for junk in (b"\xff", "x", "c1_2"):
+        await store.redis.zadd(keys.campaigns, {junk: 1})
+        await store.redis.sadd(keys.campaigns_active, junk)
+        await store.redis.hset(keys.campaign_names, junk, "c" * 40)
+    await store.redis.hset(keys.campaign_names, b"\xfe", campaign.id)
+    found = await look(store, repair=True)
+    assert {one.name for one in found} == {"\ufffd", "x", "c1_2"}
+    assert all(one.mended for one in found)
+    assert await look(store) == []
+    assert await store.campaigns.show("spring") == campaign
+    assert await store.redis.hlen(keys.campaign_names) == 1
+
+
 async def test_what_lost_its_recipients_is_cancelled_and_can_be_removed(store: Store) -> None:
     given = await audience(store, MANY)
     campaign = await start(store)
