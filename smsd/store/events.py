@@ -10,6 +10,8 @@ from redis.asyncio import Redis
 
 from smsd.core.life import State
 from smsd.redis.client import decode_fields, text
+from smsd.redis.scripts import Call
+from smsd.store.campaigns.results import unpack
 from smsd.store.client import StoreClient
 
 PAGE = 500  # events that are read at a time
@@ -55,15 +57,21 @@ class Events:
         self, provider_ids: Collection[str], since_ms: int, until_ms: int
     ) -> Mapping[str, str]:
         """Ids of messages that were sent in that time, by those `provider_ids` they have."""
-        keys, after, found = self._client.keys, str(since_ms), dict[str, str]()
+        after, found = str(since_ms), dict[str, str]()
         while page := await self._page(after, str(until_ms)):
             after = f"({page[-1].id}"
             sent = [event.fields.get("id", "") for event in page if _is_sent(event)]
-            names = await self._client.field_of_each("provider_id", list(map(keys.message, sent)))
-            for message_id, name in zip(sent, names, strict=True):
-                if isinstance(name, bytes) and text(name) in provider_ids:
-                    found[text(name)] = message_id
+            for message_id, name in zip(sent, await self._provider_ids(sent), strict=True):
+                if name in provider_ids:
+                    found[name] = message_id
         return found
+
+    async def _provider_ids(self, message_ids: list[str]) -> list[str]:
+        """The provider's id of each message, "" where none is kept."""
+        keys = list(map(self._client.keys.message, message_ids))
+        reply = await self._client.ask(Call("provider_ids", {"ids": message_ids}, keys))
+        kept = cast("list[tuple[bytes, bytes]]", reply)
+        return [text(name) or unpack(value, 0).provider_id for name, value in kept]
 
     async def _page(self, start: str, stop: str) -> list[Event]:
         found = await self._client.read(lambda redis: redis.xrange(self._key, start, stop, PAGE))

@@ -1,6 +1,7 @@
 """One operation for each thing that a script does, on a store that was prepared for it."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 from smsd.core.campaign import Campaign
@@ -242,6 +243,12 @@ async def give_up_an_import(store: Store) -> Operation:
     return operation
 
 
+async def ask_for_a_provider_id(store: Store) -> Operation:
+    assert await store.queue.ack(*await store.sending(), "p")
+    now = int(time.time() * 1000)
+    return lambda: store.events.find_settled(["p"], now - 60_000, now + 60_000)
+
+
 async def look_at_a_contact(store: Store) -> Operation:
     await import_rows(store, "a", [[ALICE]])
     return lambda: store.audiences.lookup("a", ALICE)
@@ -399,6 +406,7 @@ CASES: list[tuple[str, Prepared]] = [
     ("take_key", take_key),
     ("census", census),
     ("letters", letters),
+    ("provider_ids", ask_for_a_provider_id),
     ("groups", groups),
     ("touch", touch),
     ("acquire", acquire),

@@ -5,7 +5,9 @@ import time
 import pytest
 
 from smsd.core.life import DeadReason
-from tests.support.store import Store, Wall
+from tests.redis.campaigns import request, start
+from tests.redis.recipients import expand
+from tests.support.store import ALICE, Store, Wall
 
 MANY_EVENTS = """
 for _ = 1, tonumber(ARGV[1]) do
@@ -63,3 +65,12 @@ async def test_what_was_settled_under_some_names_is_found_among_many(
         "p2": lives[2][2].id,
     }
     assert await store.events.find_settled(["p1"], now - 120_000, now - 60_000) == {}
+
+
+async def test_that_of_a_message_of_a_campaign_is_found_too(store: Store) -> None:
+    sid = "SM" + "0123456789abcdef" * 2
+    campaign = await start(store, request(audience="", recipients=(ALICE,)))
+    [id_] = await expand(store, campaign, ALICE)
+    assert await store.queue.ack(*await store.begin_next(), sid)
+    now = int(time.time() * 1000)
+    assert await store.events.find_settled([sid], now - 60_000, now + 60_000) == {sid: id_}

@@ -14,7 +14,7 @@ from tests.support.store import (
 )
 
 READ_ONLY = {
-    *("census", "letters", "reclaim"),
+    *("census", "letters", "reclaim", "provider_ids"),
     *("audience_look", "audience_page", "campaign_look", "campaign_page"),
 }
 SETTLEMENTS = {"finish", "defer", "bury"}
