@@ -54,6 +54,8 @@ def _line(result: Result) -> str:
     states = ", ".join(f"{count} {state}" for state, count in result.judgement.states.items())
     asks = f"; asked, not found is {result.asks}" if result.asks else ""
     faults = ", ".join(result.done)
+    campaigns = ", ".join(f"{many} {state}" for state, many in result.campaigns.items())
+    states += f"; campaigns: {campaigns or 'none'}"
     line = f"seed {result.seed}: {states}; worst window {result.worst} of {RATE}{asks}; {faults}"
     if result.clean:
         return f"{line}; clean"

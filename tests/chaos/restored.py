@@ -12,6 +12,7 @@ from pathlib import Path
 import redis
 
 from tests.chaos.stage import LEASE, Stage
+from tests.support.campaigns import Desk
 from tests.support.excuses import Restored
 from tests.support.oracle import states
 from tests.support.redis_server import RedisServer
@@ -79,7 +80,7 @@ def _copy(stage: Stage) -> Copy:
 
 def _restore(stage: Stage, copy: Copy, *, died_at: int = 0) -> None:
     server = stage.server
-    last_ids, cancelled = _known_by(copy)
+    last_ids, cancelled, campaigns = _known_by(copy)
     if stage.chance.random() < 0.5:
         server.stop()
     else:
@@ -88,13 +89,13 @@ def _restore(stage: Stage, copy: Copy, *, died_at: int = 0) -> None:
     shutil.rmtree(server.directory / FILES)
     shutil.move(copy.directory / FILES, server.directory / FILES)
     stage.excuses.restored.append(
-        Restored(copy.made_at, ended_at, last_ids, cancelled, died_at=died_at)
+        Restored(copy.made_at, ended_at, last_ids, cancelled, campaigns, died_at)
     )
     server.start()
 
 
-def _known_by(copy: Copy) -> tuple[dict[str, str], frozenset[str]]:
-    """The last ids of both streams in a copy, and which messages it calls cancelled."""
+def _known_by(copy: Copy) -> tuple[dict[str, str], frozenset[str], frozenset[str]]:
+    """The last ids of both streams in a copy, what it calls cancelled, and its campaigns."""
     server = RedisServer(copy.directory).start()
     try:
         with server.client() as client:
@@ -103,11 +104,12 @@ def _known_by(copy: Copy) -> tuple[dict[str, str], frozenset[str]]:
                 "h": _last_id(client, "smsd:queue:high"),
             }
             known = states(client)
+        campaigns = {one.id: one.state for one in Desk(server.url).all()}
     finally:
         server.stop()
-    return last_ids, frozenset(
-        message_id for message_id, facts in known.items() if facts.get("state") == "cancelled"
-    )
+    ended = {id_ for id_, facts in known.items() if facts.get("state") == "cancelled"}
+    ended |= {id_ for id_, state in campaigns.items() if state == "cancelled"}
+    return last_ids, frozenset(ended), frozenset(campaigns)
 
 
 def _last_id(client: redis.Redis, stream: str) -> str:

@@ -5,17 +5,19 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
 
 import redis
 
-from tests.chaos import faults, foreign, gateway, people, restored
+from tests.chaos import campaigns, faults, foreign, gateway, people, restored
 from tests.chaos.callers import CALLERS, OPTED_OUT, Caller, all_asked
 from tests.chaos.stage import LEASE, Stage
 from tests.chaos.wire import Wire
+from tests.support.campaigns import Desk
 from tests.support.oracle import Judgement, Terms, judge, leftovers, letters, states, waiting
 from tests.support.processes import Daemon, Recorder, eventually, instants, worst_window
 from tests.support.redis_server import RedisServer
@@ -82,6 +84,7 @@ class Result:
     fsck: str  # what it found
     asks: str  # how the provider is asked about messages in doubt; "" for not at all
     refused: Counter[str] = field(default_factory=Counter)
+    campaigns: Counter[str] = field(default_factory=Counter)  # by their states in the end
     log: Path | None = None
 
     @property
@@ -115,9 +118,12 @@ def perform(seed: int, *, messages: int, seconds: float, only: Sequence[Fault] =
         for n, wire in enumerate(wires)
     ]
     stage = Stage(chance, server, recorder, daemons, wires, token)
+    campaigner = campaigns.Campaigner(stage)
     try:
-        _hurt(stage, messages, seconds, [] if only else dealt(seed), only or FAULTS)
-        result = _judged(stage, seed, asks)
+        campaigns.import_audience(stage)
+        with running(campaigner):
+            _hurt(stage, messages, seconds, [] if only else dealt(seed), only or FAULTS)
+        result = _judged(stage, campaigner, seed, asks)
     except Exception as error:
         error.add_note(f"after {', '.join(stage.done)}; see {directory}")
         raise
@@ -177,7 +183,17 @@ def _hurt(
             caller.join()
 
 
-def _is_at_rest(stage: Stage, client: redis.Redis) -> bool:
+@contextmanager
+def running(campaigner: campaigns.Campaigner) -> Iterator[None]:
+    campaigner.start()
+    try:
+        yield
+    finally:
+        campaigner.stop()
+        campaigner.join()
+
+
+def _is_at_rest(stage: Stage, client: redis.Redis, desk: Desk) -> bool:
     """Whether nothing waits; an operator ends what hold there is.
 
     (A daemon may hold though nothing could be sent twice. That it does send nothing twice is
@@ -185,22 +201,26 @@ def _is_at_rest(stage: Stage, client: redis.Redis) -> bool:
     """
     if client.exists("smsd:held"):
         stage.release()
-    return waiting(client) == 0
+    return campaigns.are_at_rest(client, desk) and waiting(client) == 0
 
 
-def _judged(stage: Stage, seed: int, asks: str) -> Result:
+def _judged(stage: Stage, campaigner: campaigns.Campaigner, seed: int, asks: str) -> Result:
     """Wait for rest, and judge."""
+    desk = Desk(stage.server.url)
     stage.recorder.stop()
     stage.recorder.start(plan={"ok": 1})
     with stage.server.client() as client:
-        eventually(lambda: _is_at_rest(stage, client), REST, "messages still wait")
+        eventually(lambda: _is_at_rest(stage, client, desk), REST, "messages still wait")
         held, dead, left = states(client), letters(client), leftovers(client)
+    looked = campaigns.look(desk, campaigner, stage.excuses)
+    held |= looked.known
+    left |= looked.faults
     arrivals = stage.recorder.arrivals()
     verdict = judge(
-        [message_id for caller in stage.callers for message_id in caller.accepted],
+        [*(id_ for caller in stage.callers for id_ in caller.accepted), *looked.accepted],
         arrivals,
         held,
-        asked=all_asked(stage.callers, held, stage.excuses),
+        asked=all_asked(stage.callers, held, stage.excuses) | looked.asked,
         dead=dead,
         held=stage.held,
         terms=Terms(absent_is_refused=asks == "unavailable", max_attempts=MAX_ATTEMPTS),
@@ -210,6 +230,7 @@ def _judged(stage: Stage, seed: int, asks: str) -> Result:
         left["messages lost in silence"] = silent
     worst = worst_window(instants(arrivals, RATE))
     code, found = stage.operate("fsck")
-    refused = sum((caller.refused for caller in stage.callers), Counter())
+    refused = sum((caller.refused for caller in stage.callers), campaigner.refused)
     fsck = f"exit {code}: {found}" if code else ""
-    return Result(seed, stage.done, verdict, worst, left, fsck, asks, refused)
+    ended = Counter(str(one.state) for one in desk.all())
+    return Result(seed, stage.done, verdict, worst, left, fsck, asks, refused, ended)

@@ -9,7 +9,7 @@ from smsd.core.campaign import Campaign, CampaignRequest, Counts
 from smsd.redis.availability import Availability
 from smsd.redis.damage import Damage
 from smsd.store import Bounds, Store
-from smsd.store.campaigns import Campaigns
+from smsd.store.campaigns import Campaigns, Recipient
 from tests.support.processes import eventually
 
 T = TypeVar("T")
@@ -35,6 +35,25 @@ class Desk:
         assert found is not None
         assert sum(found.counts[1:]) == found.counts.recipients, "counts add up at every look"
         return found
+
+    def all(self) -> list[Campaign]:
+        """Every campaign, the latest first."""
+        campaigns, _ = self.ask(lambda campaigns: campaigns.page(count=100))
+        return campaigns
+
+    def recipients(self, campaign: Campaign) -> list[Recipient]:
+        """All its recipients."""
+
+        async def read(campaigns: Campaigns) -> list[Recipient]:
+            found, cursor, more = [], "", True
+            while more:
+                page = await campaigns.recipients(campaign, cursor=cursor, count=500)
+                found += page.recipients
+                cursor = page.cursor
+                more = cursor != ""
+            return found
+
+        return self.ask(read)
 
     def counts(self, id_: str) -> Counts:
         return self.show(id_).counts

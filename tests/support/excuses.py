@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
+from smsd.core.campaign import split_id
+
 MILLISECOND = 1_000_000  # ns
+RANDOM = 5  # characters at the end of a campaign's id
 
 
 @dataclass
@@ -16,14 +19,21 @@ class Restored:
     ended_at: int  # when the server had ended that knew more
     last_ids: Mapping[str, str]  # that the copy knows, by stream: "n" and "h"
     cancelled: Container[str] = ()  # what the copy calls cancelled
+    campaigns: Container[str] = ()  # ids of those that the copy knows
     died_at: int = 0  # when the last daemon died that did not live through it
     released_at: float = inf  # by the first `smsd release` behind it
 
     def forgot(self, message_id: str) -> bool:
         """Whether the copy cannot know this message, accepted by the server that ended."""
+        if campaign := split_id(message_id):
+            return campaign[0] not in self.campaigns and self._had_begun(campaign[0])
         entry = _entry_id(message_id.removeprefix("h"))
         last = _entry_id(self.last_ids["h" if message_id.startswith("h") else "n"])
         return last < entry and entry[0] <= self.ended_at // MILLISECOND
+
+    def _had_begun(self, campaign_id: str) -> bool:
+        """Whether a campaign is one of the server that ended: its id tells when it was started."""
+        return int(campaign_id[1:-RANDOM], 36) <= self.ended_at // MILLISECOND
 
     def forgot_cancelling(self, message_id: str, began: int, ended: int) -> bool:
         """Whether the copy may not know that this message was cancelled between these times."""
