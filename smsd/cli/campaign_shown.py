@@ -19,7 +19,7 @@ def row_of(shown: Any) -> str:
         parts.append(f"{_counted(shown['recipients'], 'recipient')}")
     parts.append(f"{_counted(shown['segments'], 'segment')}")
     if "drains_at" in shown:
-        parts.append(f"finished about {shown['drains_at']}")
+        parts.append(f"finished about {_moment(shown['drains_at'])}")
     return "  ".join(parts).rstrip()
 
 
@@ -28,7 +28,7 @@ def lines_of(shown: Any) -> Iterator[str]:
     counts = shown["counts"]
     yield f"{shown['name']} ({shown['id']}): {_state(shown)}"
     reason = f": {shown['reason']}" if shown.get("reason") else ""
-    yield f"{'since':<12}{shown['since']}, by {shown['by']}{reason}"
+    yield f"{'since':<12}{_moment(shown['since'])}, by {shown['by']}{reason}"
     yield f"{'recipients':<12}{counts['recipients']:,}"
     yield from _counts(counts, shown["dead"])
     rate = f", {shown['rate']:g} a second now" if shown["rate"] else ""
@@ -38,7 +38,7 @@ def lines_of(shown: Any) -> Iterator[str]:
         money = f" {cost['currency']}" if "currency" in cost else ""
         yield f"{'cost':<12}{cost['sent']:,.2f} of {cost['expected']:,.2f}{money}"
     if "drains_at" in shown:
-        yield f"{'finished':<12}about {shown['drains_at']}"
+        yield f"{'finished':<12}about {_moment(shown['drains_at'])}"
     yield from _asked(shown)
 
 
@@ -79,14 +79,14 @@ def plan_lines(plan: Any) -> Iterator[str]:
     of = f": {sizes}" if sizes else ""
     yield f"{_counted(plan['messages'], 'message')}, {_counted(plan['segments'], 'segment')}{of}"
     yield from _ucs2(plan["ucs2"])
-    yield from _faulty(plan["missing"], "lack a value, and the campaign would be refused")
-    yield from _faulty(plan["too_long"], "would get too long a message, and get none")
+    yield from _faulty(plan["missing"], "without a value; the campaign would be refused")
+    yield from _faulty(plan["too_long"], "with too long a message; they would get none")
     if plan["would_expire"]:
         yield f"{_counted(plan['would_expire'], 'message')} would expire before they are sent"
     if "cost" in plan:
         money = plan["cost"].get("currency", "")
         yield f"cost {plan['cost']['expected']:,.2f} {money}".rstrip()
-    yield f"finished about {plan['drains_at']}"
+    yield f"finished about {_moment(plan['drains_at'])}"
 
 
 def _apart(plan: Any) -> str:
@@ -117,6 +117,11 @@ def _faulty(fault: Any, what: str) -> Iterator[str]:
         yield f"  column {column}: {many:,}"
     numbers = ", ".join(one["number"] for one in fault["first"][:SHOWN])
     yield f"  for example {numbers}"
+
+
+def _moment(written: str) -> str:
+    """A time of an answer, which is in UTC, without its milliseconds."""
+    return f"{written[:19]}Z"
 
 
 def _counted(count: int, what: str) -> str:

@@ -9,6 +9,15 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from smsd.core.fields import rfc3339
+
+_LAST_MS = 253_402_300_799_999  # Unix ms at the end of the year 9999
+
+
+def moment(unix_ms: float) -> str:
+    """A time that was forecast, as RFC 3339; one that no calendar has is the last that it has."""
+    return rfc3339(round(min(unix_ms, _LAST_MS)))
+
 
 @dataclass(frozen=True, slots=True)
 class Backlog:

@@ -149,6 +149,7 @@ class Intake:
             storage.availability,
             limits=SendLimits(limits, settings.http.max_recipients),
             default_audience=settings.audiences.get(settings.campaign.default_audience, ()),
+            rate=self._rate,
             now_ms=now_ms,
         )
         operations = Operations(

@@ -58,6 +58,7 @@ class Appended(NamedTuple):
 
     ids: list[str]
     answer: bytes | None = None
+    ahead: int = 0  # messages that were in line before them
 
 
 class QueueFull(Exception):  # noqa: N818 - a state, named as users see it

@@ -96,9 +96,9 @@ class LostWrites:
         queued: list[bytes] = []
         for call, reply in zip(calls, replies, strict=True):
             match reply:
-                case [b"queued", ids]:
+                case [b"queued", ids, _]:
                     queued.append(cast("bytes", ids))
-                case [b"staged", name] if name == str(call.request.get("list")).encode():
+                case [b"staged", name, _] if name == str(call.request.get("list")).encode():
                     many = cast("int", call.request["many"])
                     self._groups.append(_Group(number, many, data.id, []))
                     self._keep_list(name.decode(), self._groups[-1])

@@ -76,12 +76,12 @@ class Queue:
         """
         reply = cast("list[bytes]", await self._appends(request))
         match reply:
-            case [b"queued", ids]:
-                return Appended(text(ids).split(","))
-            case [b"repeated", ids, answer]:
-                return Appended(text(ids).split(","), answer)
-            case [b"staged", name]:
-                return Appended(await self._finish_long_list(text(name)))
+            case [b"queued", ids, ahead]:
+                return Appended(text(ids).split(","), ahead=int(ahead))
+            case [b"repeated", ids, answer, ahead]:
+                return Appended(text(ids).split(","), answer, int(ahead))
+            case [b"staged", name, ahead]:
+                return Appended(await self._finish_long_list(text(name)), ahead=int(ahead))
             case [b"conflict"]:
                 raise KeyConflict
             case _:
@@ -116,13 +116,13 @@ class Queue:
         """Fingerprint and result of the request that first used this key, if one did."""
         key = self._client.keys.idempotency(idempotency_key)
         found = await self._client.read(
-            lambda redis: redis.hmget(key, ["fingerprint", "ids", "answer"])
+            lambda redis: redis.hmget(key, ["fingerprint", "ids", "answer", "ahead"])
         )
-        fingerprint, ids, answer = cast("list[bytes | None]", found)
+        fingerprint, ids, answer, ahead = cast("list[bytes | None]", found)
         if fingerprint is None or ids is None or answer is None:
             return None
         await self._client.confirm()
-        return text(fingerprint), Appended(text(ids).split(","), answer)
+        return text(fingerprint), Appended(text(ids).split(","), answer, int(ahead or 0))
 
     # -- claim ----------------------------------------------------------------------------------
 

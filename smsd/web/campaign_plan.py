@@ -11,8 +11,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from smsd.core.campaign_request import Draft
-from smsd.core.fields import rfc3339
-from smsd.core.forecast import Backlog
+from smsd.core.forecast import Backlog, moment
 from smsd.core.message import Limits
 from smsd.core.plan import Fault, Plan, Ucs2
 from smsd.redis.availability import within
@@ -192,7 +191,7 @@ class Planner:
             left = self._progress.forecast([], backlog, until=until).left[PLAN]
             expired = round(left * plan.messages / plan.segments) if plan.segments else 0
             ends_at = asked.expires_at
-        return {"would_expire": expired, "drains_at": rfc3339(ends_at)}
+        return {"would_expire": expired, "drains_at": moment(ends_at)}
 
 
 def _fault(fault: Fault) -> dict[str, object]:

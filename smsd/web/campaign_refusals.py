@@ -95,12 +95,13 @@ def count_changed(found: int) -> ApiError:
 
 def missing_value(number: str, column: str, many: int) -> ApiError:
     """Recipients lack what the body needs."""
+    others = f" and {many - 1} others lack values" if many > 1 else ""
     message = (
-        f"{many} recipients have no {column}, {number} for one; give it a default:"
-        f' {{{{ {column} | default: "…" }}}}'
+        f"needs {column}, which {number} has not{others};"
+        f' give it a default: {{{{ {column} | default: "…" }}}}'
     )
     more = {"column": column, "number": number, "missing": many}
-    return ApiError(400, "missing_value", message, field="message", more=more)
+    return ApiError(400, "missing_value", f"message {message}", field="message", more=more)
 
 
 def unknown_column(column: str, columns: tuple[str, ...]) -> FieldError:

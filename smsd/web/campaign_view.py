@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from smsd.core.campaign import Campaign, CampaignState
 from smsd.core.fields import rfc3339
+from smsd.core.forecast import moment
 from smsd.web.campaign_progress import Progress, segments_of
 
 ENDED = (CampaignState.FINISHED, CampaignState.NEEDS_ATTENTION, CampaignState.CANCELLED)
@@ -63,7 +64,7 @@ class CampaignView:
             "segments": segments_of(campaign),
         }
         if drains_at is not None and campaign.state not in ENDED:
-            head["drains_at"] = rfc3339(drains_at)
+            head["drains_at"] = moment(drains_at)
         return head
 
     def _shown(self, campaign: Campaign, drains_at: int | None) -> dict[str, object]:

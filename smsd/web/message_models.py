@@ -54,6 +54,10 @@ class Queued(Strict, json_schema_extra={"oneOf": [{"required": ["id"]}, {"requir
     segments: Count
     segments_per_message: Count
     encoding: Literal["gsm7", "ucs2"]
+    drains_at: str = Field(
+        description="When the last of them leaves, if nothing is held: RFC 3339. An estimate.",
+        json_schema_extra={"format": "date-time"},
+    )
     duplicates: Count | None = None
     ucs2_because: Ucs2Because | None = None
     id: str | None = None

@@ -4,12 +4,14 @@ import asyncio
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import orjson
 from aiohttp import web
 
 from smsd.core import segment
 from smsd.core.fields import FieldError
+from smsd.core.forecast import moment
 from smsd.core.message import Content, Limits, parse
 from smsd.redis.availability import Availability, within
 from smsd.redis.errors import Away
@@ -24,6 +26,8 @@ from smsd.web.recipients import read_recipients
 from smsd.web.route import BODY, Answer, Route
 
 LONGEST_LIST = 10_000  # numbers: a longer list than is allowed is refused by its length
+DRAINS_AT = "drains_at"
+LEARNED = 0.05  # of what a new message is otherwise
 SHORT_BODY = 4096  # octets of a body whose reading is one short step
 
 
@@ -45,14 +49,20 @@ class Send:
         *,
         limits: SendLimits,
         default_audience: Sequence[str],
+        rate: Callable[[], float],
         now_ms: Callable[[], int],
     ) -> None:
-        """`default_audience`: where a message without `to` goes; empty: `to` is required."""
+        """`default_audience`: where a message without `to` goes; empty: `to` is required.
+
+        `rate`: segments per second.
+        """
         self._queue = queue
         self._availability = availability
         self._limits = limits
         self._default_audience = default_audience
+        self._rate = rate
         self._now_ms = now_ms
+        self._segments_each = 1.0  # of the messages that came of late
         self._long_work = asyncio.Lock()
         characters = limits.message.max_segments * segment.PART["gsm7"]
         self._most_names = characters + MOST_VALUES
@@ -112,7 +122,19 @@ class Send:
             recipients, duplicates = self._default_recipients(), 0
         content = parse(fields, self._limits.message, now_ms)
         summary = _summary(content, len(recipients), duplicates)
+        summary[DRAINS_AT] = self._drains_at(content, len(recipients), now_ms)
         return Append.of(content, recipients, now_ms), summary
+
+    def _drains_at(self, content: Content, messages: int, now_ms: int) -> list[float]:
+        """When the last message would leave with none ahead, and what each one ahead takes: in ms.
+
+        An estimate, as if those were like the messages that came of late.
+        """
+        segment_ms = 1000 / self._rate()
+        each = content.segments.segments
+        self._segments_each += (each - self._segments_each) * LEARNED
+        begins = max(now_ms, content.send_at or 0)
+        return [begins + each * messages * segment_ms, self._segments_each * segment_ms]
 
     async def _answer_again(self, key: str, fingerprint: str) -> web.Response | None:
         """The first answer to this key: a repetition is not judged by today's clock and limits."""
@@ -175,6 +197,9 @@ def _answer(appended: Appended, summary: dict[str, object]) -> web.Response:
     """One shape for the first answer and its repetitions: both are built from the same octets."""
     again = appended.answer is not None
     content = orjson.loads(appended.answer) if appended.answer is not None else summary
+    if DRAINS_AT in content:  # (not in what an older version has answered)
+        alone, each_ahead = cast("list[float]", content[DRAINS_AT])
+        content[DRAINS_AT] = moment(alone + appended.ahead * each_ahead)
     if len(appended.ids) == 1:
         content["id"] = appended.ids[0]
     else:

@@ -201,6 +201,7 @@ class Intake:
             self._store.queue,
             self._store.availability,
             limits=SendLimits(LIMITS, 1000),
+            rate=lambda: 45.0,
             default_audience=["+12025560101"],
             now_ms=self._store.wall,
         )

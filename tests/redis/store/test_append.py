@@ -1,9 +1,11 @@
 """Appending. Rule: a request is queued whole or not at all, and once, whatever is repeated."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
+from smsd.core.message import Content
 from smsd.redis.errors import Away
 from smsd.store.append import Append, Appended, KeyConflict, QueueFull
 from tests.support.proxy import Proxy
@@ -105,6 +107,34 @@ async def test_a_repeated_idempotency_key_gets_the_first_ids_and_answer(store: S
     assert await store.length() == 2
     assert await store.queue.first_answer("k") == ("f", again)
     assert await store.queue.first_answer("other") is None
+
+
+async def test_what_is_in_line_before_a_message_is_counted(store: Store) -> None:
+    now = store.wall()
+    await store.append(BOB, ALICE)
+    await store.append(priority="high")
+    await store.queue.append(Append(at(now + 60_000), [ALICE], ["s1"]))
+
+    async def ahead(content_: Content, key: str = "", ids: Sequence[str] = ()) -> int:
+        request = Append(content_, [ALICE], ids, idempotency_key=key, fingerprint="f", answer=b"{}")
+        return (await store.queue.append(request)).ahead
+
+    assert await ahead(content()) == 3
+    assert await ahead(content(), "k") == 4
+    assert await ahead(content(priority="high")) == 1
+    assert await ahead(at(now + 60_000), ids=["s2"]) == 0
+    # A repetition is answered what the first request was.
+    assert await ahead(content(), "k") == 4
+    first = await store.queue.first_answer("k")
+    assert first is not None
+    assert first[1].ahead == 4
+
+
+async def test_what_is_in_line_before_a_long_list_is_counted(store: Store) -> None:
+    await store.append(BOB)
+    request = Append(content(), [ALICE] * 1001, idempotency_key="k", fingerprint="f", answer=b"{}")
+    assert (await store.queue.append(request)).ahead == 1
+    assert (await store.queue.append(request)).ahead == 1
 
 
 async def test_an_idempotency_key_with_another_body_is_a_conflict(store: Store) -> None:

@@ -249,7 +249,7 @@ async def test_naming_what_is_gone_does_not_hold_the_loop() -> None:
     for number in range(2000):
         ids = ",".join(f"1764201{number * 40 + one:06}-0" for one in range(40))
         call = Call("append", {"group": str(number)})
-        lost_writes.observe([call], [[b"queued", ids.encode()]], identity)
+        lost_writes.observe([call], [[b"queued", ids.encode(), 0]], identity)
     finished = {f"1764201{number:06}-0" for number in range(79_990)}
     turns = 0
 

@@ -1,6 +1,7 @@
 """`POST /send`. Rule: the answer to a request is what happens to its messages."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
@@ -26,15 +27,17 @@ def test_a_message_alone_goes_to_the_demo_audience(smsd: Daemon) -> None:
 
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "application/json"
-    ids = answer.content.pop("ids")
-    assert answer.content | {"ids": ids} == {
+    ids, drains_at = answer.content["ids"], answer.content["drains_at"]
+    assert answer.content == {
         "status": "queued",
         "messages": 2,
         "segments": 2,
         "segments_per_message": 1,
         "encoding": "gsm7",
+        "drains_at": drains_at,
         "ids": ids,
     }
+    assert datetime.fromisoformat(drains_at) > datetime.now(UTC) - timedelta(minutes=1)
     sent = [becomes(smsd, message_id, "sent") for message_id in ids]
     assert [message["to"] for message in sent] == ["+12025550101", "+12025550102"]
     assert all(message["provider_id"].startswith("sandbox-") for message in sent)

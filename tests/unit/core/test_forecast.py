@@ -2,7 +2,7 @@
 
 import pytest
 
-from smsd.core.forecast import Backlog, forecast
+from smsd.core.forecast import Backlog, forecast, moment
 
 
 def ends(*backlogs: Backlog, rate: float = 10.0) -> dict[str, float]:
@@ -71,3 +71,8 @@ def test_all_segments_are_served_by_the_end() -> None:
     made = ends(*backlogs)
     assert len(made) == 100
     assert max(made.values()) == pytest.approx(sum(one.segments for one in backlogs) / 10)
+
+
+def test_a_time_behind_all_calendars_is_the_last_one() -> None:
+    assert moment(1_795_788_000_123.4) == "2026-11-27T14:00:00.123+00:00"
+    assert moment(1e30) == moment(float("inf")) == "9999-12-31T23:59:59.999+00:00"

@@ -25,6 +25,6 @@ async def test_a_loss_that_several_connections_find_is_reported_once() -> None:
     identity = Identity()
     identity.seen = Data("d", 0)
     append = Call("append", {"group": "1"})
-    lost_writes.observe([append], [[b"queued", b"1-0,1-1"]], identity)
+    lost_writes.observe([append], [[b"queued", b"1-0,1-1", 0]], identity)
     await asyncio.gather(*(lost_writes.compare(Forgetful().read_field) for _ in range(2)))
     assert [loss.messages for loss in losses] == [2]
