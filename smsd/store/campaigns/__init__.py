@@ -151,8 +151,12 @@ class Campaigns:
     # -- expansion, by the daemon that dispatches -------------------------------------------------
 
     async def active(self) -> list[Campaign]:
-        """Those that have not ended: scheduled, running, paused, or with work left after a verb."""
-        return await reader.look_readable(self._client, await expansion.active_ids(self._client))
+        """Those that have not ended: scheduled, running, paused, or with work left after a verb.
+
+        Their messages in flight are counted among those that wait.
+        """
+        ids = await expansion.active_ids(self._client)
+        return await reader.look_readable(self._client, ids, in_flight=False)
 
     async def waiting(self, campaign: Campaign, most: int) -> list[Waiting]:
         """The next recipients without a message, of one bucket, `most` at most; [] at the end."""

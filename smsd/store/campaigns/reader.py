@@ -24,10 +24,15 @@ async def look(client: StoreClient, ids: Sequence[str]) -> list[Campaign | None]
     return [_read(client, id_, raw, found[1]) for id_, raw in zip(ids, found[0], strict=True)]
 
 
-async def look_readable(client: StoreClient, ids: Sequence[str]) -> list[Campaign]:
-    """Those of them that are there and can be read (`smsd fsck` names the others)."""
+async def look_readable(
+    client: StoreClient, ids: Sequence[str], *, in_flight: bool = True
+) -> list[Campaign]:
+    """Those of them that are there and can be read (`smsd fsck` names the others).
+
+    `in_flight`: whether messages in flight are counted; otherwise they are among those that wait.
+    """
     campaigns = []
-    found = await _records(client, ids)
+    found = await _records(client, ids, in_flight=in_flight)
     for id_, raw in zip(ids, found[0], strict=True):
         with suppress(Refused):
             if campaign := _read(client, id_, raw, found[1]):
@@ -62,9 +67,10 @@ async def page(client: StoreClient, after: str, count: int) -> tuple[list[Campai
     return campaigns, ids[-1] if len(ids) == count else ""
 
 
-async def _records(client: StoreClient, ids: Sequence[str]) -> Looked:
+async def _records(client: StoreClient, ids: Sequence[str], *, in_flight: bool = True) -> Looked:
     keys = [client.keys.campaign(id_) for id_ in ids]
-    return cast("Looked", await client.ask(Call("campaign_look", {}, keys)))
+    call = Call("campaign_look", {"in_flight": in_flight}, keys)
+    return cast("Looked", await client.ask(call))
 
 
 def _read(client: StoreClient, id_: str, raw: Sequence[bytes], counts: object) -> Campaign | None:

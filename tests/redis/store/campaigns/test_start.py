@@ -17,6 +17,7 @@ from smsd.store.campaigns import (
 )
 from tests.redis.audiences import import_rows, keys_of_audiences, numbers
 from tests.redis.campaigns import audience, frozen, request, start
+from tests.redis.recipients import expand
 from tests.support.store import ALICE, BOB, Store, Wall
 
 MANY = 3_000  # contacts: some 94 buckets
@@ -297,6 +298,22 @@ async def test_messages_in_flight_are_a_part_of_what_waits(store: Store) -> None
     assert found.counts == replace_counts(campaign.counts, waiting=4, in_flight=1)
     assert found.unexpanded == 3
     assert found == replace(campaign, counts=found.counts, unexpanded=3)
+
+
+async def test_of_very_many_in_flight_some_are_looked_at(store: Store) -> None:
+    people = numbers(2_000)
+    campaign = await start(store, request(audience="", recipients=tuple(people)))
+    other = await start(store, request(name="x", audience="", recipients=tuple(people)))
+    for one in (campaign, other):
+        await expand(store, one, *people)
+    for entry in await store.queue.claim(0, 4_000):
+        await store.redis.hset(store.keys.inflight, entry.name, "1 0 x")
+    found, _ = await store.campaigns.page()
+    in_flight = [one.counts.in_flight for one in found]
+    assert sum(in_flight) <= 4_000
+    assert min(in_flight) > 1_000
+    assert all(sum(one.counts[1:]) == 2_000 for one in found)
+    assert [one.counts.in_flight for one in await store.campaigns.active()] == [0, 0]
 
 
 def replace_counts(counts: Counts, **changes: int) -> Counts:
