@@ -8,11 +8,15 @@ from smsd.redis.connection import connect
 from smsd.redis.errors import Away, meaning
 from smsd.store.append import Append
 from tests.redis.audiences import import_rows, keys_of_audiences, numbers, values
+from tests.redis.campaigns import audience as campaign_audience
+from tests.redis.campaigns import request, start
+from tests.redis.recipients import expand
 from tests.support.store import ALICE, Store, content
 
 
 async def whole_life(store: Store) -> None:
     """Every script a text can meet, each to its end."""
+    await _campaign(store)
     await store.append(ALICE, ALICE, priority="high")
     entry, attempt, message = await store.begin_next()
     assert await store.queue.ack(entry, attempt, message, "p")
@@ -34,6 +38,31 @@ async def whole_life(store: Store) -> None:
     assert [entry.name for entry in await store.queue.reclaim([claimed.name])] == [claimed.name]
     assert await store.difference() == 0
     await _audience(store)
+
+
+async def _campaign(store: Store) -> None:
+    """Every script of a campaign; its recipients are in several buckets."""
+    people = await campaign_audience(store, 500)
+    campaign = await start(store, request(recipients=(ALICE,)), idempotency=("c", "f"))
+    assert campaign.counts.recipients == 501
+    campaign = await store.campaigns.pause(campaign, by="me", reason="r", expect=501)
+    campaign = await store.campaigns.resume(campaign, by="me", reason="r")
+    campaign = await store.campaigns.edit(campaign, by="me", weight=2, expires_at=None)
+    waiting = await store.campaigns.waiting(campaign, 10)
+    assert {one.number for one in waiting} <= {*people, ALICE}
+    await expand(store, campaign, people[0])
+    assert await store.queue.ack(*await store.begin_next(), "p")
+    [active] = await store.campaigns.active()
+    assert (active.counts.sent, active.counts.waiting) == (1, 500)
+    page = await store.campaigns.recipients(campaign, state="sent")
+    assert [one.number for one in page.recipients] == [people[0]]
+    campaign = await store.campaigns.cancel(campaign, by="me", reason="r")
+    assert campaign.counts.cancelled == 500
+    assert not await store.campaigns.tidy(campaign)
+    await store.campaigns.remove(campaign, by="me")
+    await store.audiences.remove("a")
+    await store.audiences.clean()
+    assert await keys_of_audiences(store) == set()
 
 
 async def _audience(store: Store) -> None:
