@@ -11,6 +11,8 @@ from smsd.config import Settings
 from smsd.store import Store
 from smsd.store.fsck import Fault, Fsck
 
+SUBJECTS = {"entry": "entry", "mark": "entry", "audience": "audience", "campaign": "campaign"}
+
 
 @click.command()
 @config_option
@@ -53,5 +55,4 @@ def _line(fault: Fault) -> str:
 
 
 def _subject(fault: Fault) -> str:
-    what = "entry" if fault.kind in ("entry", "mark") else "message"
-    return f"{what} {fault.name} {fault.why}"
+    return f"{SUBJECTS.get(fault.kind, 'message')} {fault.name} {fault.why}"

@@ -1,6 +1,7 @@
 """What `smsd fsck` promises."""
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -28,3 +29,8 @@ def test_a_line_says_what_a_repair_does_or_did() -> None:
     assert _line(MENDABLE) == "entry n1-0 is marked in flight (--repair: unmarked)"
     assert _line(done) == "entry n1-0 is marked in flight -> unmarked"
     assert _line(BEYOND) == "message s1 is of another type"
+
+
+@pytest.mark.parametrize("kind", ["audience", "campaign"])
+def test_a_line_names_what_is_at_fault(kind: Literal["audience", "campaign"]) -> None:
+    assert _line(Fault(kind, "spring", "is spoilt")) == f"{kind} spring is spoilt"
