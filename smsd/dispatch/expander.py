@@ -32,7 +32,9 @@ TURN_S = 0.1  # of work that a turn puts in line
 MOST_IN_TURN = 100  # messages: what one script queues
 STEP = 16  # messages made in one turn of the event loop: a third of a millisecond
 PAUSE_S = 0.1  # between looks at what is in line
+TIDY_S = 0.005  # between steps, while much is left to do: Redis has others to serve
 LOOK_S = 0.5  # between looks at which campaigns there are
+PART = 10  # of the time at most goes into those, where there are very many: a tenth
 FAILED_PAUSE_S = 0.5  # after Redis could not do what it was asked to
 ITSELF = "smsd"  # who pauses a campaign whose body cannot be read
 
@@ -72,7 +74,7 @@ class Expander:
         while True:
             try:
                 await self._step()
-                await asyncio.sleep(0 if self._untidy else PAUSE_S)
+                await asyncio.sleep(TIDY_S if self._untidy else PAUSE_S)
             except Fenced:
                 self._on_fenced()
                 await asyncio.sleep(FAILED_PAUSE_S)
@@ -89,19 +91,27 @@ class Expander:
     # -- which there are --------------------------------------------------------------------------
 
     async def _look(self) -> None:
-        self._untidy = await self._campaigns.active()
-        self._metrics.campaigns_active = len(self._untidy)
-        self._running = {one.id: one for one in self._untidy if self._has_work(one)}
+        began = self._clock()
+        active = await self._campaigns.active()
+        self._metrics.campaigns_active = len(active)
+        self._running = {one.id: one for one in active if self._has_work(one)}
+        self._untidy = [one for one in active if self._may_be_untidy(one)]
         self._bodies.keep(self._running)
         for priority, turns in self._turns.items():
             those = (one for one in self._running.values() if one.request.priority == priority)
             turns.keep({one.id: one.request.weight for one in those})
-        self._look_at = self._clock() + round(LOOK_S * SECOND)
+        now = self._clock()
+        self._look_at = now + max(round(LOOK_S * SECOND), PART * (now - began))
 
     def _has_work(self, campaign: Campaign) -> bool:
         expires_at = campaign.request.expires_at
         expired = expires_at is not None and expires_at <= self._now_ms()
         return campaign.state is CampaignState.RUNNING and campaign.unexpanded > 0 and not expired
+
+    def _may_be_untidy(self, campaign: Campaign) -> bool:
+        """Nothing is left to do of one that has not begun, or goes on and was never paused."""
+        goes_on = campaign.id in self._running and campaign.counts.held == 0
+        return campaign.state is not CampaignState.SCHEDULED and not goes_on
 
     async def _tidy(self, campaign: Campaign) -> bool:
         """One step, however many there are: others must not wait for it. Whether there are more."""

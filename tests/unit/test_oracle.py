@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from tests.support.excuses import Restored
 from tests.support.oracle import Asked, Judgement, Terms, judge
 
 INSTANTS = count(1)
@@ -235,16 +234,3 @@ def test_a_run_that_sent_nothing_proves_nothing(run: Records) -> None:
     assert not judge([], [], {}).clean
     run.accepted.remove("s")
     assert not run.judge().clean
-
-
-def test_a_campaign_that_older_data_cannot_know_is_no_loss() -> None:
-    """Its id tells when it was started."""
-    started = int("mwz1ye4i", 36)
-
-    def forgot(campaign: str, ended_at: int) -> bool:
-        known = {"cmwz1ye4jabcde"}
-        return Restored(0, ended_at * 1_000_000, {}, campaigns=known).forgot(f"{campaign}_1")
-
-    assert forgot("cmwz1ye4iabcde", started)
-    assert not forgot("cmwz1ye4iabcde", started - 1), "it was started in the older data"
-    assert not forgot("cmwz1ye4jabcde", started + 1), "the copy knows it"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from smsd.core.campaign import Campaign, CampaignRequest, CampaignState
+from smsd.core.campaign import Campaign, CampaignRequest, CampaignState, Counts
 from smsd.core.message import Limits, Message, parse
 from smsd.core.outcome import Halted, RetryPolicy
 from smsd.core.pacer import SECOND
@@ -218,6 +218,43 @@ async def test_one_that_begins_or_stops_is_seen_at_the_next_look() -> None:
     assert len(work.campaigns.made) == made
 
 
+@pytest.mark.parametrize(
+    ("one", "left"),
+    [
+        (campaign("a"), 1),
+        (replace(campaign("a"), state=CampaignState.SCHEDULED), 1),
+        (replace(campaign("a"), counts=Counts(held=1)), 0),
+        (replace(campaign("a"), state=CampaignState.PAUSED), 0),
+        (replace(campaign("a"), state=CampaignState.NEEDS_ATTENTION), 0),
+        (campaign("a", expires_at=1), 0),
+        (campaign("a", waiting=0), 0),
+    ],
+)
+async def test_where_nothing_can_be_left_to_do_nobody_looks_for_it(
+    one: Campaign, left: int
+) -> None:
+    work = Work(one)
+    work.campaigns.untidy["a"] = 1
+    await work.step()
+    assert work.campaigns.untidy["a"] == left
+
+
+async def test_very_many_are_looked_at_less_often() -> None:
+    work = Work(campaign("a"))
+    looks = 0
+
+    async def active() -> list[Campaign]:
+        nonlocal looks
+        looks += 1
+        work.now += SECOND  # so long it takes
+        return []
+
+    work.campaigns.active = active  # type: ignore[method-assign]
+    for _ in range(12):
+        await work.step(1.0)
+    assert looks == 2
+
+
 async def test_one_that_has_expired_is_not_expanded() -> None:
     work = Work(campaign("a", expires_at=1000 * 1000))
     await work.step()
@@ -225,13 +262,13 @@ async def test_one_that_has_expired_is_not_expanded() -> None:
 
 
 async def test_nothing_is_made_while_an_operator_holds_dispatch() -> None:
-    work = Work(campaign("a"))
-    work.campaigns.untidy["a"] = 3
+    work = Work(campaign("a"), replace(campaign("b"), state=CampaignState.CANCELLED))
+    work.campaigns.untidy["b"] = 3
     work.hold.obey_operator(Operator(HeldBy("ops", "wait", 0), 0))
     for _ in range(4):
         await work.step()
     assert work.campaigns.made == []
-    assert work.campaigns.untidy["a"] == 0, "what a verb left to do is done all the same"
+    assert work.campaigns.untidy["b"] == 0, "what a verb left to do is done all the same"
 
 
 async def test_few_are_made_to_probe_with_while_the_provider_is_at_fault() -> None:

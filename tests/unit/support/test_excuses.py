@@ -144,3 +144,16 @@ def test_without_marks_all_may_be_in_doubt_and_is_not_sent() -> None:
     assert judge([], [arrival(1)], known, asked=asked, excuses=excuses).faults == {
         "defied": ["1-1"]
     }
+
+
+def test_a_campaign_that_older_data_cannot_know_is_no_loss() -> None:
+    """Its id tells when it was started."""
+    started = int("mwz1ye4i", 36)
+
+    def forgot(campaign: str, ended_at: int) -> bool:
+        known = {"cmwz1ye4jabcde"}
+        return Restored(0, ended_at * 1_000_000, {}, campaigns=known).forgot(f"{campaign}_1")
+
+    assert forgot("cmwz1ye4iabcde", started)
+    assert not forgot("cmwz1ye4iabcde", started - 1), "it was started in the older data"
+    assert not forgot("cmwz1ye4jabcde", started + 1), "the copy knows it"
