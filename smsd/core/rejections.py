@@ -24,9 +24,10 @@ class Failing(NamedTuple):
 class Rejections:
     """What became of the latest messages of each campaign, from its first rejection on."""
 
-    def __init__(self, most: int) -> None:
-        """`most` of the latest may be rejected; 0: any number."""
+    def __init__(self, most: int, *, what: str = "were rejected") -> None:
+        """`most` of the latest may be rejected; 0: any number. `what` a reason says of them."""
         self._most = most
+        self._what = what
         self._latest: Recent[deque[tuple[str, str] | None]] = Recent(MOST_CAMPAIGNS)
 
     def sent(self, campaign_id: str) -> None:
@@ -35,7 +36,7 @@ class Rejections:
             latest.append(None)
 
     def rejected(self, campaign_id: str, message_id: str, code: str) -> Failing | None:
-        """One was rejected, with the provider's code. What is returned does not count again."""
+        """One was rejected, with this code. What is returned does not count again."""
         if not self._most:
             return None
         latest = self._latest.get(campaign_id) or deque(maxlen=LOOKED_AT)
@@ -46,6 +47,6 @@ class Rejections:
             return None
         codes = Counter(code for _, code in rejected if code).most_common(MOST_CODES)
         named = ", ".join(code for code, _ in codes)
-        reason = f"{len(rejected)} of the last {len(latest)} were rejected"
+        reason = f"{len(rejected)} of the last {len(latest)} {self._what}"
         latest.clear()
         return Failing(f"{reason}: {named}" if named else reason, [id_ for id_, _ in rejected])

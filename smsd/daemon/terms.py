@@ -134,7 +134,13 @@ class Terms:
         parts = Parts(provider, prefetch, pace, self._hold, in_flight, settler)
         dispatcher, promoter = Dispatcher(context, parts), Promoter(context)
         expander = Expander(
-            context, store.campaigns, store.arrivals, prefetch, self._hold, rate=lambda: pacer.rate
+            context,
+            store.campaigns,
+            store.arrivals,
+            prefetch,
+            self._hold,
+            rate=lambda: pacer.rate,
+            most_faults=settings.campaign.pause_on_failures,
         )
         return Term(
             prefetch,

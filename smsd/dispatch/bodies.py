@@ -1,7 +1,8 @@
 """Bodies of campaigns. Rule: each is read once, and no recipient keeps the others from theirs.
 
 What cannot be filled in for a recipient, or is too long, is put in line all the same: it is refused
-when it is claimed, like any other message, and is a dead letter that says what is wrong.
+when it is claimed, like any other message, and is a dead letter that says what is wrong. (Where
+that comes to many, the expander pauses the campaign.)
 """
 
 from collections.abc import Collection, Sequence
@@ -42,21 +43,28 @@ class Body:
         self._limits = limits
         self._template = Template(campaign.request.message).bind(campaign.columns)
 
-    def message(self, campaign: Campaign, number: str, values: Sequence[str]) -> Rendered:
-        """The message to one recipient. `campaign`: as it is now."""
-        request = campaign.request
+    def message(
+        self, campaign: Campaign, number: str, values: Sequence[str]
+    ) -> tuple[Rendered, str]:
+        """The message to one recipient, and the field for which it will be refused, or "".
+
+        `campaign`: as it is now.
+        """
+        request, at_fault = campaign.request, ""
         fault: list[str] = []
         given = {"from": request.sender} if request.sender else {}
         try:
             text = self._template.render(values)
         except FieldError as error:
+            at_fault = error.field
             text, fault = request.message, ["fault", f"{error.field}: {error}"]
         try:
             content = parse({"message": text, **given}, self._limits, 0)
-        except FieldError:
+        except FieldError as error:
+            at_fault = at_fault or error.field
             content = Content(text, UNKNOWN, request.sender)
         content = content._replace(
             expires_at=request.expires_at, campaign=request.name, ref=request.ref
         )
         fields = ["to", number, *to_fields(content), *fault]
-        return Rendered(number, fields, content.segments.segments)
+        return Rendered(number, fields, content.segments.segments), at_fault

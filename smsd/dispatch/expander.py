@@ -14,6 +14,7 @@ from contextlib import suppress
 from smsd.core.campaign import Campaign, CampaignState
 from smsd.core.fields import FieldError, Priority
 from smsd.core.pacer import SECOND
+from smsd.core.rejections import Rejections
 from smsd.core.turns import Turns
 from smsd.dispatch.bodies import Bodies, Body
 from smsd.dispatch.context import Context
@@ -36,7 +37,7 @@ TIDY_S = 0.005  # between steps, while much is left to do: Redis has others to s
 LOOK_S = 0.5  # between looks at which campaigns there are
 PART = 10  # of the time at most goes into those, where there are very many: a tenth
 FAILED_PAUSE_S = 0.5  # after Redis could not do what it was asked to
-ITSELF = "smsd"  # who pauses a campaign whose body cannot be read
+ITSELF = "smsd"  # who pauses a campaign that cannot run
 
 
 class Expander:
@@ -51,8 +52,9 @@ class Expander:
         hold: Hold,
         *,
         rate: Callable[[], float],
+        most_faults: int,
     ) -> None:
-        """`rate`: segments per second."""
+        """`rate`: segments per second. `most_faults`: of the latest messages; 0: any number."""
         self._clock = context.clock
         self._now_ms = context.now_ms
         self._metrics = context.metrics
@@ -63,6 +65,7 @@ class Expander:
         self._hold = hold
         self._rate = rate
         self._bodies = Bodies(context.limits)
+        self._faults = Rejections(most_faults, what="cannot be sent")
         self._turns: Mapping[Priority, Turns] = {"high": Turns(), "normal": Turns()}
         self._running: dict[str, Campaign] = {}
         self._untidy: list[Campaign] = []
@@ -179,8 +182,14 @@ class Expander:
         for number, values in recipients:
             if segments >= most:
                 break
-            messages.append(body.message(campaign, number, values))
-            segments += messages[-1].segments
+            message, fault = body.message(campaign, number, values)
+            if fault and (failing := self._faults.rejected(campaign.id, number, fault)):
+                await self._pause(campaign, failing.reason)
+                return [], 0
+            if not fault:
+                self._faults.sent(campaign.id)
+            messages.append(message)
+            segments += message.segments
             if len(messages) % STEP == 0:
                 await asyncio.sleep(0)
         return messages, segments

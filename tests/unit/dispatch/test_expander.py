@@ -40,7 +40,7 @@ class Campaigns:
         self.made: list[tuple[str, Rendered]] = []
         self.untidy: Counter[str] = Counter()  # steps that are left
         self.fails: dict[str, RedisError | Fenced] = {}  # `expand`, by id; "": `active`
-        self.values: dict[str, Sequence[str]] = {}  # by number
+        self.values: dict[str, Sequence[str]] = {}  # by number, of the campaign a
         self.paused: list[tuple[str, str]] = []
 
     async def active(self) -> list[Campaign]:
@@ -52,7 +52,8 @@ class Campaigns:
         first = sum(id_ == one.id for id_, _ in self.made)
         numbers = [f"+1202555{place:04d}" for place in range(first, min(first + most, 10_000))]
         left = numbers[: self.by_id[one.id].unexpanded - first]
-        return [Waiting(number, self.values.get(number, ("you",))) for number in left]
+        values = self.values if one.id == "a" else {}
+        return [Waiting(number, values.get(number, ("you",))) for number in left]
 
     async def expand(self, one: Campaign, messages: Sequence[Rendered]) -> int:
         if one.id in self.fails:
@@ -115,7 +116,13 @@ class Work:
         store: Any = self.campaigns
         line: Any = self.line
         self.expander = Expander(
-            context, store, line, self.prefetch, self.hold, rate=lambda: self.rate
+            context,
+            store,
+            line,
+            self.prefetch,
+            self.hold,
+            rate=lambda: self.rate,
+            most_faults=5,
         )
 
     async def step(self, seconds: float = 0.0) -> None:
@@ -311,6 +318,17 @@ async def test_who_cannot_get_a_message_is_put_in_line_with_the_reason() -> None
     assert fields[1]["fault"].startswith("name: ")
     assert len(fields[2]["message"]) > 600
     assert [one["message"] for one in fields[::3]] == ["Hi you", "Hi you"]
+
+
+@pytest.mark.parametrize(("value", "field"), [("", "name"), ("x" * 600, "message")])
+async def test_one_in_which_many_cannot_get_a_message_is_paused(value: str, field: str) -> None:
+    work = Work(campaign("a"), campaign("b"))
+    work.campaigns.values = {f"+1202555{place:04d}": (value,) for place in range(7, 30, 2)}
+    await work.step()
+    assert work.campaigns.paused == [("a", "smsd")]
+    assert work.campaigns.by_id["a"].reason == f"6 of the last 11 cannot be sent: {field}"
+    assert sum(id_ == "a" for id_, _ in work.campaigns.made) <= 17, "the sixth is not spent"
+    assert work.campaigns.segments("b") >= 100
 
 
 async def test_a_message_carries_what_the_campaign_says() -> None:
