@@ -44,6 +44,7 @@ _all_gsm7 = re.compile(f"[{re.escape(DEFAULT_ALPHABET + EXTENSION_TABLE)}]*+").f
 _not_gsm7 = re.compile(f"[^{re.escape(DEFAULT_ALPHABET + EXTENSION_TABLE)}]").search
 _extended = re.compile(f"[{re.escape(EXTENSION_TABLE)}]")
 _supplementary = re.compile("[\U00010000-\U0010ffff]")
+_surrogate = re.compile("[\ud800-\udfff]").search
 
 # Stand-ins for the two units of a pair. A surrogate, since half a pair is refused before this.
 _HEAD = "\ud800"
@@ -93,6 +94,47 @@ def culprit(text: str) -> tuple[int, str] | None:
     """Index and character of the first that forces UCS-2; None if the text is gsm7."""
     found = _not_gsm7(text)
     return None if found is None else (found.start(), found[0])
+
+
+class Fixed:
+    """The part of many texts that is the same in all: it is counted once."""
+
+    def __init__(self, text: str) -> None:
+        self._length = len(text)
+        self._is_gsm7 = _all_gsm7(text) is not None
+        self._has_surrogate = _surrogate(text) is not None
+        self._extended = len(_extended.findall(text))
+        self._supplementary = len(_supplementary.findall(text))
+
+    def count_with(self, added: str) -> Segments | None:
+        """As `count` for a text made of this and of `added`, put into it at any places.
+
+        None where that depends on the places, as it does if a segment may end one unit short and
+        the room left does not make up for it; and for a text that `count` refuses.
+        """
+        encoding, pairs = self._encoding_and_pairs(added)
+        if encoding is None:
+            return None
+        units = self._length + len(added) + pairs
+        if units <= WHOLE[encoding]:
+            return Segments(encoding, units, 1)
+        least = -(-units // PART[encoding])
+        unused = least * PART[encoding] - units
+        if unused < min(pairs, least - 1) or least > MOST_SEGMENTS:
+            return None
+        return Segments(encoding, units, least)
+
+    def _encoding_and_pairs(self, added: str) -> tuple[Encoding | None, int]:
+        """The encoding, and how many characters take two units in it."""
+        if self._is_gsm7:
+            leading = _leading_default(added)
+            if leading and leading.end() == len(added):
+                return "gsm7", self._extended
+            if _all_gsm7(added):
+                return "gsm7", self._extended + len(_extended.findall(added))
+        if self._has_surrogate or _surrogate(added):
+            return None, 0
+        return "ucs2", self._supplementary + len(_supplementary.findall(added))
 
 
 def _units(text: str) -> tuple[Encoding, str]:

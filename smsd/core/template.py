@@ -5,43 +5,140 @@
 No tags, no dots, nothing to evaluate. A body is read once, and filled in for each recipient.
 """
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Collection, Mapping, Sequence
 
+from smsd.core import lookalike, segment
+from smsd.core.contacts.value import LONGEST
+from smsd.core.fields import FieldError
+from smsd.core.lookalike import Lookalike
+from smsd.core.placeholder import Literal, Piece, Placeholder, pieces, refuse
 from smsd.core.segment import Segments
+
+_UNUSABLE = {"Cc", "Cs", "Zl", "Zp"}  # controls, half a pair, ends of lines and paragraphs
 
 
 class Template:
     """A body with placeholders.
 
     Raises `FieldError` (field `message`) where it cannot be read: with the place, and for `{name}`,
-    `((name))`, `%name%`, `[name]` with "did you mean {{ name }}?".
+    `((name))`, `%name%`, `[name]` with "Did you mean {{ name }}?".
     """
 
     def __init__(self, body: str) -> None:
-        raise NotImplementedError
+        self._pieces = list(pieces(body))
+        self._refuse(lookalike.find)
+        used: dict[str, bool] = {}  # field: whether each of its places has a default
+        for piece in self._pieces:
+            if isinstance(piece, Placeholder):
+                used[piece.name] = used.get(piece.name, True) and piece.has_default
+        self._used = used
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The fields it uses, each once, in the order of their first use."""
-        raise NotImplementedError
+        return tuple(self._used)
 
     @property
     def required(self) -> tuple[str, ...]:
         """Those of them without a default: no recipient may lack one."""
-        raise NotImplementedError
+        return tuple(name for name, has_default in self._used.items() if not has_default)
 
-    def bind(self, columns: Sequence[str]) -> "BoundTemplate":
-        """For rows with values in the order of `columns`. Raises `KeyError` for one missing."""
-        raise NotImplementedError
+    def refuse_columns(self, columns: Collection[str]) -> None:
+        """Raise `FieldError` for `[city]` and the like where that is one of the columns."""
+        self._refuse(lambda literal: lookalike.find_of(literal, columns))
+
+    def bind(
+        self, columns: Sequence[str], replacing: Mapping[int, str] | None = None
+    ) -> "BoundTemplate":
+        """For rows with values in the order of `columns`. Raises `KeyError` for one missing.
+
+        `replacing`: what is put for characters of the text, by their code points.
+        """
+        for name in self._used:
+            if name not in columns:
+                raise KeyError(name)
+        return BoundTemplate(self._pieces, columns, self.required, replacing or {})
+
+    def _refuse(self, find: Callable[[str], Lookalike | None]) -> None:
+        for piece in self._pieces:
+            if isinstance(piece, Literal) and not piece.is_quoted and (one := find(piece.text)):
+                why = "is no placeholder" if one.name else "closes nothing"
+                quotable = one.name and '"' not in one.shown and "}}" not in one.shown
+                more = f' To send it as it is, write {{{{ "{one.shown}" }}}}' if quotable else ""
+                refuse(piece.at + one.at, one.shown, why, one.name, more)
 
 
 class BoundTemplate:
     """A body for rows of one form."""
 
+    def __init__(
+        self,
+        pieces: Sequence[Piece],
+        columns: Sequence[str],
+        required: Sequence[str],
+        replacing: Mapping[int, str],
+    ) -> None:
+        self._replacing = replacing
+        self._form: list[str] = []  # the text, with an empty piece for each placeholder
+        self._gaps: list[int] = []
+        self._fills: list[tuple[int, Placeholder | None]] = []  # place in a row; None: as it is
+        used: dict[int, str] = {}
+        for piece in pieces:
+            if isinstance(piece, Literal):
+                self._form.append(piece.text.translate(replacing))
+                continue
+            place = columns.index(piece.name)
+            used[place] = piece.name
+            self._gaps.append(len(self._form))
+            self._form.append("")
+            self._fills.append((place, piece if piece.filters else None))
+        self._used = tuple(used.items())
+        self._required = [(columns.index(name), name) for name in required]
+        self._fixed = segment.Fixed("".join(self._form))
+
     def render(self, values: Sequence[str]) -> str:
-        """The text for one recipient. Raises `FieldError` (the column) where a value is missing."""
-        raise NotImplementedError
+        """The text for one recipient.
+
+        Raises `FieldError` (the column) where a value is missing or cannot be sent.
+        """
+        return self._joined(self._filled(values))
 
     def segments(self, values: Sequence[str]) -> Segments:
-        """What that text takes; the literals are counted once. Raises as `segment.count` does."""
-        raise NotImplementedError
+        """What that text takes; the literals are counted once.
+
+        Raises as `render` and `segment.count` do.
+        """
+        filled = self._filled(values)
+        return self._fixed.count_with("".join(filled)) or segment.count(self._joined(filled))
+
+    def _filled(self, values: Sequence[str]) -> list[str]:
+        """What is put into the gaps."""
+        for place, name in self._required:
+            if not values[place]:
+                raise FieldError(name, "is empty, and has no default")
+        together = "".join([values[place] for place, _ in self._used])
+        if len(together) > LONGEST or not together.isprintable():
+            for place, name in self._used:
+                _check(name, values[place])
+        filled = [
+            values[place] if piece is None else piece.fill(values[place])
+            for place, piece in self._fills
+        ]
+        if self._replacing:
+            return [one.translate(self._replacing) for one in filled]
+        return filled
+
+    def _joined(self, filled: Sequence[str]) -> str:
+        pieces = self._form.copy()
+        for gap, one in zip(self._gaps, filled, strict=True):
+            pieces[gap] = one
+        return "".join(pieces)
+
+
+def _check(name: str, value: str) -> None:
+    if len(value) > LONGEST:
+        raise FieldError(name, f"is longer than {LONGEST} characters")
+    for character in value:
+        if unicodedata.category(character) in _UNUSABLE:
+            raise FieldError(name, f"has the control character U+{ord(character):04X}")
