@@ -264,7 +264,8 @@ class RecipientShown(Strict):
     state: Literal[tuple(STATES)]  # type: ignore[valid-type] # the names that the store knows
     at: str | None = Field(None, description="When: RFC 3339, to the second.")
     provider_id: str | None = None
-    reason: str | None = None
+    reason: str | None = Field(None, description="Why it is dead.")
+    code: str | None = Field(None, description="The provider's, or the field at fault.")
 
 
 class RecipientQuery(Strict):

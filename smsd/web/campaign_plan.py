@@ -22,7 +22,7 @@ from smsd.web.campaign_progress import Progress
 from smsd.web.campaign_refusals import audience_changed, no_recipients
 from smsd.web.campaign_view import CampaignView
 from smsd.web.errors import ANSWER_S, ApiError, unavailable
-from smsd.web.slices import STEP, Slices
+from smsd.web.slices import Slices
 
 AT_ONCE = 200  # contacts that are fetched: half a millisecond to take in
 SHOWN = 20  # reasons for UCS-2
@@ -128,9 +128,8 @@ class Planner:
         async with within(ANSWER_S):
             opted_out = await self._opt_outs.among([one.number for one in contacts])
         slices = Slices()
-        for place, contact in enumerate(contacts):
-            if place % STEP == 0:
-                await slices.rest()
+        for contact in contacts:
+            await slices.rest()  # after each: a body may be long
             if contact.number in opted_out:
                 plan.add_opted_out()
             else:

@@ -14,7 +14,7 @@ from smsd.redis.errors import RedisError
 from smsd.store.campaigns import Campaigns
 
 EVERY_S = 1.0
-REMEMBERED = 10  # looks: the rate is that of as many seconds
+REMEMBERED = 5  # looks: the rate is that of as many seconds
 MOST_FORECAST = 200  # campaigns: some 0.5 ms
 IN_LINE = ""  # an id, for messages of no campaign
 

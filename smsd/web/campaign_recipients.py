@@ -23,7 +23,7 @@ from smsd.web.slices import STEP, Slices
 QUERY = tuple(models.RecipientQuery.model_fields)
 COUNT = 100  # recipients in a page, where the request gives no count
 EXPORTED = 500  # that are fetched at once
-COLUMNS = ("number", "state", "at", "provider_id", "reason", "message_id")
+COLUMNS = ("number", "state", "at", "provider_id", "reason", "code", "message_id")
 
 
 class RecipientCalls:
@@ -134,7 +134,8 @@ def _shown(one: Recipient) -> dict[str, object]:
     }
     if one.at is not None:
         shown["at"] = rfc3339(one.at)
-    more = {"provider_id": one.provider_id, "reason": one.reason}
+    reason, _, code = one.reason.partition(" ")
+    more = {"provider_id": one.provider_id, "reason": reason, "code": code}
     return shown | {name: value for name, value in more.items() if value}
 
 

@@ -26,7 +26,7 @@ from smsd.web.query import read_flag, read_query
 from smsd.web.recipients import read_recipients
 from smsd.web.route import BODY, Answer, Route
 from smsd.web.send import LONGEST_LIST, SHORT_BODY, SendLimits
-from smsd.web.slices import STEP, Slices
+from smsd.web.slices import Slices
 
 QUERY = tuple(models.StartQuery.model_fields)
 START_S = 30.0  # for the start of a campaign: a million recipients take one second
@@ -158,9 +158,8 @@ class CampaignStart:
         if page is None or not page.contacts:
             return draft.content.segments.segments  # the start says that it is gone, or empty
         bound, total, slices = draft.template.bind(recipients.columns), 0, Slices()
-        for place, contact in enumerate(page.contacts):
-            if place % STEP == 0:
-                await slices.rest()
+        for contact in page.contacts:
+            await slices.rest()
             values = [contact.fields.get(column, "") for column in recipients.columns]
             try:
                 total += bound.segments(values).segments
