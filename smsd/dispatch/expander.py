@@ -59,6 +59,7 @@ class Expander:
         self._now_ms = context.now_ms
         self._metrics = context.metrics
         self._on_fenced = context.on_fenced
+        self._may_send = context.may_send
         self._campaigns = campaigns
         self._arrivals = arrivals
         self._prefetch = prefetch
@@ -85,6 +86,8 @@ class Expander:
                 await asyncio.sleep(FAILED_PAUSE_S)
 
     async def _step(self) -> None:
+        if not self._may_send():  # older data may show as waiting what is being sent
+            return
         if self._clock() >= self._look_at:
             await self._look()
         self._untidy = [one for one in self._untidy if await self._tidy(one)]

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPException
 from typing import Any, NamedTuple
 
@@ -40,10 +40,10 @@ class Wish:
     ends: frozenset[str]
 
 
-class Turned(NamedTuple):
-    """That a cancellation was answered with 200. Times are Unix ns."""
+class Cancelled(NamedTuple):
+    """That a campaign, or a message, was answered to be cancelled. Times are Unix ns."""
 
-    campaign_id: str
+    id: str
     began: int
     ended: int
 
@@ -73,7 +73,9 @@ class Campaigner:
         self._stopping = threading.Event()
         self.wished: dict[str, Wish] = {}  # by name, from before the call
         self.started: dict[str, str] = {}  # answered with 200: id to name
-        self.cancelled: list[Turned] = []
+        self.cancelled: list[Cancelled] = []
+        self.tried: set[str] = set()  # ids of messages that may be cancelled by themselves
+        self.taken_back: list[Cancelled] = []
         self.refused: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._run)
 
@@ -87,7 +89,10 @@ class Campaigner:
         self._thread.join()
 
     def _run(self) -> None:
-        verbs = [self._pause, self._resume, self._resume, self._edit, self._retry, self._cancel]
+        verbs = [
+            *(self._pause, self._resume, self._resume, self._edit),
+            *(self._retry, self._cancel, self._take_back),
+        ]
         while not self._stopping.wait(self._chance.uniform(0, GAP)):
             if self._left and (not self.started or self._chance.random() < 0.4):
                 self._left -= 1
@@ -127,6 +132,7 @@ class Campaigner:
         self._call("POST", f"/campaigns/{id_}/resume", {"reason": "chaos"})
 
     def _retry(self, id_: str) -> None:
+        self._stage.excuses.retried.add(id_)
         self._call("POST", f"/campaigns/{id_}/retry-failed", {"reason": "chaos"})
 
     def _edit(self, id_: str) -> None:
@@ -140,10 +146,22 @@ class Campaigner:
         self.wished[name] = Wish(wish.texts, wish.ends | {"cancelled"})
         began = time.time_ns()
         if self._call("POST", f"/campaigns/{id_}/cancel", {"reason": "chaos"}) is not None:
-            self.cancelled.append(Turned(id_, began, time.time_ns()))
+            self.cancelled.append(Cancelled(id_, began, time.time_ns()))
+
+    def _take_back(self, id_: str) -> None:
+        """Cancel one message, whether it is made yet or not."""
+        state = self._chance.choice(("waiting", "held"))
+        page = self._call("GET", f"/campaigns/{id_}/recipients?state={state}&count=50")
+        if not page or not page["recipients"]:
+            return
+        message = self._chance.choice(page["recipients"])["message_id"]
+        self.tried.add(message)
+        began = time.time_ns()
+        if self._call("DELETE", f"/messages/{message}") is not None:
+            self.taken_back.append(Cancelled(message, began, time.time_ns()))
 
     def _call(
-        self, method: str, path: str, body: object, headers: Mapping[str, str] | None = None
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
     ) -> Any:
         """The answer; None where it is no 200, or none came."""
         daemon = self._chance.choice(self._stage.daemons)
@@ -197,9 +215,13 @@ def look(desk: Desk, campaigner: Campaigner, excuses: Excuses) -> Found:
         ids = {message_id(campaign.id, campaign.key, number): number for number in wish.texts}
         found.accepted.extend(ids)
         for id_, number in ids.items():
-            found.asked[id_] = Asked(number, wish.texts[number], wish.ends)
-        for one in recipients:
-            found.known[one.message_id] = _status(one)
+            ends = wish.ends | ({"cancelled"} if id_ in campaigner.tried else frozenset())
+            found.asked[id_] = Asked(number, wish.texts[number], ends)
+        for recipient in recipients:
+            found.known[recipient.message_id] = _status(recipient)
+    for one in campaigner.taken_back:
+        if one.id in found.asked and not excuses.cancelling(*one):
+            found.asked[one.id] = replace(found.asked[one.id], never=True)
     found.faults.update(_faults(campaigns, campaigner, excuses, found))
     return found
 
@@ -220,8 +242,7 @@ def _faults(
     defied = [
         one
         for one in campaigner.cancelled
-        if states.get(one.campaign_id, "cancelled") != "cancelled"
-        and not excuses.cancelling(one.campaign_id, one.began, one.ended)
+        if states.get(one.id, "cancelled") != "cancelled" and not excuses.cancelling(*one)
     ]
     faults = {
         "campaigns lost": len(gone),

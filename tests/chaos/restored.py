@@ -104,12 +104,15 @@ def _known_by(copy: Copy) -> tuple[dict[str, str], frozenset[str], frozenset[str
                 "h": _last_id(client, "smsd:queue:high"),
             }
             known = states(client)
-        campaigns = {one.id: one.state for one in Desk(server.url).all()}
+        desk = Desk(server.url)
+        campaigns = desk.all()
+        recipients = [one for campaign in campaigns for one in desk.recipients(campaign)]
     finally:
         server.stop()
     ended = {id_ for id_, facts in known.items() if facts.get("state") == "cancelled"}
-    ended |= {id_ for id_, state in campaigns.items() if state == "cancelled"}
-    return last_ids, frozenset(ended), frozenset(campaigns)
+    ended |= {one.id for one in campaigns if one.state == "cancelled"}
+    ended |= {one.message_id for one in recipients if one.state == "cancelled"}
+    return last_ids, frozenset(ended), frozenset(one.id for one in campaigns)
 
 
 def _last_id(client: redis.Redis, stream: str) -> str:

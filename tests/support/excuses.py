@@ -58,6 +58,7 @@ class Excuses:
     unfiled: set[str] = field(default_factory=set)  # other hands deleted its dead letter
     unmarked: bool = False  # other hands deleted the marks: all that was claimed is in doubt
     restored: list[Restored] = field(default_factory=list)
+    retried: set[str] = field(default_factory=set)  # ids of campaigns whose dead a person replayed
 
     def loss(self, message_id: str) -> bool:
         return message_id in self.lost or any(each.forgot(message_id) for each in self.restored)
@@ -75,8 +76,17 @@ class Excuses:
         for each in self.restored:
             each.released_at = min(each.released_at, at)
 
+    def replay(self, arrival: Mapping[str, Any]) -> bool:
+        """Whether a person may have replayed its message, whose attempts begin anew then."""
+        found = split_id(str(arrival["id"]))
+        return found is not None and found[0] in self.retried
+
     def repeat(self, earlier: Mapping[str, Any], later: Mapping[str, Any]) -> bool:
-        """A person released dispatch, though nobody knew any more what had been sent."""
+        """A person replayed what was rejected, or released dispatch though nobody knew any more
+        what had been sent.
+        """
+        if earlier["reply"] == "400" and self.replay(earlier):
+            return True
         return any(
             each.forgot_sending(earlier) and later["at"] >= each.released_at
             for each in self.restored

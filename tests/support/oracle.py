@@ -185,7 +185,8 @@ def _judge_repeats(
             again = any(each["taken"] for each in arrived if each["at"] >= later["at"])
             (verdict.twice if earlier["taken"] and again else verdict.resent).append(message_id)
             break
-        if sum(_counts(each, excuses) for each in arrived) > terms.max_attempts:
+        times = sum(_counts(each, excuses) for each in arrived)
+        if times > terms.max_attempts and not excuses.replay(arrived[0]):
             verdict.too_often.append(message_id)
 
 

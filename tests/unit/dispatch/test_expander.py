@@ -96,6 +96,7 @@ class Work:
         self.campaigns = Campaigns(*campaigns)
         self.line = Line(self.campaigns)
         self.now = 1000 * SECOND
+        self.may_send = True
         self.rate = rate
         self.fenced = asyncio.Event()
         self.metrics = Metrics()
@@ -110,7 +111,7 @@ class Work:
             clock=lambda: self.now,
             now_ms=lambda: self.now // 1_000_000,
             chance=lambda: 0.5,
-            may_send=lambda: True,
+            may_send=lambda: self.may_send,
             on_fenced=self.fenced.set,
         )
         store: Any = self.campaigns
@@ -276,6 +277,19 @@ async def test_nothing_is_made_while_an_operator_holds_dispatch() -> None:
         await work.step()
     assert work.campaigns.made == []
     assert work.campaigns.untidy["b"] == 0, "what a verb left to do is done all the same"
+
+
+async def test_in_data_that_is_not_trusted_nothing_is_done() -> None:
+    work = Work(campaign("a"), replace(campaign("b"), state=CampaignState.CANCELLED))
+    work.campaigns.untidy["b"] = 1
+    work.may_send = False
+    await work.step(LOOK_S)
+    assert work.campaigns.made == []
+    assert work.campaigns.untidy["b"] == 1
+    work.may_send = True
+    await work.step(LOOK_S)
+    assert work.campaigns.untidy["b"] == 0
+    assert work.campaigns.made
 
 
 async def test_few_are_made_to_probe_with_while_the_provider_is_at_fault() -> None:

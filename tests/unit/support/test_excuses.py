@@ -157,3 +157,25 @@ def test_a_campaign_that_older_data_cannot_know_is_no_loss() -> None:
     assert forgot("cmwz1ye4iabcde", started)
     assert not forgot("cmwz1ye4iabcde", started - 1), "it was started in the older data"
     assert not forgot("cmwz1ye4jabcde", started + 1), "the copy knows it"
+
+
+@pytest.mark.parametrize(
+    ("reply", "retried", "excused"),
+    [("400", {"c1"}, True), ("400", {"c2"}, False), ("drop", {"c1"}, False)],
+)
+def test_what_was_rejected_may_be_sent_again_once_it_is_replayed(
+    reply: str, retried: set[str], *, excused: bool
+) -> None:
+    arrivals = [arrival(1, reply) | {"id": "c1_2"}, arrival(2) | {"id": "c1_2"}]
+    known = {"c1_2": {"state": "sent"}}
+    verdict = judge(["c1_2"], arrivals, known, excuses=Excuses(retried=retried))
+    assert verdict.clean == excused
+
+
+def test_attempts_begin_anew_with_a_replay() -> None:
+    arrivals = [arrival(at, "503") | {"id": "c1_2"} for at in range(8)]
+    arrivals.append(arrival(9) | {"id": "c1_2"})
+    known = {"c1_2": {"state": "sent"}}
+    terms = Terms(max_attempts=6)
+    assert not judge(["c1_2"], arrivals, known, terms=terms).clean
+    assert judge(["c1_2"], arrivals, known, terms=terms, excuses=Excuses(retried={"c1"})).clean
