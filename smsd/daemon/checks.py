@@ -4,6 +4,7 @@ import asyncio
 import logging
 from contextlib import suppress
 
+from smsd.daemon.clocks import now_ms
 from smsd.daemon.storage import Storage
 from smsd.metrics import Metrics
 from smsd.redis.errors import Away, RedisError, Refused
@@ -18,6 +19,7 @@ DAMAGED_S = 1.0  # the same, while something is wrong with one
 SUSPECT_S = 0.2  # before the look that a refusal asks for
 STUCK_EVERY_S = 300.0  # between looks for messages that nothing would send
 STUCK_PAUSE_S = 0.05  # between steps of such a look, of some 50 messages
+FORGET_S = 600.0  # between looks for campaigns that ended long ago
 CLEAN_S = 30.0  # between looks for contacts that no audience holds any more
 
 
@@ -74,6 +76,15 @@ class Checks:
             with suppress(Away):
                 await self._look_for_stuck()
             await asyncio.sleep(STUCK_EVERY_S)
+
+    async def forget_campaigns(self, keep_ms: int) -> None:
+        """Remove campaigns that ended so long ago."""
+        while True:
+            with suppress(Away, Refused):  # the next look comes
+                forgotten = await self._storage.store.campaigns.forget_ended(now_ms() - keep_ms)
+                if forgotten:
+                    log.info("campaigns forgotten", extra={"campaigns": forgotten})
+            await asyncio.sleep(FORGET_S)
 
     async def clean_audiences(self) -> None:
         """Remove what replaced audiences and imports that broke off have left."""

@@ -34,6 +34,7 @@ from smsd.redis import owner
 
 log = logging.getLogger("smsd.daemon")
 
+DAY_MS = 86_400_000
 STOP_S = 25.0  # to stop all else once dispatch has ended, the embedded server too
 
 
@@ -136,6 +137,9 @@ class Daemon:
             "keys": checks.examine_keys(),
             "stuck": checks.look_for_stuck(),
             "audiences": checks.clean_audiences(),
+            "old campaigns": checks.forget_campaigns(
+                round(self._settings.campaign.keep_days * DAY_MS)
+            ),
             "watchdog": watchdog.feed(self._terms.last_alive_at, timeout_s=timeout_s),
             "collector": collector.collect(),
         }

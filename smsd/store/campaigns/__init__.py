@@ -9,7 +9,7 @@ which its message exists what became of that.
 from collections.abc import Sequence
 
 from smsd.core.campaign import Campaign, CampaignRequest, CampaignState
-from smsd.store.campaigns import expansion, reader, recipients, start, verbs
+from smsd.store.campaigns import expansion, forgetting, reader, recipients, start, verbs
 from smsd.store.campaigns.errors import (
     CampaignExists,
     CountChanged,
@@ -147,6 +147,10 @@ class Campaigns:
     async def remove(self, campaign: Campaign, *, by: str) -> None:
         """Forget one that has ended, and of which no message is left. Raises `WrongState`."""
         await verbs.remove(self._client, campaign, by)
+
+    async def forget_ended(self, before: int) -> int:
+        """Remove those that finished or were cancelled before then (Unix ms): how many."""
+        return await forgetting.forget_ended(self._client, before)
 
     # -- expansion, by the daemon that dispatches -------------------------------------------------
 
