@@ -217,6 +217,16 @@ class CampaignMachine(RuleBasedStateMachine):
         with suppress(WrongState):
             await getattr(self.store.campaigns, verb)(self.campaign, by="me", reason="why")
 
+    @rule(most=st.integers(1, 4))
+    def pause_what_is_in_line(self, most: int) -> None:
+        """What has just been expanded is held when its turn comes."""
+        self.run(self._pause_what_is_in_line(most))
+
+    async def _pause_what_is_in_line(self, most: int) -> None:
+        await self._expand(most)
+        await self._turn("pause")
+        await self._claim_and_begin(most)
+
     @rule(script=st.sampled_from(REPEATABLE[-4:]), lossy=seldom)
     def tidy(self, script: str, lossy: bool) -> None:
         self._lose(script, lossy)
@@ -225,7 +235,7 @@ class CampaignMachine(RuleBasedStateMachine):
     async def _tidy(self) -> None:
         with suppress(Away):
             while await self.store.campaigns.tidy(await self._shown()):
-                pass
+                await self.check()
 
     async def _shown(self) -> Campaign:
         shown = await self.eye.campaigns.show(self.campaign.id)
