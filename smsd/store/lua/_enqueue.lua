@@ -1,5 +1,5 @@
 -- _enqueue: queue the messages of one list, all or none.
--- include: add, counters, damage, events, fields, status
+-- include: add, counters, damage, events, fields, history
 
 local function home_of(request) return request.stream == 'h' and HIGH or QUEUE end
 
@@ -31,7 +31,7 @@ local function schedule(request, keys)
     redis.call('HSET', MESSAGES, id, cjson.encode(append_all({'id', id, 'to', recipient}, request.fields)))
     count('scheduled')
     local shown = append_all({'due', request.due, 'to', recipient}, request.look_up)
-    record(status, id, 'deferred', NOW .. ' deferred scheduled', 'scheduled', shown)
+    write_status(status, id, 'deferred', NOW .. ' deferred scheduled', 'scheduled', shown)
   end
   return request.scheduled
 end

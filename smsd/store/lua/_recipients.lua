@@ -17,8 +17,9 @@ local LATE = 16 -- added to a code: the time takes four octets, not three
 local UNSETTLED = {unexpanded = true, queued = true, held = true, deferred = true, dead = true}
 local SHORTEST_HEX = 16
 
-local STATES = {[SENT_HEX] = 'sent', [SENT_SM] = 'sent', [SENT_PREFIXED] = 'sent'}
-for state, code in pairs(CODES) do STATES[code] = state end
+local STATES = { -- by code
+  'queued', 'held', 'deferred', 'dead', 'sent', 'expired', 'suppressed', 'cancelled', 'dropped', 'lost', 'sent', 'sent', 'sent',
+}
 
 -- The buckets with its recipients, or nil.
 local function recipients_of(campaign)
