@@ -1,13 +1,13 @@
 """What callers ask of campaigns, validated. Rule: what is wrong is refused by the field's name."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from smsd.core.campaign import CampaignRequest, Kind
 from smsd.core.fields import FieldError, read_instant, read_label
 from smsd.core.message import Content, Limits, parse
-from smsd.core.template import Template
+from smsd.core.template import BoundTemplate, Template
 
 NAME = "[a-z0-9][a-z0-9_-]{0,63}"  # a pattern
 MOST_WEIGHT = 1000
@@ -24,6 +24,10 @@ class Draft:
     request: CampaignRequest
     template: Template
     content: Content  # the shortest message that it makes
+
+    def bind(self, columns: Sequence[str]) -> BoundTemplate:
+        """Its body for rows with values in the order of `columns`."""
+        return self.template.bind(columns, transliterating=self.request.transliterate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,8 @@ def read_draft(fields: Mapping[str, object], limits: Limits, now_ms: int) -> Dra
     _refuse_unknown(fields, (*_KNOWN, "to"))
     body = _body(fields.get("message"))
     template = Template(body)
-    content = _content(fields, template, limits, now_ms)
+    is_transliterated = _flag(fields, "transliterate")
+    content = _content(fields, template, limits, now_ms, is_transliterated=is_transliterated)
     if content.expires_at is not None and content.expires_at <= now_ms:
         raise FieldError("expires_at", "has passed already")
     request = CampaignRequest(
@@ -62,7 +67,7 @@ def read_draft(fields: Mapping[str, object], limits: Limits, now_ms: int) -> Dra
         expires_at=content.expires_at,
         weight=_weight(fields.get("weight")) or 1,
         ref=content.ref,
-        transliterate=_flag(fields, "transliterate"),
+        transliterate=is_transliterated,
     )
     return Draft(request, template, content)
 
@@ -106,10 +111,16 @@ def _body(raw: object) -> str:
 
 
 def _content(
-    fields: Mapping[str, object], template: Template, limits: Limits, now_ms: int
+    fields: Mapping[str, object],
+    template: Template,
+    limits: Limits,
+    now_ms: int,
+    *,
+    is_transliterated: bool,
 ) -> Content:
     """What a message of the shortest values holds: where that is refused, all would be."""
-    text = template.bind(template.columns).render(["x"] * len(template.columns))
+    bound = template.bind(template.columns, transliterating=is_transliterated)
+    text = bound.render(["x"] * len(template.columns))
     given = {name: fields[name] for name in OF_MESSAGES if name in fields}
     return parse({"message": text, **given}, limits, now_ms)
 

@@ -15,6 +15,7 @@ from smsd.core import segment
 from smsd.core.fields import FieldError
 from smsd.core.segment import DEFAULT_ALPHABET, EXTENSION_TABLE, Segments
 from smsd.core.template import Template
+from smsd.core.transliterate import replaced
 
 MOST_EXAMPLES = 20  # numbers of recipients at fault, and reasons for UCS-2 that are shown
 MOST_REASONS = 500  # for UCS-2 that are counted apart
@@ -78,6 +79,8 @@ class Plan:
         columns: Sequence[str],
         most_segments: int,
         billed: Callable[[str], str] | None = None,
+        *,
+        transliterating: bool = False,
     ) -> None:
         """`columns`: of the values of recipients. `billed`: see `Limits`."""
         self.recipients = 0
@@ -87,8 +90,10 @@ class Plan:
         self.ucs2 = Ucs2()
         self.missing = Fault()
         self.too_long = Fault()
+        self.replaced: Counter[str] = Counter()  # messages in which it is, by what is replaced
         self._columns = columns
-        self._bound = template.bind(columns)
+        self._bound = template.bind(columns, transliterating=transliterating)
+        self._written = template.bind(columns) if transliterating else None
         self._used = [(columns.index(name), name) for name in template.columns]
         self._required = [(columns.index(name), name) for name in template.required]
         self._most = most_segments
@@ -126,6 +131,8 @@ class Plan:
         self.by_segments[counted.segments] += 1
         if counted.encoding == "ucs2":
             self._add_ucs2(counted.segments, values)
+        if self._written is not None:
+            self.replaced.update(set(replaced(self._written.render(values))))
 
     def _count(self, values: Sequence[str]) -> Segments:
         if self._billed is None:
@@ -134,7 +141,9 @@ class Plan:
 
     def _add_ucs2(self, segments: int, values: Sequence[str]) -> None:
         text = self._bound.render(values)
-        found = _not_gsm7.search(text if self._billed is None else self._billed(text))
+        if self._billed is not None:
+            text = self._billed(text)
+        found = _not_gsm7.search(text)
         if found is None:
             return
         character = found[0]

@@ -6,7 +6,7 @@ No tags, no dots, nothing to evaluate. A body is read once, and filled in for ea
 """
 
 import unicodedata
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from smsd.core import lookalike, segment
 from smsd.core.contacts.value import LONGEST
@@ -14,6 +14,7 @@ from smsd.core.fields import FieldError
 from smsd.core.lookalike import Lookalike
 from smsd.core.placeholder import Literal, Piece, Placeholder, pieces, refuse
 from smsd.core.segment import Segments
+from smsd.core.transliterate import transliterate
 
 _UNUSABLE = {"Cc", "Cs", "Zl", "Zp"}  # controls, half a pair, ends of lines and paragraphs
 
@@ -48,17 +49,17 @@ class Template:
         """Raise `FieldError` for `[city]` and the like where that is one of the columns."""
         self._refuse(lambda literal: lookalike.find_of(literal, columns))
 
-    def bind(
-        self, columns: Sequence[str], replacing: Mapping[int, str] | None = None
-    ) -> "BoundTemplate":
+    def bind(self, columns: Sequence[str], *, transliterating: bool = False) -> "BoundTemplate":
         """For rows with values in the order of `columns`. Raises `KeyError` for one missing.
 
-        `replacing`: what is put for characters of the text, by their code points.
+        `transliterating`: whether what is sent is what `transliterate` makes of the text.
         """
         for name in self._used:
             if name not in columns:
                 raise KeyError(name)
-        return BoundTemplate(self._pieces, columns, self.required, replacing or {})
+        return BoundTemplate(
+            self._pieces, columns, self.required, is_transliterating=transliterating
+        )
 
     def _refuse(self, find: Callable[[str], Lookalike | None]) -> None:
         for piece in self._pieces:
@@ -77,16 +78,17 @@ class BoundTemplate:
         pieces: Sequence[Piece],
         columns: Sequence[str],
         required: Sequence[str],
-        replacing: Mapping[int, str],
+        *,
+        is_transliterating: bool,
     ) -> None:
-        self._replacing = replacing
+        self._is_transliterating = is_transliterating
         self._form: list[str] = []  # the text, with an empty piece for each placeholder
         self._gaps: list[int] = []
         self._fills: list[tuple[int, Placeholder | None]] = []  # place in a row; None: as it is
         used: dict[int, str] = {}
         for piece in pieces:
             if isinstance(piece, Literal):
-                self._form.append(piece.text.translate(replacing))
+                self._form.append(transliterate(piece.text) if is_transliterating else piece.text)
                 continue
             place = columns.index(piece.name)
             used[place] = piece.name
@@ -125,8 +127,8 @@ class BoundTemplate:
             values[place] if piece is None else piece.fill(values[place])
             for place, piece in self._fills
         ]
-        if self._replacing:
-            return [one.translate(self._replacing) for one in filled]
+        if self._is_transliterating:
+            return [transliterate(one) for one in filled]
         return filled
 
     def _joined(self, filled: Sequence[str]) -> str:

@@ -41,7 +41,9 @@ class Body:
     def __init__(self, campaign: Campaign, limits: Limits) -> None:
         """Raise `FieldError` or `KeyError` where it cannot be read."""
         self._limits = limits
-        self._template = Template(campaign.request.message).bind(campaign.columns)
+        self._template = Template(campaign.request.message).bind(
+            campaign.columns, transliterating=campaign.request.transliterate
+        )
 
     def message(
         self, campaign: Campaign, number: str, values: Sequence[str]

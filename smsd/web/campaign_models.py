@@ -119,6 +119,14 @@ class PlannedUcs2(Strict):
     because: list[PlannedUcs2Because] = Field(max_length=20, description="The most frequent.")
 
 
+class PlannedReplacement(Strict):
+    """A character that is replaced, as `transliterate` asks for."""
+
+    character: str
+    replacement: str
+    messages: int = Field(ge=1)
+
+
 class FaultyRecipient(Strict):
     """One that gets no message."""
 
@@ -146,6 +154,9 @@ class Plan(Strict):
     segments: int = Field(ge=0)
     by_segments: dict[str, int] = Field(description="How many messages take how many segments.")
     ucs2: PlannedUcs2
+    replaced: list[PlannedReplacement] | None = Field(
+        None, max_length=20, description="The most frequent, if `transliterate` is asked for."
+    )
     missing: PlannedFault = Field(description="That lack a value without a default.")
     too_long: PlannedFault = Field(description="Whose message has more segments than is allowed.")
     would_expire: int = Field(ge=0, description="Messages that `expires_at` comes before.")

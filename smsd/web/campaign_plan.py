@@ -14,6 +14,7 @@ from smsd.core.campaign_request import Draft
 from smsd.core.forecast import Backlog, moment
 from smsd.core.message import Limits
 from smsd.core.plan import Fault, Plan, Ucs2
+from smsd.core.transliterate import REPLACEMENTS
 from smsd.redis.availability import within
 from smsd.store.audiences import Audiences
 from smsd.store.audiences.record import Contact
@@ -25,7 +26,7 @@ from smsd.web.errors import ANSWER_S, ApiError, unavailable
 from smsd.web.slices import Slices
 
 AT_ONCE = 200  # contacts that are fetched: half a millisecond to take in
-SHOWN = 20  # reasons for UCS-2
+SHOWN = 20  # reasons for UCS-2, characters that are replaced
 PLAN = "plan"  # an id that no campaign has
 
 
@@ -97,7 +98,13 @@ class Planner:
     def _empty(self, draft: Draft, recipients: Recipients) -> Plan:
         by_provider = not draft.request.sender
         billed = self._limits.billed if by_provider else None
-        return Plan(draft.template, recipients.columns, self._limits.max_segments, billed)
+        return Plan(
+            draft.template,
+            recipients.columns,
+            self._limits.max_segments,
+            billed,
+            transliterating=draft.request.transliterate,
+        )
 
     async def _pages(self, draft: Draft, recipients: Recipients) -> AsyncIterator[list[Contact]]:
         """Contacts of the audience. Raises `ApiError` 409 if it is changed meanwhile."""
@@ -148,6 +155,7 @@ class Planner:
             "segments": plan.segments,
             "by_segments": {str(many): plan.by_segments[many] for many in sorted(plan.by_segments)},
             "ucs2": self._ucs2(plan.ucs2),
+            **_replaced(plan, draft),
             "missing": _fault(plan.missing),
             "too_long": _fault(plan.too_long),
             **self._future(plan, draft),
@@ -191,6 +199,17 @@ class Planner:
             expired = round(left * plan.messages / plan.segments) if plan.segments else 0
             ends_at = asked.expires_at
         return {"would_expire": expired, "drains_at": moment(ends_at)}
+
+
+def _replaced(plan: Plan, draft: Draft) -> dict[str, object]:
+    if not draft.request.transliterate:
+        return {}
+    return {
+        "replaced": [
+            {"character": one, "replacement": REPLACEMENTS[one], "messages": many}
+            for one, many in plan.replaced.most_common(SHOWN)
+        ]
+    }
 
 
 def _fault(fault: Fault) -> dict[str, object]:

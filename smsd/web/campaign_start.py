@@ -147,6 +147,7 @@ class CampaignStart:
         for column in draft.template.columns:
             if column not in columns:
                 raise unknown_column(column, columns)
+        draft.template.refuse_columns(columns)
         return Recipients(fixed, columns, duplicates)
 
     async def _segments_each(self, draft: Draft, recipients: Recipients) -> float:
@@ -157,7 +158,7 @@ class CampaignStart:
             page = await self._audiences.page(draft.request.audience, count=SAMPLE)
         if page is None or not page.contacts:
             return draft.content.segments.segments  # the start says that it is gone, or empty
-        bound, total, slices = draft.template.bind(recipients.columns), 0, Slices()
+        bound, total, slices = draft.bind(recipients.columns), 0, Slices()
         for contact in page.contacts:
             await slices.rest()
             values = [contact.fields.get(column, "") for column in recipients.columns]

@@ -210,6 +210,6 @@ def test_a_missing_value_is_refused_by_its_column() -> None:
 
 def test_characters_are_replaced_in_literals_values_and_defaults() -> None:
     template = Template('\u201cHi\u201d {{ a }}{{ b | default: "\u2026" }}')
-    bound = template.bind(["a", "b"], {0x201C: '"', 0x201D: '"', 0x2026: "...", 0x2019: "'"})
+    bound = template.bind(["a", "b"], transliterating=True)
     assert bound.render(["O\u2019Neil", ""]) == '"Hi" O\'Neil...'
     assert bound.segments(["O\u2019Neil", ""]) == segment.count('"Hi" O\'Neil...')
