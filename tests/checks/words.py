@@ -40,7 +40,12 @@ class Use(NamedTuple):
 
 
 PACING = ("smsd/core/pacer.py", "smsd/dispatch/pace.py", "smsd/metrics.py")
-ALPHABET = ("smsd/core/segment.py", "smsd/core/number.py", "smsd/core/fields.py")
+ALPHABET = (
+    "smsd/core/segment.py",
+    "smsd/core/transliterate.py",
+    "smsd/core/number.py",
+    "smsd/core/fields.py",
+)
 ABOUT_BODIES = ("smsd/core/segment.py", "smsd/core/user_data.py", "*/smart_encoding.py")
 # `letter` is the field of the contract, and of a status in Redis, that holds a dead letter's id.
 LETTER_IS_A_FIELD = (
