@@ -27,9 +27,9 @@ class Stage:
         self.desk = Desk(server.url)
         self.daemons: list[Daemon] = []
 
-    def daemon(self, rate: float) -> Daemon:
+    def daemon(self, rate: float, more: str = "") -> Daemon:
         """One more daemon: the first dispatches."""
-        settings = SETTINGS.format(url=self.server.url, rate=rate)
+        settings = more + SETTINGS.format(url=self.server.url, rate=rate)
         settings += self.recorder.settings(with_texts=True)
         self.daemons.append(Daemon(self._directory / f"smsd-{len(self.daemons)}", settings).start())
         eventually(lambda: "ours=true" in self.daemons[0].log, what="the lease")
@@ -82,6 +82,17 @@ def test_each_recipient_is_sent_their_own_message_once(stage: Stage) -> None:
     assert campaign.counts == Counts(recipients=2000, sent=2000)
     with stage.server.client() as client:
         assert list(client.scan_iter("smsd:message:*")) == []
+
+
+def test_one_that_ended_longer_ago_than_it_is_kept_is_removed(stage: Stage) -> None:
+    first = stage.daemon(2000)
+    to = numbers(20)
+    stage.audience("spring", to)
+    id_ = stage.desk.start("sale", BODY, audience="spring")
+    stage.desk.until(id_, "finished")
+    first.stop()
+    daemon = stage.daemon(2000, "[campaign]\nkeep_days = 0.0000001\n")
+    eventually(lambda: daemon.call("GET", f"/campaigns/{id_}")[0] == 404, what="removal")
 
 
 def test_nothing_starts_while_it_is_paused_and_all_of_it_afterwards(stage: Stage) -> None:
