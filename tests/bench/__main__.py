@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import bench_audience, bench_segment, bench_strangers, measures
+from tests.bench import bench_audience, bench_campaign, bench_segment, bench_strangers, measures
 from tests.bench.stage import Row
 
 
@@ -37,6 +37,9 @@ def main() -> None:
         "drain": measures.drain,
         "drain-http": measures.drain_over_http,
         "audience": lambda where: bench_audience.run(where, 200_000 if given.quick else 1_000_000),
+        "campaign": lambda where: bench_campaign.run(
+            where, 200_000 if given.quick else 1_000_000, 20_000 if given.quick else 200_000
+        ),
         "footprint": measures.footprint,
         "takeover": measures.takeover,
     }

@@ -62,6 +62,12 @@ def _imported(on: Setting, name: str, contacts: int) -> list[Row]:
     return rows + paced(on.recorder, round(took), f"during the {name} import", RATE)
 
 
+def import_audience(directory: Path, smsd: Daemon, name: str, contacts: int) -> None:
+    """An audience of so many, each with a first name."""
+    status, answer = _put(smsd, name, _written(directory / f"{name}.csv", contacts, seed=name))
+    assert status == 200, answer
+
+
 def _written(path: Path, contacts: int, seed: str) -> Path:
     """A file of valid numbers, none of them twice, in no order."""
     chance = random.Random(seed)
