@@ -20,6 +20,7 @@ _SURE = re.compile(
     rf"""|\*\|\s*(?P<star>{_NAMES})\s*\|\*"""
     rf"""|\[\[\s*(?P<square>{_NAMES})\s*\]\]"""
     rf"""|<<\s*(?P<angle>{_NAMES})\s*>>"""
+    rf"""|%\((?P<python>{_NAME})\)s"""
     rf"""|(?<![0-9%])%+(?P<percent>{_NAME})%+(?!\w)"""
     r"""|(?P<end>\}\})"""
 )
@@ -60,8 +61,8 @@ def find_of(literal: str, columns: Container[str]) -> Lookalike | None:
 
 def _lookalike(found: re.Match[str]) -> Lookalike:
     kind = found.lastgroup or "end"
-    name = "" if kind == "end" else identifier(found[kind])
-    return Lookalike(found.start(), found[0], name)
+    name = "" if kind == "end" else found[kind].rpartition(".")[2]
+    return Lookalike(found.start(), found[0], identifier(name))
 
 
 def _is_escaped_octet(literal: str, found: re.Match[str]) -> bool:

@@ -32,8 +32,8 @@ class Placeholder:
 
     def fill(self, value: str) -> str:
         """What is put there."""
-        for apply in self.filters:
-            value = apply(value)
+        for one in self.filters:
+            value = one(value)
         return value
 
 

@@ -21,6 +21,7 @@ MOST_EXAMPLES = 20  # numbers of recipients at fault, and reasons for UCS-2 that
 MOST_REASONS = 500  # for UCS-2 that are counted apart
 BODY = ""  # the column of a character that stands in the body itself
 _not_gsm7 = re.compile(f"[^{re.escape(DEFAULT_ALPHABET + EXTENSION_TABLE)}]")
+_extended = re.compile(f"[{re.escape(EXTENSION_TABLE)}]")
 _IN_GSM7 = "x"  # takes one septet
 
 
@@ -148,5 +149,11 @@ class Plan:
             return
         character = found[0]
         column = next((name for place, name in self._used if character in values[place]), BODY)
-        in_gsm7 = segment.count(_not_gsm7.sub(_IN_GSM7, text)).segments
-        self.ucs2.add(Culprit(character, column), segments - in_gsm7)
+        self.ucs2.add(Culprit(character, column), segments - _segments_in_gsm7(text))
+
+
+def _segments_in_gsm7(text: str) -> int:
+    """What it would take if it had other characters in place of those at fault."""
+    if _extended.search(text):
+        return segment.count(_not_gsm7.sub(_IN_GSM7, text)).segments
+    return segment.count(_IN_GSM7 * len(text)).segments

@@ -82,21 +82,21 @@ class BoundTemplate:
         is_transliterating: bool,
     ) -> None:
         self._is_transliterating = is_transliterating
-        self._form: list[str] = []  # the text, with an empty piece for each placeholder
-        self._gaps: list[int] = []
-        self._fills: list[tuple[int, Placeholder | None]] = []  # place in a row; None: as it is
-        used: dict[int, str] = {}
+        self._form: list[str] = []  # the text, with an empty piece in place of each placeholder
+        self._gaps: list[int] = []  # where those are
+        self._places: list[int] = []  # in a row, of the values that are put there
+        self._filtered: list[tuple[int, Placeholder]] = []  # those that do not stay as they are
         for piece in pieces:
             if isinstance(piece, Literal):
                 self._form.append(transliterate(piece.text) if is_transliterating else piece.text)
                 continue
-            place = columns.index(piece.name)
-            used[place] = piece.name
+            if piece.filters:
+                self._filtered.append((len(self._gaps), piece))
             self._gaps.append(len(self._form))
             self._form.append("")
-            self._fills.append((place, piece if piece.filters else None))
-        self._used = tuple(used.items())
-        self._required = [(columns.index(name), name) for name in required]
+            self._places.append(columns.index(piece.name))
+        self._columns = columns
+        self._required = [columns.index(name) for name in required]
         self._fixed = segment.Fixed("".join(self._form))
 
     def render(self, values: Sequence[str]) -> str:
@@ -116,20 +116,23 @@ class BoundTemplate:
 
     def _filled(self, values: Sequence[str]) -> list[str]:
         """What is put into the gaps."""
-        for place, name in self._required:
-            if not values[place]:
-                raise FieldError(name, "is empty, and has no default")
-        together = "".join([values[place] for place, _ in self._used])
-        if len(together) > LONGEST or not together.isprintable():
-            for place, name in self._used:
-                _check(name, values[place])
-        filled = [
-            values[place] if piece is None else piece.fill(values[place])
-            for place, piece in self._fills
-        ]
+        filled = [values[place] for place in self._places]
+        together = "".join(filled)
+        if "" in filled or len(together) > LONGEST or not together.isprintable():
+            self._check(values)
+        for gap, placeholder in self._filtered:
+            filled[gap] = placeholder.fill(filled[gap])
         if self._is_transliterating:
             return [transliterate(one) for one in filled]
         return filled
+
+    def _check(self, values: Sequence[str]) -> None:
+        """Refuse each value that is missing or cannot be sent."""
+        for place in self._required:
+            if not values[place]:
+                raise FieldError(self._columns[place], "is empty, and has no default")
+        for place in self._places:
+            _check_value(self._columns[place], values[place])
 
     def _joined(self, filled: Sequence[str]) -> str:
         pieces = self._form.copy()
@@ -138,7 +141,7 @@ class BoundTemplate:
         return "".join(pieces)
 
 
-def _check(name: str, value: str) -> None:
+def _check_value(name: str, value: str) -> None:
     if len(value) > LONGEST:
         raise FieldError(name, f"is longer than {LONGEST} characters")
     for character in value:

@@ -76,6 +76,8 @@ def test_placeholders_are_filled_in(body: str, text: str) -> None:
         ("[First Name]", "[First Name]", 1, "first_name"),
         ("[[city]]", "[[city]]", 1, "city"),
         ("Hi *|FNAME|*", "*|FNAME|*", 4, "fname"),
+        ("Hi %(name)s", "%(name)s", 4, "name"),
+        ("{user.first_name}", "{user.first_name}", 1, "first_name"),
         ("{#var#}", "{#var#}", 1, "var"),
         ("<first_name>", "<first_name>", 1, "first_name"),
         ("Hi $first_name", "$first_name", 4, "first_name"),
