@@ -29,7 +29,7 @@ log = logging.getLogger("smsd.campaign")
 
 AHEAD_S: Mapping[Priority, float] = {"high": 0.75, "normal": 1.25}  # of work in line
 LEAST_AHEAD = 4  # segments in line while dispatch is held: others must be left to probe with
-TURN_S = 0.1  # of work that a turn puts in line
+TURN_S = 0.1  # of work that a turn puts in line at most
 MOST_IN_TURN = 100  # messages: what one script queues
 STEP = 16  # messages made in one turn of the event loop: a third of a millisecond
 PAUSE_S = 0.1  # between looks at what is in line
@@ -139,8 +139,9 @@ class Expander:
     async def _take_turns(self, priority: Priority, in_line: float) -> float:
         """Take turns as long as less than enough is in line; how much is then."""
         turns = self._turns[priority]
-        while in_line < self._enough(priority) and (id_ := turns.next) is not None:
-            made = await self._take_turn(self._running[id_])
+        while (missing := self._enough(priority) - in_line) > 0 and (id_ := turns.next) is not None:
+            most = min(missing, TURN_S * self._rate(), MOST_IN_TURN)
+            made = await self._take_turn(self._running[id_], max(1, math.ceil(most)))
             if made:
                 turns.took(id_, made)
             else:  # until the next look
@@ -157,9 +158,8 @@ class Expander:
         # out that the provider is up again.
         return max(enough, LEAST_AHEAD)
 
-    async def _take_turn(self, campaign: Campaign) -> int:
-        """Put some of its messages in line: how many segments. 0: it has none, or may not."""
-        most = min(max(1, math.ceil(TURN_S * self._rate())), MOST_IN_TURN)
+    async def _take_turn(self, campaign: Campaign, most: int) -> int:
+        """Put messages of `most` segments in line: of how many. 0: it has none, or may not."""
         try:
             body = self._bodies.of(campaign)
             recipients = await self._campaigns.waiting(campaign, most)

@@ -143,9 +143,9 @@ async def test_little_more_than_enough_lies_in_line(rate: float) -> None:
     work = Work(campaign("a"), rate=rate)
     await work.step()
     enough = rate * AHEAD_S["normal"]
-    assert enough <= work.campaigns.segments() <= enough + max(1, 0.1 * rate)
+    assert enough <= work.campaigns.segments() < enough + 1
     await work.step()
-    assert work.campaigns.segments() <= enough + max(1, 0.1 * rate)
+    assert work.campaigns.segments() < enough + 1
     assert work.metrics.recipients_expanded == len(work.campaigns.made)
 
 
@@ -154,7 +154,7 @@ async def test_long_messages_count_as_what_they_are() -> None:
     work.campaigns.values = {f"+1202555{place:04d}": ("x" * 250,) for place in range(10_000)}
     for _ in range(9):
         await work.step()
-    assert 125 <= work.campaigns.segments() <= 125 + 12
+    assert 125 <= work.campaigns.segments() <= 126
     assert len(work.campaigns.made) * 2 == work.campaigns.segments()
 
 
@@ -298,7 +298,7 @@ async def test_few_are_made_to_probe_with_while_the_provider_is_at_fault() -> No
     work.hold.learn("1-0", Halted("30002", "suspended"), probe=False, waiting=False)
     for _ in range(4):
         await work.step()
-    assert LEAST_AHEAD <= work.campaigns.segments() <= LEAST_AHEAD + 10
+    assert work.campaigns.segments() == LEAST_AHEAD
 
 
 @pytest.mark.parametrize("fault", [Refused("is a string", "smsd:campaign:a")])
