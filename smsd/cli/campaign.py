@@ -17,6 +17,7 @@ from smsd.core.fields import FIELDS, FieldError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+FAULTS = ("missing", "unusable", "too_long")
 EX_FAULTY = 3  # the plan: some recipients would get no message
 
 
@@ -67,7 +68,7 @@ def plan(config_path: Path, url: str | None, *, as_json: bool, **options: Any) -
         config_path, url, lambda api: api.send("POST", "campaigns", request, query=query)
     )
     _print(answer, plan_lines, as_json=as_json)
-    if answer["missing"]["recipients"] or answer["too_long"]["recipients"]:
+    if any(answer[fault]["recipients"] for fault in FAULTS):
         raise SystemExit(EX_FAULTY)
 
 

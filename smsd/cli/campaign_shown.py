@@ -79,7 +79,9 @@ def plan_lines(plan: Any) -> Iterator[str]:
     of = f": {sizes}" if sizes else ""
     yield f"{_counted(plan['messages'], 'message')}, {_counted(plan['segments'], 'segment')}{of}"
     yield from _ucs2(plan["ucs2"])
+    yield from _replaced(plan.get("replaced"))
     yield from _faulty(plan["missing"], "without a value; the campaign would be refused")
+    yield from _faulty(plan["unusable"], "with a value that cannot be sent; they would get none")
     yield from _faulty(plan["too_long"], "with too long a message; they would get none")
     if plan["would_expire"]:
         yield f"{_counted(plan['would_expire'], 'message')} would expire before they are sent"
@@ -105,8 +107,18 @@ def _ucs2(ucs2: Any) -> Iterator[str]:
     yield f"{_counted(ucs2['messages'], 'message')} in UCS-2, which takes {extra}:"
     for one in ucs2["because"][:SHOWN]:
         where = f"column {one['column']}" if one["column"] else "the message"
-        many = f"{_counted(one['messages'], 'message')}, {one['extra_segments']:,} segments more"
+        extra = _counted(one["extra_segments"], "segment")
+        many = f"{_counted(one['messages'], 'message')}, {extra} more"
         yield f"  {one['character']} ({one['name']}) in {where}: {many}"
+
+
+def _replaced(replaced: Any) -> Iterator[str]:
+    if not replaced:
+        return
+    yield "replaced, as --transliterate asks for:"
+    for one in replaced:
+        many = _counted(one["messages"], "message")
+        yield f"  {one['character']} by {one['replacement'] or 'nothing'} in {many}"
 
 
 def _faulty(fault: Any, what: str) -> Iterator[str]:

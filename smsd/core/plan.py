@@ -90,6 +90,7 @@ class Plan:
         self.by_segments: Counter[int] = Counter()
         self.ucs2 = Ucs2()
         self.missing = Fault()
+        self.unusable = Fault()
         self.too_long = Fault()
         self.replaced: Counter[str] = Counter()  # messages in which it is, by what is replaced
         self._columns = columns
@@ -123,7 +124,7 @@ class Plan:
             self.too_long.add(number, BODY)
             return
         except FieldError as fault:
-            self.missing.add(number, fault.field)
+            self.unusable.add(number, fault.field)
             return
         if counted.segments > self._most:
             self.too_long.add(number, BODY)

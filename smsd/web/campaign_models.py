@@ -158,6 +158,7 @@ class Plan(Strict):
         None, max_length=20, description="The most frequent, if `transliterate` is asked for."
     )
     missing: PlannedFault = Field(description="That lack a value without a default.")
+    unusable: PlannedFault = Field(description="That have a value that cannot be sent.")
     too_long: PlannedFault = Field(description="Whose message has more segments than is allowed.")
     would_expire: int = Field(ge=0, description="Messages that `expires_at` comes before.")
     drains_at: str = Field(description="When its last message would leave: RFC 3339.")

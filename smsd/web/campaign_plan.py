@@ -157,6 +157,7 @@ class Planner:
             "ucs2": self._ucs2(plan.ucs2),
             **_replaced(plan, draft),
             "missing": _fault(plan.missing),
+            "unusable": _fault(plan.unusable),
             "too_long": _fault(plan.too_long),
             **self._future(plan, draft),
             **self._view.costs(0, plan.segments),

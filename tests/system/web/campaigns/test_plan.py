@@ -31,6 +31,7 @@ def test_a_plan_counts_everything_and_changes_nothing(smsd: Daemon) -> None:
         "by_segments": {"1": 4, "2": 2},
         "ucs2": {"messages": 2, "extra_segments": 2, "extra_cost": 0.0158},
         "missing": {"recipients": 0, "columns": {}, "first": []},
+        "unusable": {"recipients": 0, "columns": {}, "first": []},
         "too_long": {"recipients": 0, "columns": {}, "first": []},
         "would_expire": 0,
         "cost": {"sent": 0, "expected": 0.0632, "currency": "USD"},
