@@ -289,7 +289,7 @@ async def look_at_campaign(store: Store) -> Operation:
 async def wait_for_expansion(store: Store) -> Operation:
     people = recipients.numbers(200)
     campaign = await recipients.make(store, people)
-    await recipients.expand(store, campaign, *people[:199])
+    await recipients.expand(store, campaign, *people)
     return lambda: expansion.waiting(store.client, campaign, 10)
 
 

@@ -31,34 +31,42 @@ class Tidying:
         reply = await self._client.ask(call)
         if reply == b"gone":
             return False
-        ending, held, waiting = cast("tuple[bytes, int, int]", reply)
-        if held and (ending or campaign.state != CampaignState.PAUSED):
-            return await self._release(campaign, held_key) > 0
+        ending, held, waiting, listed = cast("tuple[bytes, int, int, int]", reply)
+        if listed and (ending or campaign.state != CampaignState.PAUSED):
+            found = await self._client.read(lambda redis: redis.srandmember(held_key, TOGETHER))
+            return await self._release(campaign, list(map(text, cast("list[bytes]", found)))) > 0
+        if held and (ending or campaign.state != CampaignState.PAUSED):  # other hands were there
+            return await self._sweep(campaign, ["held"])
         if ending == b"cancelled" and waiting:
-            return await self._sweep(campaign)
+            return await self._sweep(campaign, ["queued", "deferred"])
         self._swept.pop(campaign.id, None)
         return False
 
-    async def _release(self, campaign: Campaign, key: str) -> int:
-        """Let messages that were held be due, or end; how many of them did."""
-        found = await self._client.read(lambda redis: redis.srandmember(key, TOGETHER))
-        ids = [text(one) for one in cast("Sequence[bytes]", found)]
-        request = {"campaign": campaign.id, "ids": ids}
-        places = [key, *map(self._client.keys.message, ids)]
-        return cast("int", await self._client.ask(Call("campaign_release", request, places)))
-
-    async def _sweep(self, campaign: Campaign) -> bool:
-        """Cancel messages that wait, but for those that are being sent."""
+    async def _sweep(self, campaign: Campaign, states: Sequence[str]) -> bool:
+        """Look for messages in these states, and release those, or cancel them; not all at once."""
         at = self._swept.get(campaign.id, 0)
-        request = {"campaign": campaign.id, "at": at, "most": BUCKETS}
+        request = {"campaign": campaign.id, "states": states, "at": at, "most": BUCKETS}
         reply = await self._client.ask(Call("campaign_unsettled", request))
         next_, numbers = cast("tuple[int, list[bytes]]", reply)
         ids = [message_id(campaign.id, campaign.key, text(one)) for one in numbers]
-        if ids:
-            await self._client.insist_all([self._cancel(id_) for id_ in ids])
+        for first in range(0, len(ids), TOGETHER):
+            some = ids[first : first + TOGETHER]
+            await (self._release(campaign, some) if "held" in states else self._cancel(some))
         self._swept[campaign.id] = max(next_, 0)
         return next_ >= 0
 
-    def _cancel(self, id_: str) -> Call:
-        request = {"id": id_, "look_up_names": ENTRY_IN_LOOK_UP}
-        return Call("cancel", request, [self._client.keys.message(id_)])
+    async def _release(self, campaign: Campaign, ids: Sequence[str]) -> int:
+        """Let messages that were held be due, or end; how many of them did."""
+        keys = self._client.keys
+        places = [keys.campaign_held(campaign.id), *map(keys.message, ids)]
+        call = Call("campaign_release", {"campaign": campaign.id, "ids": ids}, places)
+        return cast("int", await self._client.ask(call))
+
+    async def _cancel(self, ids: Sequence[str]) -> None:
+        """Cancel messages that wait, but for those that are being sent."""
+        message = self._client.keys.message
+        requests = [{"id": id_, "look_up_names": ENTRY_IN_LOOK_UP} for id_ in ids]
+        calls = [
+            Call("cancel", one, [message(id_)]) for one, id_ in zip(requests, ids, strict=True)
+        ]
+        await self._client.insist_all(calls)

@@ -2,7 +2,7 @@
 -- include: campaign, recipients, rest
 -- takes: campaign
 -- keys: campaign_held
--- answers: gone | {'' | cancelled | expired, how many are held, how many are in line or deferred}
+-- answers: gone | {'' | cancelled | expired, how many are held, how many are in line or deferred, how many are listed as held}
 -- changes: campaign, campaigns_active
 --
 -- The first of an answer is how it ended before its time; recipients without a message are then in that state at once.
@@ -42,5 +42,5 @@ local function run(request, keys)
   bring_up(campaign, counts, unsettled)
   if unsettled == 0 then redis.pcall('SREM', ACTIVE, campaign.name) end
   local held = redis.pcall('SCARD', keys[1])
-  return {campaign.ending or '', type(held) == 'number' and held or 0, counts.queued + counts.deferred}
+  return {campaign.ending or '', counts.held, counts.queued + counts.deferred, type(held) == 'number' and held or 0}
 end

@@ -107,6 +107,19 @@ async def test_what_is_held_just_as_its_campaign_is_resumed_is_due_at_once(store
     assert await store.queue.promote() == 1
 
 
+@pytest.mark.parametrize("state", ["running", "cancelled"])
+async def test_what_is_held_is_found_though_it_is_listed_nowhere(store: Store, state: str) -> None:
+    people = numbers(250)
+    campaign = await make(store, people)
+    await expand(store, campaign, *people)
+    await _hold_all(store, campaign)
+    await store.redis.delete(store.keys.campaign_held(campaign.id))  # by other hands
+    await set_state(store, campaign, state)
+    await _tidy(store, campaign)
+    ended = "deferred" if state == "running" else state
+    assert (await counts(store, campaign))[f"n:{ended}"] == 250
+
+
 async def test_more_are_held_than_one_step_releases(store: Store) -> None:
     people = numbers(250)
     campaign = await make(store, people)
