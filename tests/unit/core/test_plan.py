@@ -27,7 +27,7 @@ def plan_of(
 
 
 def assert_whole(plan: Plan) -> None:
-    faulty = plan.missing.recipients + plan.too_long.recipients
+    faulty = sum(one.recipients for one in (plan.missing, plan.unusable, plan.too_long))
     assert plan.recipients == plan.messages + plan.opted_out + faulty
     assert plan.segments == sum(size * many for size, many in plan.by_segments.items())
 
@@ -61,7 +61,7 @@ def test_a_missing_value_names_number_and_column() -> None:
 
 def test_a_value_that_cannot_be_sent_is_no_message() -> None:
     plan = plan_of("{{ first_name }}", ("a\x07", ""), ("x" * 256, ""))
-    assert plan.missing.by_column == {"first_name": 2}
+    assert plan.unusable.by_column == {"first_name": 2}
 
 
 def test_a_message_that_is_too_long_is_none() -> None:
