@@ -22,6 +22,7 @@ from smsd.store.keys import Keys
 from smsd.store.settled import Settled
 
 SETTLEMENTS = ("finish", "defer", "bury", "cancel", "take_key")
+TURN = "campaign_turn"
 REMEMBERED = 2048  # groups of appends: 45 seconds of them at 45/s
 RECORD_LIFE_MS = 3_000_000  # the intake record lives an hour after the last append; less is sure
 
@@ -71,6 +72,7 @@ class LostWrites:
         self._now_ms = now_ms
         self._groups: deque[_Group] = deque(maxlen=REMEMBERED)
         self._lists: dict[str, _Group] = {}  # long ones of which some ids are not known yet
+        self._turns: dict[str, Call] = {}  # by campaign: how its state was changed last
         self._appended_ms = 0
 
     def observe(self, calls: Sequence[Call], replies: Sequence[object], identity: Identity) -> None:
@@ -80,6 +82,9 @@ class LostWrites:
             return
         if calls[0].script == "append_part":
             self._queued_part(calls[0], replies[0])
+            return
+        if calls[0].script == TURN:
+            self._turned(calls[0], replies[0])
             return
         if replies.count(b"settled") != len(replies):  # nearly never
             calls = [
@@ -123,6 +128,20 @@ class LostWrites:
             group.runs.append(run)
         if sum(run.messages for run in group.runs) >= group.messages:
             del self._lists[name]
+
+    def _turned(self, call: Call, reply: object) -> None:
+        if reply in (b"changed", b"same"):
+            asked = {name: value for name, value in call.request.items() if name != "expect"}
+            campaign = str(asked["campaign"])
+            self._turns.pop(campaign, None)
+            self._turns[campaign] = call._replace(request=asked)
+            if len(self._turns) > REMEMBERED:
+                del self._turns[next(iter(self._turns))]
+
+    @property
+    def turns(self) -> list[Call]:
+        """What brings each campaign into the state that was asked for last, the latest last."""
+        return list(self._turns.values())
 
     async def compare(self, read_field: ReadField) -> None:
         """Compare what Redis acknowledged with what the server of a connection knows."""

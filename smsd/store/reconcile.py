@@ -159,6 +159,7 @@ class Reconciler:
             await self._compare_writes()
             lists = await self._lists_again() if self._leads() else 0
             again = await self._settle_again(data.settled - OVERLAP)
+            await self._turn_again()
             self._reason = self._of_older(data, known, again) or _of_lists(lists)
         else:
             await self._settle_again(-1)
@@ -215,6 +216,11 @@ class Reconciler:
             )
             again += sum(reply == b"settled" for reply in replies)
         return again
+
+    async def _turn_again(self) -> None:
+        """Pause, resume or cancel campaigns as they were: older data may have them running."""
+        for call in self._lost_writes.turns:
+            await self._client.repeat([call])
 
     async def _final(self, after: int) -> Mapping[str, Call]:
         """The last settlement of each message that has had several."""

@@ -124,3 +124,28 @@ async def test_what_is_under_way_is_not_sent_again_where_nothing_shows_that_data
         assert await store.queue.ack(*sending, "p1")
         assert await store.length() == 0
         await _assert_sound(store, campaign)
+
+
+@pytest.mark.parametrize(
+    ("verbs", "state"),
+    [
+        (["pause"], "paused"),
+        (["pause", "resume"], "running"),
+        (["pause", "resume", "pause", "cancel"], "cancelled"),
+    ],
+)
+async def test_a_campaign_is_in_older_data_as_it_was_asked_to_be(
+    own_server: RedisServer, verbs: list[str], state: str
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        campaign, tail, sending = await _sending_since(store, own_server, expanded=True)
+        assert await store.queue.ack(*sending, "p1")
+        for verb in verbs:
+            await getattr(store.campaigns, verb)(campaign, by="me", reason=verb, expect=1)
+        await _with_older_data(opened, tail)
+        shown = await store.campaigns.show(campaign.id)
+        assert shown is not None
+        assert shown.state == state
+        assert await store.campaigns.expand(campaign, [rendered(BOB)]) == (state == "running")
+        await _assert_sound(store, campaign)
