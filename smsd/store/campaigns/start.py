@@ -168,20 +168,17 @@ async def _freeze(
 
 
 async def _copy(client: StoreClient, order: Order, version: NewVersion, base: Found) -> Missing:
-    audience = base.audience
+    audience, required = base.audience, set(order.required)
     keys = [*version.keys, client.keys.audience(audience.version)]
-    request = {
-        "most": COPIED,
-        "revision": audience.revision,
-        "required": [audience.fields.index(column) + 1 for column in order.required],
-    }
+    places = [at for at, field in enumerate(audience.fields, start=1) if field in required]
+    request = {"most": COPIED, "revision": audience.revision, "required": places}
     missing, at = Missing(), 0
     while at >= 0:
         reply = await version.step("campaign_copy", {**request, "at": at}, keys)
         many, at, lacking, place = (int(reply[i]) for i in (0, 1, 2, 4))
         version.contacts += many
         if lacking:
-            number, column = text(reply[3]), order.required[place - 1]
+            number, column = text(reply[3]), audience.fields[places[place - 1] - 1]
             first = missing if missing.many else Missing(0, number, column)
             missing = first._replace(many=missing.many + lacking)
     return missing

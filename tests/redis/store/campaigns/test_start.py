@@ -16,6 +16,7 @@ from smsd.store.campaigns import (
     WrongState,
 )
 from tests.redis.audiences import import_rows, keys_of_audiences, numbers
+from tests.redis.calls import Watched
 from tests.redis.campaigns import audience, frozen, request, start
 from tests.redis.recipients import expand
 from tests.support.store import ALICE, BOB, Store, Wall
@@ -170,15 +171,33 @@ async def test_of_any_rows_those_that_lack_a_value_are_counted(store: Store, see
     rows = [[n, *(chance.choice(["", "x", "é %d"]) for _ in columns)] for n in numbers(300)]
     await import_rows(store, "a", rows, fields=columns)
     required = chance.sample(columns, chance.randint(1, 3))
+
+    def at(column: str) -> int:
+        return 1 + columns.index(column)
+
     lacking = {
-        row[0]: next(one for one in required if not row[1 + columns.index(one)])
+        row[0]: next(one for one in sorted(required, key=columns.index) if not row[at(one)])
         for row in rows
-        if not all(row[1 + columns.index(one)] for one in required)
+        if not all(row[at(one)] for one in required)
     }
     with pytest.raises(MissingValue) as caught:
         await start(store, required=required)
     assert caught.value.missing == len(lacking)
     assert lacking[caught.value.number] == caught.value.column
+
+
+async def test_the_more_there_is_to_look_at_the_less_one_script_does(
+    store: Store, watched: Watched
+) -> None:
+    columns = [f"f{n}" for n in range(50)]
+    await import_rows(store, "a", [[n, *["x"] * 50] for n in numbers(1_000)], fields=columns)
+    steps = []
+    for n, required in enumerate(([], columns[:1], columns[-1:], columns)):
+        watched.calls.clear()
+        await start(store, request(name=f"{n}"), required=required)
+        steps.append(sum(call.script == "campaign_copy" for call in watched.calls))
+    assert steps == sorted(steps)
+    assert steps[2] > steps[1]
 
 
 async def test_a_number_of_the_request_has_no_values(store: Store) -> None:
