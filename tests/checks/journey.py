@@ -40,6 +40,13 @@ JOURNEYS: Mapping[str, Iterable[Step]] = {
         Step(Event.BEGIN, "dispatcher", "first attempt of its second life"),
         Step(Event.ACK, "settler", "the provider took it; the status keeps the same message id"),
     ),
+    "campaign": (
+        Step(Event.APPEND, "expander", "a recipient's turn has come: `campaign_expand.lua`"),
+        Step(Event.DEFER, "marker", "its campaign is paused: it is held, and never due"),
+        Step(Event.PROMOTE, "promoter", "`campaign_release.lua` let it be due after the resume"),
+        Step(Event.BEGIN, "dispatcher", BEGUN),
+        Step(Event.ACK, "settler", "the provider took it: its recipient says so, and no status"),
+    ),
     "takeover": (
         Step(Event.APPEND, "intake", "`POST /send`, at either daemon"),
         Step(Event.BEGIN, "dispatcher of A", BEGUN),

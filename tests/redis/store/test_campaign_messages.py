@@ -12,6 +12,7 @@ from smsd.core.message import Message
 from smsd.store.campaigns import expansion
 from smsd.store.campaigns.results import unpack
 from smsd.store.entry import Attempt, Entry
+from smsd.store.fsck import Fsck
 from smsd.store.handed_out import Fenced
 from smsd.store.identity import Data, OlderData
 from tests.redis.recipients import (
@@ -257,3 +258,47 @@ def test_a_contact_is_taken_for_no_result() -> None:
     for value in (b"", b"Anna", b"\x1fAnna", b"1", b"!", b"-", "Ä".encode(), b"\x0e", b"\x1e"):
         assert unpack(value, 0) == ("unexpanded", None, "", "")
         assert unpack(value, 0, "expired") == ("expired", None, "", "")
+
+
+# -- a look at everything -------------------------------------------------------------------------
+
+
+async def _one_in_each_state(store: Store) -> Campaign:
+    people = numbers(6)
+    campaign = await make(store, people)
+    await expand(store, campaign, *people[:5])
+    await store.queue.ack(*await store.begin_next(), SID)
+    entry, attempt, message = await store.begin_next()
+    await store.queue.bury(entry, attempt, message, reason=DeadReason.REJECTED)
+    await _defer(store, *await store.begin_next())
+    await set_state(store, campaign, "paused")
+    entry, message = await store.claim_one()
+    await store.queue.hold(entry, message)
+    await set_state(store, campaign, "running")
+    return campaign
+
+
+async def _faults(store: Store, *, repair: bool = False) -> set[tuple[str, str]]:
+    found = [fault async for fault in Fsck(store.client, repair=repair).faults()]
+    return {(fault.kind, fault.name) for fault in found}
+
+
+async def test_no_state_of_a_message_is_a_fault(store: Store) -> None:
+    campaign = await _one_in_each_state(store)
+    assert await _faults(store, repair=True) == set()
+    counted = await counts(store, campaign)
+    states = ("unexpanded", "queued", "held", "deferred", "dead", "sent")
+    assert [counted[f"n:{state}"] for state in states] == [1] * 6
+
+
+async def test_a_message_that_other_hands_deleted_is_lost_to_its_recipient(store: Store) -> None:
+    campaign = await _one_in_each_state(store)
+    keys = store.keys
+    await store.redis.delete(keys.queue, keys.deferred, keys.deferred_messages, keys.dead)
+    await store.client.ensure_groups()
+    assert {kind for kind, _ in await _faults(store, repair=True)} == {"status", "counters"}
+    assert await counts(store, campaign) == {
+        "n:unexpanded": 1, "n:lost": 4, "n:sent": 1, "segments_expanded": 5, "segments_sent": 1,
+    }  # fmt: skip
+    await assert_counts_are_true(store, campaign)
+    assert await _faults(store) == set()
