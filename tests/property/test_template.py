@@ -133,6 +133,22 @@ def test_at_each_place_around_a_boundary(filler: str, pair: str) -> None:
                 assert bound.segments(row) == segment.count(bound.render(row))
 
 
+@pytest.mark.parametrize(("filler", "pair", "part"), [("a", "[", 153), ("я", "😀", 67)])
+def test_what_fills_segments_to_the_last_unit_is_counted_in_its_place(
+    filler: str, pair: str, part: int
+) -> None:
+    for many in (1, 2, 3):
+        for units in range(part + 8, part * 4 + 3):
+            plain = filler * (units - 2 * many)
+            found = Fixed(plain).count_with(pair * many)
+            at_ends = [0, part - 2, part - 1, part, 2 * part - 1, 2 * part - 2, len(plain)]
+            counts = {segment.count(plain[:at] + pair * many + plain[at:]) for at in at_ends}
+            if found is not None:
+                assert counts == {found}, "it does not depend on the place"
+            if -units % part >= many:
+                assert found is not None, "the room left makes up for it"
+
+
 def test_too_long_is_refused_alike() -> None:
     most = segment.LONGEST
     for filler in ("a" * (most - 1), "[" * (most // 2), "я" * 17_000, "a" * 40_000):
