@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from smsd.core import segment
 from smsd.core.campaign import CampaignRequest, Kind
 from smsd.core.fields import FieldError, read_instant, read_label
 from smsd.core.message import Content, Limits, parse
@@ -12,7 +13,8 @@ from smsd.core.template import BoundTemplate, Template
 NAME = "[a-z0-9][a-z0-9_-]{0,63}"  # a pattern
 MOST_WEIGHT = 1000
 LONGEST_REASON = 200  # characters
-LONGEST_BODY = 40_000  # characters, with its placeholders: more than 255 segments can hold
+LONGEST_BODY = 43_200  # characters, with its placeholders: those of 255 segments
+_PLACEHOLDERS = 4000  # characters that placeholders may take beside what is sent
 OF_MESSAGES = ("from", "priority", "send_at", "expires_at", "ref")
 _KNOWN = ("name", "message", "audience", *OF_MESSAGES, "kind", "weight", "transliterate")
 
@@ -50,7 +52,7 @@ class Edit:
 def read_draft(fields: Mapping[str, object], limits: Limits, now_ms: int) -> Draft:
     """Everything but `to`. Raises `FieldError`."""
     _refuse_unknown(fields, (*_KNOWN, "to"))
-    body = _body(fields.get("message"))
+    body = _body(fields.get("message"), limits.max_segments)
     template = Template(body)
     is_transliterated = _flag(fields, "transliterate")
     content = _content(fields, template, limits, now_ms, is_transliterated=is_transliterated)
@@ -100,13 +102,14 @@ def _refuse_unknown(fields: Mapping[str, object], known: Collection[str]) -> Non
             raise FieldError(name, f"is no known field; known are {', '.join(sorted(known))}")
 
 
-def _body(raw: object) -> str:
+def _body(raw: object, most_segments: int) -> str:
     if raw is None:
         raise FieldError("message", "is missing")
     if not isinstance(raw, str):
         raise FieldError("message", "must be a string")
-    if len(raw) > LONGEST_BODY:
-        raise FieldError("message", f"must be at most {LONGEST_BODY} characters long")
+    # What cannot be sent is not read: that takes some milliseconds for 40,000 characters.
+    if len(raw) > (most := most_segments * segment.PART["gsm7"] + _PLACEHOLDERS):
+        raise FieldError("message", f"must be at most {most} characters long")
     return raw
 
 

@@ -15,6 +15,7 @@ from smsd.store.campaigns import Campaigns
 
 EVERY_S = 1.0
 REMEMBERED = 5  # looks: the rate is that of as many seconds
+LATEST_MS = 1 << 53
 MOST_FORECAST = 200  # campaigns: some 0.5 ms
 IN_LINE = ""  # an id, for messages of no campaign
 
@@ -81,7 +82,11 @@ class Progress:
         of = {one.id: one for one in campaigns}
         ends = self.forecast(of.values()).finished
         now = self._now_ms()
-        return {id_: now + round(1000 * ends[id_]) for id_ in of if id_ in ends}
+        return {
+            id_: min(now + round(1000 * ends[id_]), one.request.expires_at or LATEST_MS)
+            for id_, one in of.items()
+            if id_ in ends
+        }
 
     def forecast(
         self, campaigns: Iterable[Campaign], *more: Backlog, until: float | None = None

@@ -1,6 +1,6 @@
 """Why a campaign cannot be started or changed, as callers see it. Rule: each has its own code."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from smsd.core.fields import FieldError
@@ -18,7 +18,7 @@ from smsd.store.campaigns import (
 from smsd.web.errors import ApiError, unavailable
 from smsd.web.idempotency import conflict
 
-_REFUSALS = (CampaignExists, NoSuchAudience, NoRecipients, MissingValue, WrongState)
+_REFUSALS = (CampaignExists, NoSuchAudience, NoRecipients, MissingValue)
 TO_REPEAT = (
     "Redis went away meanwhile: it may be started or not. A repetition with the same"
     " Idempotency-Key, or the same name, starts it once."
@@ -26,14 +26,26 @@ TO_REPEAT = (
 
 
 @contextmanager
-def refusals_of_start() -> Iterator[None]:
-    """Answers to what the start of a campaign raises."""
+def refusals_of_key() -> Iterator[None]:
+    """Answers to what looking for the campaign of an earlier request raises."""
     try:
         yield
     except KeyConflict:
         raise conflict() from None
+    except WrongState as error:
+        raise _refusal(error) from None
+
+
+@contextmanager
+def refusals_of_start() -> Iterator[None]:
+    """Answers to what the start of a campaign raises."""
+    try:
+        with refusals_of_key():
+            yield
     except AudienceChanged:
         raise audience_changed() from None
+    except KeyError as error:  # it had the column when it was looked at
+        raise unknown_column(str(error.args[0]), ()) from None
     except Away as error:
         raise unavailable("outcome_unknown", TO_REPEAT) from error
     except _REFUSALS as error:
@@ -104,7 +116,7 @@ def missing_value(number: str, column: str, many: int) -> ApiError:
     return ApiError(400, "missing_value", f"message {message}", field="message", more=more)
 
 
-def unknown_column(column: str, columns: tuple[str, ...]) -> FieldError:
+def unknown_column(column: str, columns: Sequence[str]) -> FieldError:
     """The body names what no recipient has."""
-    there = f"they have {', '.join(columns)}" if columns else "they have nothing but a number"
-    return FieldError("message", f"has {{{{ {column} }}}}, which recipients have not: {there}")
+    there = f"; they have {', '.join(columns)}" if columns else ""
+    return FieldError("message", f"has {{{{ {column} }}}}, which recipients have not{there}")

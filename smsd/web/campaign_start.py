@@ -18,7 +18,12 @@ from smsd.web.audience_names import AudienceNames
 from smsd.web.auth import caller
 from smsd.web.body import MOST_VALUES, read_object
 from smsd.web.campaign_plan import Planner, Recipients
-from smsd.web.campaign_refusals import no_audience, refusals_of_start, unknown_column
+from smsd.web.campaign_refusals import (
+    no_audience,
+    refusals_of_key,
+    refusals_of_start,
+    unknown_column,
+)
 from smsd.web.campaign_view import CampaignView
 from smsd.web.errors import ANSWER_S, json_response
 from smsd.web.idempotency import REPLAYED, KeyHeaders, ReplayedHeaders, read_key
@@ -105,7 +110,7 @@ class CampaignStart:
     async def _started_before(self, key: tuple[str, str]) -> Campaign | None:
         """What the same request has started: it is not judged by today's clock and limits."""
         async with within(ANSWER_S):
-            with refusals_of_start():
+            with refusals_of_key():
                 return await self._campaigns.started_before(key)
 
     # -- what is asked for ------------------------------------------------------------------------

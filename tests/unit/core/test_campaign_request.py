@@ -88,7 +88,7 @@ def test_other_names_are_refused(name: object) -> None:
     assert "small letters" in refused("name", name=name)
 
 
-@pytest.mark.parametrize("body", [None, 5, "", " \n", "a\0", "{{ name", "{% if %}", "x" * 40_001])
+@pytest.mark.parametrize("body", [None, 5, "", " \n", "a\0", "{{ name", "{% if %}", "x" * 4307])
 def test_bodies_that_cannot_be_sent_are_refused(body: object) -> None:
     refused("message", message=body)
 
