@@ -60,6 +60,21 @@ def test_a_plan_names_those_that_lack_a_value_or_get_too_long_a_message(smsd: Da
     }
 
 
+def test_a_plan_reports_what_is_replaced_where_that_is_asked_for(smsd: Daemon) -> None:
+    body = "\u201cZebra\u201d " + "x" * 90 + "\u2026"
+    to = [number(3000), number(3001)]
+    made = plan(smsd, to=to, message=body)
+    assert (made["segments"], made["ucs2"]["messages"], "replaced" in made) == (4, 2, False)
+    made = plan(smsd, to=to, message=body, transliterate=True)
+    assert (made["segments"], made["ucs2"]["messages"]) == (2, 0)
+    assert sorted((one["character"], one["replacement"]) for one in made["replaced"]) == [
+        ("\u201c", '"'),
+        ("\u201d", '"'),
+        ("\u2026", "..."),
+    ]
+    assert [one["messages"] for one in made["replaced"]] == [2, 2, 2]
+
+
 def test_a_plan_leaves_out_who_has_opted_out(smsd: Daemon) -> None:
     with redis.Redis(unix_socket_path=str(smsd.directory / "var/redis.sock")) as client:
         client.sadd("smsd:optouts", number(3001), number(3904))

@@ -27,6 +27,8 @@ WRONG: dict[str, tuple[Mapping[str, object], str]] = {
     "no such audience": ({"audience": "nobody"}, "audience"),
     "audience of another type": ({"audience": 1}, "audience"),
     "hostile audience": ({"audience": "../people\n"}, "audience"),
+    "braces": ({"message": "Zebra {first_name}"}, "message"),
+    "a column in brackets": ({"message": "Zebra [Note]", "audience": "long"}, "message"),
     "no such column": ({"message": "Zebra {{ last_name }}"}, "message"),
     "no columns at all": ({"message": "Zebra {{ x }}", "audience": "demo"}, "message"),
     "empty to": ({"to": []}, "to"),
