@@ -57,10 +57,14 @@ async def _list_another(store: Store, campaign: Campaign) -> str:
     return "c1"
 
 
+async def _a_bucket(store: Store, campaign: Campaign) -> bytes:
+    pattern = f"{store.keys.audience(campaign.id)}:*"
+    found: list[bytes] = [key async for key in store.redis.scan_iter(match=pattern)]
+    return found[0]
+
+
 async def _take_recipients(store: Store, campaign: Campaign) -> str:
-    async for key in store.redis.scan_iter(match=f"{store.keys.audience(campaign.id)}:*"):
-        await store.redis.delete(key)
-        break
+    await store.redis.delete(await _a_bucket(store, campaign))
     return campaign.id
 
 
@@ -92,8 +96,7 @@ async def _lose_recipients(store: Store, campaign: Campaign) -> str:
 
 
 async def _put_something_in_place_of_recipients(store: Store, campaign: Campaign) -> str:
-    key = f"{store.keys.audience(campaign.id)}:0"
-    await store.redis.set(key, "x")
+    await store.redis.set(await _a_bucket(store, campaign), "x")
     return campaign.id
 
 
