@@ -7,6 +7,7 @@ around a placeholder are kept, and `{{-`, which would remove them, is refused.
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
@@ -62,9 +63,9 @@ _TOKEN = re.compile(
 )
 _OPEN = re.compile(r"\{\{|\{%")
 _NAMES = re.compile(r"[^\W\d_][\w-]*")
-# What Liquid reads as a value or a keyword of its own, in small letters.
-_RESERVED = frozenset(("true", "false", "nil", "null", "empty", "blank", "and", "or", "not"))
-_RESERVED |= frozenset(("contains", "in", "if", "else", "with", "as", "for"))
+# What Liquid reads as a value, and its keywords: in small letters alone.
+_VALUES = frozenset(("true", "false", "nil", "null", "empty", "blank"))
+_KEYWORDS = frozenset(("and", "or", "not", "contains", "in", "if", "else", "with", "as", "for"))
 
 
 def pieces(body: str) -> Iterator[Piece]:
@@ -144,9 +145,10 @@ class _Reader:
             self._refuse_name()
         if first.text.endswith("-"):
             self._refuse("would remove the blanks behind it: put none there instead", self._guess())
-        if first.text in _RESERVED:
+        if first.text in _VALUES | _KEYWORDS:
             self._refuse(f'is no field: "{first.text}" is a word of Liquid\'s own')
-        if not (name := identifier(first.text)):
+        name = identifier(first.text)
+        if not name or not all(map(_may_be_in_name, first.text)):
             self._refuse_name()
         return name
 
@@ -209,6 +211,12 @@ class _Reader:
 
     def _refuse(self, why: str, meant: str = "") -> NoReturn:
         refuse(self._start, _excerpt(self._body, self._start), why, meant)
+
+
+def _may_be_in_name(character: str) -> bool:
+    # Marks are the vowels of some scripts.
+    is_mark = unicodedata.category(character)[0] == "M"
+    return character.isalnum() or character in "-_" or is_mark
 
 
 _FILTERS: dict[str, Callable[[_Reader], Filter]] = {

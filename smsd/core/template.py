@@ -144,6 +144,8 @@ class BoundTemplate:
 def _check_value(name: str, value: str) -> None:
     if len(value) > LONGEST:
         raise FieldError(name, f"is longer than {LONGEST} characters")
+    if value.isprintable():
+        return
     for character in value:
         if unicodedata.category(character) in _UNUSABLE:
             raise FieldError(name, f"has the control character U+{ord(character):04X}")

@@ -49,6 +49,7 @@ def test_a_body_without_placeholders_is_what_it_is() -> None:
         ('{{ a | default: "there" }}', "ann lee"),
         ('{{ "[name] {x} {{" }}', "[name] {x} {{"),
         ("{{\na\n|\nupcase\n}}", "ANN LEE"),
+        ("{{ नाम }} {{ имя }}", "Asha Аня"),
         ("{{ A }}{{ _a }}", "ann leeann lee"),
         ("{{ Prénom }} {{ first-name }} {{ First_Name }}", "Zoé Ann Ann"),
         ("50%% {{ a }} %s", "50%% ann lee %s"),
@@ -56,7 +57,8 @@ def test_a_body_without_placeholders_is_what_it_is() -> None:
     ],
 )
 def test_placeholders_are_filled_in(body: str, text: str) -> None:
-    assert render(body, a="ann lee", none="", prenom="Zoé", first_name="Ann") == text
+    values = {"a": "ann lee", "none": "", "prenom": "Zoé", "first_name": "Ann"}
+    assert render(body, **values, नाम="Asha", имя="Аня") == text
 
 
 @pytest.mark.parametrize(
@@ -114,6 +116,8 @@ def test_what_looks_like_a_placeholder_is_refused_with_what_was_meant(
         ("{{ a", "must be the name of a field"),
         ("{{ a | upcase", "is not closed by }}"),
         ("{{}}", "names no field"),
+        ("{{ a💥b }}", "must be the name of a field"),
+        ("{{ _ }}", "must be the name of a field"),
         ("a }} b", "closes nothing"),
         ("{{ nil }}", "is no field"),
         ("{{ a | lower }}", "no known filter called lower; known are capitalize, default,"),
