@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.oracle import Asked, Judgement, Terms, judge
+from tests.support.oracle import UNDER_WAY, Asked, Judgement, Terms, judge
 
 INSTANTS = count(1)
 ONE, OTHER = "+12025550101", "+12025550102"
@@ -234,3 +234,14 @@ def test_a_run_that_sent_nothing_proves_nothing(run: Records) -> None:
     assert not judge([], [], {}).clean
     run.accepted.remove("s")
     assert not run.judge().clean
+
+
+@pytest.mark.parametrize(("id_", "clean"), [("c1_2", True), ("1-1", False)])
+def test_older_data_lacks_the_text_of_a_campaigns_message_in_doubt(
+    id_: str, *, clean: bool
+) -> None:
+    dead = {"id": id_, "to": ONE, "reason": "in_doubt", "detail": UNDER_WAY}
+    known = {id_: {"state": "dead", "reason": "in_doubt"}, "s": {"state": "sent"}}
+    arrivals = [arrival(id_, "drop"), arrival("s")]
+    asked = {id_: Asked(ONE, "Hi")}
+    assert judge([id_, "s"], arrivals, known, asked=asked, dead=[dead]).clean == clean
