@@ -260,6 +260,8 @@ def _judge_letters(
         wish, facts = asked.get(message_id), known.get(message_id, {})
         held = {"reason": facts["reason"]} if "reason" in facts else {}
         held |= {"to": wish.to, "message": wish.text} if wish else {}
+        if "values" in letter:  # of a campaign, in older data: its text is made anew of those
+            held.pop("message", None)
         if letter.get("detail") == UNDER_WAY and split_id(message_id):
             held.pop("message", None)  # older data lacks it: it was made from the campaign's
         if any(letter.get(name) != value for name, value in held.items()):

@@ -124,6 +124,20 @@ local function move_recipient(id, state, fields)
   return not UNSETTLED[state]
 end
 
+-- Let a recipient have these values, and no message, again: theirs is dead, and its text is lost. Whether they have.
+local function undo_expansion(id, values)
+  local campaign, number, bucket, value = recipient_of(id)
+  if not campaign or state_in(value) ~= 'dead' then return false end
+  redis.call('HSET', bucket, number, values)
+  tally(campaign, 'n:dead', -1)
+  tally(campaign, 'n:dead:' .. reason_in(value), -1)
+  tally(campaign, 'n:' .. campaign.rest, 1)
+  campaign.works = true
+  campaign.at = math.min(campaign.at, (bounds_of(campaign.version, hash_of(campaign.version, number))))
+  redis.pcall('HSET', campaign.key, 'at', campaign.at)
+  return true
+end
+
 at_end[#at_end + 1] = function()
   for name, campaign in pairs(met) do
     if campaign and next(campaign.moved) then

@@ -22,12 +22,12 @@ local function deferred_again(request, status)
   return redis.call('ZSCORE', DEFERRED, request.id) and unpacked(redis.call('HGET', MESSAGES, request.id) or '')
 end
 
--- Older data may have the recipient of a campaign's message without one. Whether it has; then the message counts as
--- accepted, and may be settled.
+-- Older data may have the recipient of a campaign's message without one. Then the message counts as accepted, and may be
+-- settled; returns the recipient's values.
 local function accepted_again(id)
   local campaign, _, _, value = recipient_of(id)
-  if not campaign or state_in(value) then return false end
+  if not campaign or state_in(value) then return nil end
   allow_writes_while_full()
   count('scheduled') -- in no stream of this data
-  return true
+  return value
 end

@@ -17,8 +17,9 @@ local function run(request, keys)
   if request.opted_out then redis.call('SADD', OPTOUTS, request.opted_out) end
   local name, fields = attempted_entry(request, status)
   local deferred = not fields and deferred_again(request, status)
-  local is_lost = not fields and not deferred and request.again and request.reason == 'in_doubt' and accepted_again(id)
-  if is_lost then fields = request.look_up end -- older data does not know its text; and it must not be sent again
+  local is_lost = not fields and not deferred and request.again and request.reason == 'in_doubt'
+  local values = is_lost and accepted_again(id)
+  if values then fields = append_all({'values', values}, request.look_up) end -- its text is lost: see replay
   if not fields and not deferred or is_foreign(name, request.mark) then return settle(name, request.mark, false) end
   local ours = {
     'id', id, 'reason', request.reason, 'code', request.code, 'detail', request.detail,

@@ -16,12 +16,13 @@ local function mark_entry(names, mark)
   end
 end
 
--- Its text is not known: only that of a message which waits is.
+-- Its text is not known, but what it is made of: see replay.
 local function bury_recipient(id, status)
-  if not accepted_again(id) then return 0 end
+  local values = accepted_again(id)
+  if not values then return 0 end
   local _, number = recipient_of(id)
   local why = {'to', '+' .. number, 'reason', IN_DOUBT.reason, 'code', IN_DOUBT.code, 'detail', IN_DOUBT.detail}
-  local letter = add_dead_letter({}, append_all({'id', id, 'attempts', 1, 'failed_at', NOW, 'lane', 'n'}, why))
+  local letter = add_dead_letter({'values', values}, append_all({'id', id, 'attempts', 1, 'failed_at', NOW, 'lane', 'n'}, why))
   count('buried')
   record(status, id, 'dead', NOW .. ' dead in_doubt', IN_DOUBT.reason, append_all({'letter', letter}, why))
   return 1

@@ -1,5 +1,5 @@
 -- replay: a dead letter goes back into the queue as it came, without the fields named in `dropped`.
--- include: add, counters, damage, entries, fields, full, status
+-- include: add, counters, damage, entries, events, fields, full, recipients, status
 -- takes: letter, dropped
 -- keys: status
 -- answers: done | gone | nameless
@@ -14,6 +14,12 @@ local function stream_to_join(fields)
   return priority == 'high' and 'h' or 'n'
 end
 
+-- Of a campaign's message in doubt, older data may know the recipient's values alone. Then another is made of those.
+local function is_made_anew(id, fields)
+  local values = field_of(fields, 'values')
+  return values and not field_of(fields, 'message') and undo_expansion(id, values)
+end
+
 local function run(request, keys)
   local status = keys[1]
   need(DEAD)
@@ -22,6 +28,13 @@ local function run(request, keys)
   local id, initial = field_of(fields, 'id'), stream_to_join(fields)
   if not id then return 'nameless' end -- nothing says whose message it would be
   allow_writes_while_full()
+  if is_made_anew(id, fields) then
+    redis.call('XDEL', DEAD, request.letter)
+    redis.pcall('UNLINK', status)
+    count('replayed')
+    announce(id, 'queued', 'replayed')
+    return 'done'
+  end
   local kept = append_all(without(fields, request.dropped), {'id', id})
   local name = initial .. add(initial == 'h' and HIGH or QUEUE, kept)
   redis.call('XDEL', DEAD, request.letter)

@@ -78,6 +78,33 @@ async def test_what_was_in_doubt_is_so_in_older_data(
         await _assert_sound(store, campaign)
 
 
+@pytest.mark.parametrize("under_way", [True, False])
+async def test_what_is_in_doubt_without_its_text_is_made_anew_when_it_is_replayed(
+    own_server: RedisServer, *, under_way: bool
+) -> None:
+    async with Opened(own_server.url) as opened:
+        store = opened.store
+        campaign, tail, sending = await _sending_since(store, own_server, expanded=False)
+        if under_way:
+            await store.append(BOB)
+            assert await store.queue.ack(*await store.begin_next(), "p0")
+        else:
+            assert await store.queue.bury(*sending, reason=DeadReason.IN_DOUBT)
+        await expand(store, campaign, BOB)
+        await _with_older_data(opened, tail)
+        await expand(store, campaign, BOB)
+        assert await store.campaigns.waiting(campaign, 9) == []  # all buckets are done with
+        [letter] = await store.dead_letters.page("", 9)
+        id_ = sending[2].id
+        assert await store.queue.replay(letter.id, id_)
+        assert not await store.queue.replay(letter.id, id_)
+        assert await store.state(id_) == "queued"
+        await _assert_sound(store, campaign)
+        assert await store.campaigns.waiting(campaign, 9) == [(ALICE, ["1"])]
+        assert await store.campaigns.expand(campaign, [rendered(ALICE)]) == 1
+        await _assert_sound(store, campaign)
+
+
 async def test_what_was_surely_not_sent_is_tried_again_from_older_data(
     own_server: RedisServer,
 ) -> None:
