@@ -25,7 +25,7 @@ from smsd.web.campaign_view import CampaignView
 from smsd.web.errors import ANSWER_S, ApiError, unavailable
 from smsd.web.slices import Slices
 
-AT_ONCE = 200  # contacts that are fetched: half a millisecond to take in
+AT_ONCE = 100  # contacts that are fetched: a quarter of a millisecond to take in
 SHOWN = 20  # reasons for UCS-2, characters that are replaced
 PLAN = "plan"  # an id that no campaign has
 

@@ -21,7 +21,7 @@ from smsd.web.campaign_view import CampaignView, Price
 from smsd.web.errors import ApiError
 
 NOW = 1_795_788_000_000
-PAGES = 20
+PAGES = 40
 
 
 class Crowd:
