@@ -120,3 +120,44 @@ async def test_messages_that_could_not_be_marked_keep_their_order(answer: object
     assert [parts.prefetch.take().entry.name for _ in NAMES] == NAMES
     assert parts.in_flight.free == 9
     assert submitted(parts) == []
+
+
+class Unsent(Answers):
+    """A queue that takes whatever is not to be sent."""
+
+    def __init__(self, answer: object) -> None:
+        super().__init__(answer)
+        self.done: list[str] = []
+
+    async def hold(self, entry: Entry, _: Message) -> bool:
+        return self._did(f"hold {entry.name}")
+
+    async def take_back(self, entry: Entry, _: Message) -> bool:
+        return self._did(f"take back {entry.name}")
+
+    def _did(self, what: str) -> bool:
+        self.done.append(what)
+        if len(self.done) == len(NAMES):
+            self.asked.set()
+        return True
+
+    async def begin(self, sends: Sequence[object]) -> list[object]:
+        return [self.answer] * len(sends)
+
+
+@pytest.mark.parametrize(("answer", "done"), [("paused", "hold"), ("cancelled", "take back")])
+async def test_what_is_due_of_a_campaign_that_stopped_is_not_sent(answer: str, done: str) -> None:
+    queue = Unsent(answer)
+    work, parts = dispatcher(queue, rate=1000)
+    fill(parts.prefetch, NAMES)
+    running = asyncio.create_task(work.run())
+    async with asyncio.timeout(20):
+        await queue.asked.wait()
+    running.cancel()
+    assert await work.drain(5)
+    await asyncio.gather(running, return_exceptions=True)
+    assert sorted(queue.done) == [f"{done} {name}" for name in NAMES]
+    assert len(parts.prefetch) == 0
+    assert not any(map(parts.prefetch.knows, NAMES))
+    assert parts.in_flight.free == 9
+    assert submitted(parts) == []
