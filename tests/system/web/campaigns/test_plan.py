@@ -2,13 +2,16 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import redis
 
 from tests.support.calls import in_seconds, number
 from tests.support.campaign_calls import (
+    becomes,
     good,
     moment,
     plan,
+    refused,
     start,
 )
 from tests.support.processes import Daemon
@@ -103,3 +106,36 @@ def test_several_plans_at_once_are_made_one_after_the_other(smsd: Daemon) -> Non
     with ThreadPoolExecutor(6) as pool:
         made = list(pool.map(lambda _: plan(smsd, audience="crowd", message="Zebra"), range(6)))
     assert {one["segments"] for one in made} == {1000}
+
+
+def test_typographic_characters_are_replaced_where_that_is_asked_for(
+    smsd: Daemon, name: str
+) -> None:
+    asked = {"to": number(23), "message": "\u201cZebra\u201d \u2013 " + "x" * 100}
+    assert plan(smsd, **asked)["segments"] == 2
+    made = plan(smsd, transliterate=True, **asked)
+    assert (made["segments"], made["ucs2"]["messages"]) == (1, 0)
+    assert {(one["character"], one["replacement"]) for one in made["replaced"]} == {
+        ("\u201c", '"'),
+        ("\u201d", '"'),
+        ("\u2013", "-"),
+    }
+    good(start(smsd, name=name, transliterate=True, **asked))
+    shown = becomes(smsd, name, "finished")
+    assert (shown["segments_sent"], shown["transliterate"]) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("body", "meant"),
+    [
+        ("Zebra {first_name}", "{{ first_name }}"),
+        ("Zebra ((first_name))", "{{ first_name }}"),
+        ("Zebra %first_name%", "{{ first_name }}"),
+        ("Zebra [first_name]", "{{ first_name }}"),
+    ],
+)
+def test_placeholders_of_other_programs_are_answered_with_ours(
+    smsd: Daemon, body: str, meant: str
+) -> None:
+    message = refused(start(smsd, audience="people", message=body), 400, "invalid_field", "message")
+    assert f"Did you mean {meant}?" in message
