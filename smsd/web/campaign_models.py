@@ -19,7 +19,7 @@ from smsd.web.message_models import documented
 from smsd.web.models import Strict
 from smsd.web.query import Flag
 
-MOST_SHOWN = 100  # campaigns in a page
+MOST_SHOWN = 50  # campaigns in a page: a millisecond
 MOST_RECIPIENTS = 1000  # in a page
 _FIELDS = {field.name: field for field in fields.FIELDS}
 _Reason: Any = Field(None, max_length=LONGEST_REASON, description="Why; it is kept and shown.")
