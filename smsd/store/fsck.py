@@ -39,6 +39,7 @@ NO_SENSE = "is deferred, but its message cannot be read"
 NO_DUE = "has a message, but no due time: it would never be sent"
 FOREIGN = "has a status that is none: other hands wrote something else there"
 NO_RECORD = "is no record of an Idempotency-Key: requests with that key are refused"
+NO_FINISHED = "holds no finished messages: other hands wrote something else there"
 MISSING = (
     "accepted messages are in no place: entries or dead letters were deleted by other hands"
     " (XDEL, XTRIM, DEL, ZREM), or a failover lost writes"
@@ -78,6 +79,7 @@ class Fsck:
             self._deferred,
             self._statuses,
             self._records,
+            self._finished,
             self._audiences,
             self._campaigns,
             self._counters,
@@ -178,6 +180,11 @@ class Fsck:
         async for keys in self._scan(_keys_with(self._client.keys.idempotency(""))):
             for key in cast("list[bytes]", await self._ask("fsck_records", {}, keys)):
                 yield self._fault("key", key, NO_RECORD, "removed; nobody knows what it answered")
+
+    async def _finished(self) -> AsyncGenerator[Fault, None]:
+        async for keys in self._scan(_keys_with(self._client.keys.finished(""))):
+            for key in cast("list[bytes]", await self._ask("fsck_records", {}, keys)):
+                yield self._fault("key", key, NO_FINISHED, "removed")
 
     async def _audiences(self) -> AsyncGenerator[Fault, None]:
         look = AudienceFaults(self._client, repair=self._repair)

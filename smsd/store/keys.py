@@ -178,8 +178,12 @@ class Keys:
         return self.for_intake | places
 
     def message(self, message_id: str) -> str:
-        """Hash: status of one message."""
+        """Hash: status of one message, until it is finished."""
         return f"{self.prefix}message:{message_id}"
+
+    def finished(self, name: str) -> str:
+        """Hash: what is kept of finished messages of one time and slot (store/finished.py)."""
+        return f"{self.prefix}finished:{name}"
 
     def idempotency(self, digest: str) -> str:
         """Hash: the first answer to an Idempotency-Key."""

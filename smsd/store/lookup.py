@@ -4,10 +4,12 @@ This is a caller's look-up of a message's status. (A provider is asked about a m
 the `look_up` of `smsd/provider/base.py`.)
 
 What happened to a message is kept in a hash, its status, that is first written when something does
-happen; until then its id leads to its entry, which was named after it.
+happen; until then its id leads to its entry, which was named after it. Of one that is finished a
+few octets are kept, among those of others (finished.py).
 """
 
 from contextlib import suppress
+from typing import cast
 
 from smsd.core.campaign import split_id
 from smsd.core.fields import ENTRY_IN_LOOK_UP, LOOK_UP
@@ -17,6 +19,7 @@ from smsd.redis.errors import Refused
 from smsd.store.campaigns import message as campaign_message
 from smsd.store.client import StoreClient
 from smsd.store.entry import first_entry, is_entry
+from smsd.store.finished import place_of, unpack
 from smsd.store.history import read_history
 
 
@@ -40,12 +43,21 @@ class Lookup:
         name = fields.get("entry") or first_entry(message_id)
         entry = await self._entry(name) if is_entry(name) else None
         if entry is None or not await self._is_of(message_id, entry.get("id", message_id), name):
-            # Between the two reads it may have been settled; its status says so at the next look.
+            # Between the two reads it may have been settled.
+            fields = await self._finished(message_id) or fields
             return _shown(message_id, fields) if "state" in fields else None
         fields.setdefault("history", f"{name[1:].split('-')[0]} queued")
         fields.update(await self._sending(name))
         of_entry = {field: entry[field] for field in ENTRY_IN_LOOK_UP if field in entry}
         return _shown(message_id, of_entry | {"state": State.QUEUED} | fields)
+
+    async def _finished(self, message_id: str) -> dict[str, str] | None:
+        if (place := place_of(message_id)) is None:
+            return None
+        key, value = self._client.keys.finished(place.name), None
+        with suppress(Refused):  # other hands wrote something else there
+            value = await self._client.read(lambda redis: redis.hget(key, place.field))
+        return unpack(cast("bytes", value), place.time) if value else None
 
     async def _entry(self, name: str) -> dict[str, str] | None:
         keys = self._client.keys

@@ -7,7 +7,12 @@ from smsd.redis.scripts import Call
 from smsd.store.keys import Keys
 from tests.support import lua
 
-OF_ONE = {"message": "status", "idempotency": "idempotency", "intake": "intake"}
+OF_ONE = {
+    "message": "status",
+    "idempotency": "idempotency",
+    "finished": "finished",
+    "intake": "intake",
+}
 
 
 def kind_of(key: str, keys: Keys) -> str:

@@ -11,6 +11,7 @@ import redis
 
 from smsd.core.campaign import split_id
 from tests.support.excuses import Excuses
+from tests.support.finished import finished
 
 OVER = {"sent", "dead", "expired", "suppressed", "cancelled"}
 WISHED = {"expired", "suppressed", "cancelled"}  # nobody but a caller ends a message so
@@ -79,7 +80,7 @@ def states(client: redis.Redis, prefix: str = "smsd:") -> dict[str, dict[str, st
         facts = cast("dict[bytes, bytes]", client.hgetall(key))
         name = key.decode().removeprefix(f"{prefix}message:")
         found[name] = _lines(facts)
-    return found
+    return found | dict(finished(client, prefix))
 
 
 def letters(client: redis.Redis, prefix: str = "smsd:") -> list[dict[str, str]]:

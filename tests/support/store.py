@@ -23,6 +23,7 @@ from smsd.store import Bounds, DaemonStore
 from smsd.store.append import Append
 from smsd.store.client import SCRIPTS
 from smsd.store.entry import Attempt, Entry
+from smsd.store.finished import place_of
 from smsd.store.identity import Identity
 from smsd.store.keys import GROUP
 from smsd.store.lease import lease_keys
@@ -176,6 +177,14 @@ class Store(DaemonStore):
     async def state(self, message_id: str) -> object:
         shown = await self.lookup.message(message_id)
         return shown and shown["state"]
+
+    async def kept_ms(self, message_id: str) -> int:
+        """How long is kept what became of a finished message; negative where nothing is."""
+        place = place_of(message_id)
+        key = self.keys.finished(place.name) if place else self.keys.message(message_id)
+        if place and not await self.redis.hexists(key, place.field):
+            return -2
+        return int(await self.redis.pttl(key))
 
     async def length(self) -> int:
         """Entries in both streams."""

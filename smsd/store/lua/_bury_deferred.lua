@@ -1,5 +1,5 @@
 -- _bury_deferred: set a deferred message aside as a dead letter, in whatever state it is.
--- include: counters, damage, dead_letters, deferred, fields, full, status
+-- include: counters, damage, dead_letters, deferred, fields, finished, full, status
 local INVALID = {reason = 'invalid', code = 'entry', detail = 'what was deferred cannot be read'}
 
 -- It waits under its id, or `name`.
@@ -13,7 +13,7 @@ local function bury_deferred(id, status, packed, why, name)
   local letter = add_dead_letter(fields, append_all(ours, why_dead))
   forget_deferred(name or id)
   count('buried')
-  local state = redis.pcall('HGET', status, 'state')
-  if type(state) == 'string' and state ~= 'deferred' then return end -- what it says stays true
+  local state = known_state(id, status)
+  if state and state ~= 'deferred' then return end -- what it says stays true
   record(status, id, 'dead', NOW .. ' dead ' .. why.reason, why.reason, append_all({'letter', letter}, why_dead))
 end

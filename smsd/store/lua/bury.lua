@@ -3,8 +3,8 @@
 -- takes: name, mark, id, reason, code, detail, attempts, line, look_up?, look_up_names?, opted_out?, again?
 -- keys: status
 -- answers: settled | gone | marked
--- changes: queue, high, deferred, deferred_messages, inflight, dead, optouts, status, events, counters, store, campaign,
---   campaigns_active, contacts
+-- changes: queue, high, deferred, deferred_messages, inflight, dead, optouts, status, finished, events, counters,
+--   store, campaign, campaigns_active, contacts
 --
 -- A look-up shows the fields `look_up`; of an entry that cannot be read, its fields that are named in `look_up_names`.
 

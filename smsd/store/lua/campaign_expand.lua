@@ -3,7 +3,7 @@
 -- takes: campaign, stream, messages
 -- keys: status*
 -- answers: older | fenced | how many are new
--- changes: queue, high, status, events, campaign, campaigns_active, contacts
+-- changes: queue, high, status, finished, events, campaign, campaigns_active, contacts
 --
 -- 'older' where newer data was known, 'fenced' while this daemon does not hold the lease. None is new where the campaign
 -- does not run. Of each message its id, its fields and how many segments it takes.

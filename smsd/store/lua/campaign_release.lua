@@ -3,7 +3,8 @@
 -- takes: campaign, ids
 -- keys: campaign_held, status*
 -- answers: how many were released
--- changes: deferred, deferred_messages, status, events, counters, campaign, campaign_held, campaigns_active, contacts
+-- changes: deferred, deferred_messages, status, finished, events, counters, campaign, campaign_held, campaigns_active,
+--   contacts
 
 local function release(campaign, id, status)
   local due = redis.call('ZSCORE', DEFERRED, id)

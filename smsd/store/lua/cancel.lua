@@ -1,9 +1,10 @@
 -- cancel: take back a message that is still waiting.
--- include: counters, damage, deferred, entries, events, fields, recipients, shown, status
+-- include: counters, damage, deferred, entries, events, fields, finished, recipients, shown, status
 -- takes: id, look_up_names
 -- keys: status, status?
 -- answers: cancelled | sending | unknown | its state | {id}
--- changes: queue, high, deferred, deferred_messages, status, events, counters, campaign, campaigns_active, contacts
+-- changes: queue, high, deferred, deferred_messages, status, finished, events, counters, campaign, campaigns_active,
+--   contacts
 --
 -- {id} where its entry says another id: ask again with that one's status as a second key, which knows whose entry it is.
 -- A look-up shows the fields of the entry that are named in `look_up_names`.
@@ -39,7 +40,7 @@ end
 local function run(request, keys)
   local id, status = request.id, keys[1]
   local state, name = unpack(redis.pcall('HMGET', status, 'state', 'entry'))
-  state = state or state_of_recipient(id)
+  state = state or state_of_recipient(id) or field_of(finished(id) or {}, 'state')
   local shown = {}
   if state == 'deferred' then
     need(DEFERRED, MESSAGES)
@@ -53,6 +54,5 @@ local function run(request, keys)
   end
   count('cancelled')
   record(status, id, 'cancelled', NOW .. ' cancelled', '', shown)
-  redis.call('PEXPIRE', status, KEEP_STATUS)
   return 'cancelled'
 end

@@ -3,7 +3,7 @@
 -- takes: name, mark, id, due?, campaign?, priority, line, detail, look_up, dropped, attempts?, again?
 -- keys: status, status, campaign_held?
 -- answers: settled | gone | marked
--- changes: queue, high, deferred, deferred_messages, inflight, status, events, store, campaign,
+-- changes: queue, high, deferred, deferred_messages, inflight, status, finished, events, store, campaign,
 --   campaign_held, campaigns_active, contacts
 --
 -- The second status is that of the id which the message has if no earlier entry held it.

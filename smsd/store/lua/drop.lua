@@ -3,7 +3,7 @@
 -- takes: letter
 -- keys: status
 -- answers: done | gone
--- changes: dead, status, events, counters, campaign, campaigns_active, contacts
+-- changes: dead, status, finished, events, counters, campaign, campaigns_active, contacts
 
 local function run(request, keys)
   local status = keys[1]
@@ -13,6 +13,5 @@ local function run(request, keys)
   redis.call('XDEL', DEAD, request.letter)
   count('dropped')
   record(status, field_of(fields, 'id') or '', 'dropped', NOW .. ' dropped')
-  redis.call('PEXPIRE', status, KEEP_STATUS)
   return 'done'
 end

@@ -3,8 +3,8 @@
 -- takes: name, mark, id, state, line, look_up, again?
 -- keys: status
 -- answers: settled | gone | marked
--- changes: queue, high, deferred, deferred_messages, inflight, dead, status, events, counters, store, campaign,
---   campaigns_active, contacts
+-- changes: queue, high, deferred, deferred_messages, inflight, dead, status, finished, events, counters, store,
+--   campaign, campaigns_active, contacts
 --
 -- Its entry may be gone although it is not settled: a successor took our attempt for one in doubt, or deferred it; or
 -- older data knows neither that it was replayed nor promoted. Then it is removed from where it is instead: its dead
@@ -45,6 +45,5 @@ local function run(request, keys)
   end
   count(request.state)
   record(status, request.id, request.state, request.line, '', request.look_up)
-  redis.call('PEXPIRE', status, KEEP_STATUS)
   return 'settled'
 end

@@ -1,9 +1,9 @@
 -- fsck_deferred: due times without a message, and messages without a due time, or that make no sense.
--- include: bury_deferred, damage, deferred, status
+-- include: bury_deferred, damage, deferred, finished, status
 -- takes: ids, repair
 -- keys: status*
 -- answers: {{id, what is missing, what its status says}, ...}
--- changes: deferred, deferred_messages, dead, status, events, counters, campaign, campaigns_active, contacts
+-- changes: deferred, deferred_messages, dead, status, finished, events, counters, campaign, campaigns_active, contacts
 --
 -- Mended: what makes no sense is buried, as promote would. A message goes back to be due, unless its status
 -- does not say that it waits: then it may have been sent, and a person decides about its dead letter.
@@ -25,7 +25,7 @@ end
 
 local function look(id, status, repair)
   local due, packed = redis.call('ZSCORE', DEFERRED, id), redis.call('HGET', MESSAGES, id)
-  local state, when = unpack(redis.pcall('HMGET', status, 'state', 'due'))
+  local state, when = known_state(id, status), redis.pcall('HGET', status, 'due')
   local missing = fault_of(due, packed, state)
   if not missing then return nil end
   if repair and missing == 'message' then

@@ -3,7 +3,7 @@
 -- takes: most, spent
 -- keys: any, any, status*
 -- answers: renewed | sound | long | marked | changed
--- changes: queue, high, dead, status, events, campaign, campaigns_active, contacts
+-- changes: queue, high, dead, status, finished, events, campaign, campaigns_active, contacts
 --
 -- All in one step, of `most` entries. Keys: the stream; where it is built; the status of each entry whose id leaves no
 -- room behind it, which `spent` names. Those get a new id each; the others keep theirs, and the group what it has

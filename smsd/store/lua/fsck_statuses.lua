@@ -3,7 +3,7 @@
 -- takes: ids, repair
 -- keys: status*
 -- answers: {{id, what its status says}, ...}
--- changes: status, events, campaign, campaigns_active, contacts
+-- changes: status, finished, events, campaign, campaigns_active, contacts
 --
 -- What its status says is 'foreign' for one that is none. Mended: recorded as lost, or removed.
 

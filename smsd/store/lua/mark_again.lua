@@ -3,7 +3,8 @@
 -- takes: records
 -- keys: status*
 -- answers: how many were written
--- changes: deferred, deferred_messages, inflight, dead, status, events, counters, campaign, campaigns_active, contacts
+-- changes: deferred, deferred_messages, inflight, dead, status, finished, events, counters, campaign, campaigns_active,
+--   contacts
 --
 -- Of each the names that its entry may have, its mark and its id. One that waits there to be sent again becomes a dead
 -- letter in doubt; should it turn out to be sent, that is void. So does one of a campaign whose recipient has none here.

@@ -3,7 +3,7 @@
 -- takes: ids, foreign
 -- keys: status*
 -- answers: older | {how many did, how many could not and wait on, why the first of them could not}
--- changes: queue, high, deferred, deferred_messages, dead, status, events, counters, campaign,
+-- changes: queue, high, deferred, deferred_messages, dead, status, finished, events, counters, campaign,
 --   campaigns_active, contacts
 --
 -- 'older' where newer data was known. What no message can be made of is buried instead. One that has been in line before

@@ -3,7 +3,7 @@
 -- takes: letter, dropped
 -- keys: status
 -- answers: done | gone | nameless
--- changes: queue, high, dead, status, events, counters, campaign, campaigns_active, contacts
+-- changes: queue, high, dead, status, finished, events, counters, campaign, campaigns_active, contacts
 
 -- Initial of the stream that the message joins: the one that it was in, but for a retry of normal priority,
 -- which had gone ahead in the high stream. Other hands may have written a dead letter without either.

@@ -3,7 +3,7 @@
 -- takes: name, id, fingerprint, key_ttl, line?, look_up?
 -- keys: idempotency, status
 -- answers: first | duplicate | conflict
--- changes: queue, high, idempotency, status, events, counters, store, campaign, campaigns_active, contacts
+-- changes: queue, high, idempotency, status, finished, events, counters, store, campaign, campaigns_active, contacts
 --
 -- 'conflict' where another message has the key. The record holds the message's id, so the same message is the first
 -- again whoever asks again.
@@ -26,7 +26,6 @@ local function run(request, keys)
     removed = removed + 1
     local why = {'reason', 'duplicate', 'detail', 'of ' .. first}
     record(status, request.id, 'duplicate', request.line .. ' of ' .. first, first, append_all(request.look_up, why))
-    redis.call('PEXPIRE', status, KEEP_STATUS)
   end
   return 'duplicate'
 end

@@ -238,7 +238,7 @@ async def test_other_messages_have_a_status_as_ever(store: Store) -> None:
     await make(store, [ALICE])
     entry, attempt, message = await store.sending()
     await store.queue.ack(entry, attempt, message, SID)
-    assert await store.redis.ttl(store.keys.message(message.id)) > 0
+    assert await store.kept_ms(message.id) > 0
 
 
 @pytest.mark.parametrize("spoiled", ["campaign", "audience"])

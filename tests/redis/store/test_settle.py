@@ -19,7 +19,8 @@ async def test_ack_ends_a_text_and_keeps_its_status_for_a_while(store: Store) ->
     assert await store.unsettled.pending() == []
     assert await store.unsettled.in_flight() == {}
     assert await store.state(message.id) == "sent"
-    assert 0 < await store.redis.pttl(store.keys.message(message.id)) <= 86_400_000
+    assert not await store.redis.exists(store.keys.message(message.id))
+    assert 86_300_000 < await store.kept_ms(message.id) <= 86_500_000
     assert (await store.census()).finished["sent"] == 1
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from typing import cast
 
+from smsd.store.finished import place_of
 from tests.support.store import (
     Store,
 )
@@ -43,7 +44,9 @@ async def test_a_history_keeps_its_beginning_and_its_end_and_never_grows_beyond_
     assert [change["state"] for change in history[-3:]] == ["deferred", "sending", "sent"]
     assert history[-3]["at"] == 1999
     assert all(change["state"] in ("queued", "deferred", "sending", "sent") for change in history)
-    assert await store.redis.hstrlen(key, "history") < 8192
+    place = place_of(message.id)
+    assert place is not None
+    assert 0 < await store.redis.hstrlen(store.keys.finished(place.name), place.field) < 8192
 
 
 async def test_a_history_with_a_line_beyond_all_bounds_can_still_be_read(store: Store) -> None:

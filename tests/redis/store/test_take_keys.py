@@ -38,7 +38,7 @@ async def test_a_repeated_entry_is_passed_over_and_counted(store: Store) -> None
     assert [change["state"] for change in told["history"]] == ["queued", "duplicate"]  # type: ignore[attr-defined]
     census = await store.census()
     assert (census.finished["duplicate"], census.queued, census.difference) == (1, 2, 0)
-    assert await store.redis.ttl(store.keys.message(again)) > 0
+    assert await store.kept_ms(again) > 0
 
 
 async def test_one_that_comes_later_in_the_other_stream_or_spelled_in_another_order_is_too(

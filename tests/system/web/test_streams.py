@@ -18,6 +18,7 @@ from tests.support.calls import (
     number,
     running,
 )
+from tests.support.oracle import states
 from tests.support.processes import Daemon, eventually
 from tests.support.redis_server import RedisServer
 
@@ -173,11 +174,11 @@ def order_of_departure(tmp_path: Path, waiting: list[tuple[str, Fields]]) -> lis
             settings = FAST + f'[redis]\nurl = "{server.url}"\n'
             for _ in running(tmp_path / "smsd", settings):
                 eventually(lambda: client.hget("smsd:counters", "sent") == b"%d" % len(waiting))
-            found = [client.hgetall(key) for key in client.scan_iter("smsd:message:*")]
+            found = list(states(client).values())
     finally:
         server.stop()
-    found.sort(key=lambda message: int(message[b"provider_id"].removeprefix(b"sandbox-")))
-    return [message[b"ref"].decode() for message in found]
+    found.sort(key=lambda message: int(message["provider_id"].removeprefix("sandbox-")))
+    return [message["ref"] for message in found]
 
 
 def test_the_high_stream_goes_first(tmp_path: Path) -> None:
