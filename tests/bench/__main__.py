@@ -41,6 +41,7 @@ def main() -> None:
             where, 200_000 if given.quick else 1_000_000, 20_000 if given.quick else 200_000
         ),
         "footprint": measures.footprint,
+        "finished": measures.finished,
         "takeover": measures.takeover,
     }
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.machine()}")

@@ -17,6 +17,7 @@ from tests.bench.stage import (
     daemon,
     echo_server,
     fill,
+    fill_in_turn,
     length,
     post_at_full_speed,
     posted,
@@ -211,6 +212,20 @@ def footprint(directory: Path, messages: int = 1_000_000) -> list[Row]:
         rows.append(("Redis memory a queued text", f"{octets:.0f} octets", f"{payload} of payload"))
         rows += _start(directory / "full", settings, f"{messages:,} waiting", server)
     return rows
+
+
+def finished(directory: Path, messages: int = 20_000) -> list[Row]:
+    """What Redis keeps of messages that are finished, for look-ups; they had come at the rate."""
+    with redis_server(directory / "redis", "everysec") as server, server.client() as client:
+        settings = f'{QUIET}{UNLIMITED}[redis]\nurl = "{server.url}"\n'
+        with daemon(directory / "smsd", settings, null=True):
+            fill_in_turn(server, messages, RATE)
+            eventually(lambda: client.hget("smsd:counters", "sent") == b"%d" % messages, 120)
+        kept = [*client.scan_iter("smsd:finished:*"), *client.scan_iter("smsd:message:*")]
+        full = client.info("memory")["used_memory"]
+        client.delete(*kept)
+        octets = (full - client.info("memory")["used_memory"]) / messages
+    return [("Redis memory a finished message", f"{octets:.0f} octets", "at most 120")]
 
 
 def _start(directory: Path, settings: str, name: str, server: object) -> list[Row]:

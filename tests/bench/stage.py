@@ -65,6 +65,15 @@ def fill(server: RedisServer, messages: int) -> None:
             pipeline.execute()
 
 
+def fill_in_turn(server: RedisServer, messages: int, per_second: int) -> None:
+    """The same, with the ids of messages that had come at this rate until now."""
+    began = time.time_ns() // 1_000_000 - 1000 * messages // per_second
+    with server.client() as client:
+        for number in range(messages):
+            id_ = f"{began + 1000 * number // per_second}-0"
+            client.xadd("smsd:queue", {"to": f"+1202555{number % 10_000:04}", "message": TEXT}, id_)
+
+
 def length(client: redis.Redis) -> int:
     return int(client.xlen("smsd:queue"))
 

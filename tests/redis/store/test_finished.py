@@ -11,6 +11,7 @@ from smsd.redis.client import text
 from smsd.redis.scripts import Call
 from smsd.store.append import Append
 from smsd.store.finished import place_of, unpack
+from smsd.store.fsck import Fsck
 from tests.support.store import ALICE, SOON_S, Store, Wall, at
 
 UUID = "0e8400e2-29b4-41d4-a716-446655440000"
@@ -212,3 +213,27 @@ async def test_a_key_of_another_type_keeps_no_message_from_having_a_status(store
 def test_a_number_is_read_exactly() -> None:
     octets = b"\x01\x20\x08" + struct.pack(">d", 999_999_999_999_999)
     assert unpack(octets, 0) == {"state": "sent", "to": "+999999999999999"}
+
+
+async def test_what_the_version_before_kept_is_still_known(store: Store) -> None:
+    id_ = f"{BORN}-0"
+    history = f"{BORN + 5} sending 1\n{BORN + 9} sent"
+    fields = {"state": "sent", "to": ALICE, "provider_id": UUID, "history": history}
+    await store.redis.hset(store.keys.message(id_), mapping=fields)
+    found = await store.lookup.message(id_)
+    assert found is not None
+    assert (found["state"], found["to"], found["provider_id"]) == ("sent", ALICE, UUID)
+    assert await store.queue.cancel(id_) == "sent"
+
+
+async def test_fsck_removes_what_other_hands_put_at_such_a_key(store: Store) -> None:
+    entry, attempt, message = await store.sending()
+    await store.queue.ack(entry, attempt, message, "p")
+    key = store.keys.finished("foreign")
+    await store.redis.set(key, "x")
+    for repair in (False, True):
+        look = Fsck(store.client, repair=repair)
+        [fault] = [fault async for fault in look.faults()]
+        assert (fault.kind, fault.name, fault.mended) == ("key", key, repair)
+    assert [fault async for fault in Fsck(store.client, repair=False).faults()] == []
+    assert await store.state(message.id) == "sent"
