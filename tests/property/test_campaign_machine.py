@@ -22,7 +22,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -160,9 +159,11 @@ class CampaignMachine(RuleBasedStateMachine):
             assert await self.store.queue.take_back(entry, message)
         self.store.prefetch.forget(entry.name)
 
-    @precondition(lambda self: self.begun)
+    # (No precondition: who is begun hangs on the campaign's random key; what is drawn must not.)
     @rule(pick=some, fate=st.sampled_from(FATES), lossy=seldom)
     def settle(self, pick: int, fate: str, lossy: bool) -> None:
+        if not self.begun:
+            return
         scripts = {"ack": "finish", "expire": "finish", "defer": "defer"}
         self._lose(scripts.get(fate, "bury"), lossy)
         self.run(self._settle(self.begun.pop(pick % len(self.begun)), fate))
@@ -192,7 +193,7 @@ class CampaignMachine(RuleBasedStateMachine):
 
     @rule(pick=some)
     def cancel_message(self, pick: int) -> None:
-        self.run(self.store.queue.cancel(sorted(self.ids)[pick % len(self.ids)]))
+        self.run(self.store.queue.cancel(list(self.ids)[pick % len(self.ids)]))
 
     @rule(pick=some, drop=st.booleans(), lossy=seldom)
     def decide_about_dead_letter(self, pick: int, drop: bool, lossy: bool) -> None:

@@ -75,16 +75,18 @@ async def test_a_script_that_is_forgotten_all_the_time_still_runs(
 def test_no_script_makes_up_a_key() -> None:
     """The first word after a command that has a key is a name, and never a string.
 
-    But for the buckets of an audience: only the script knows which there are, and their keys are
-    that of their version, which is given, and a number.
+    But for the buckets of an audience, and for campaigns: only the script knows which there are.
+    The keys of buckets are that of their version, which is given, and a number; the ids of messages
+    say which campaign they are of.
     """
     folder = resources.files("smsd.store").joinpath("lua")
     for script in folder.iterdir():
         text = script.read_text()
-        text = re.sub(r"'(XINFO|XGROUP|SCAN)', '\w+', ", r"'\1', ", text)
+        text = re.sub(r"'(XINFO|XGROUP|SCAN|OBJECT|MEMORY)', '\w+', ", r"'\1', ", text)
         text = re.sub(r"'XREADGROUP'.*?'STREAMS', ", "'XREADGROUP', ", text)
         text = re.sub(r"\bkeys\[[^\]]+\]", "keys", text)  # those that it is given
         text = re.sub(r"bucket_(?:from|of)\((?:version|base), [^()]+\)", "bucket", text)
+        text = re.sub(r"\bcampaign\.key\b", "campaign", text)
         for name, first in re.findall(r"redis\.p?call\('(\w+)'(?:, ([^)]*))?", text):
             key = re.sub(r"\w+ == '\w+'", "it", (first or "").split(",")[0])
             key = key.replace("unpack(KEYS", "KEYS")
